@@ -1,0 +1,1 @@
+"""The HTTP edge: authentication, transactions, idempotency, limits, health, OpenAPI."""
