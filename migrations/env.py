@@ -1,0 +1,19 @@
+"""Alembic's entry: runs migrations as app_owner over a direct connection that the caller opened."""
+
+from typing import Any
+
+from alembic import context
+from sqlalchemy import text
+
+
+def run_migrations() -> None:
+    connection: Any = context.config.attributes["connection"]
+    # Transaction-scoped and on one key: two releases that migrate at once wait for each other.
+    connection.execute(text("SELECT pg_advisory_xact_lock(7301190416)"))
+    connection.execute(text("SET LOCAL ROLE app_owner"))
+    context.configure(connection=connection, version_table_schema="migration", version_table="version")
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run_migrations()

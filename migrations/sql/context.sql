@@ -1,0 +1,100 @@
+-- The signed context: which tenant and user a transaction acts for, and proof that a door said so.
+--
+-- app.context holds hex(tenant || user || mac), transaction-local. The mac is HMAC-SHA256 over tenant, user, the
+-- transaction's timestamp and the backend's pid, so a context is worthless in any other transaction. Values are
+-- hashed in their binary form: text rendering depends on settings (TimeZone, DateStyle) that any SQL may change.
+
+CREATE TABLE app.door_key (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    ipad bytea NOT NULL CHECK (length(ipad) = 64),
+    opad bytea NOT NULL CHECK (length(opad) = 64)
+);
+
+-- A fresh random key for every database: two 256-bit halves out of eight strong random UUIDs, padded for HMAC.
+DO $$
+DECLARE
+    key bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+        || sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+    inner_pad bytea := key;
+    outer_pad bytea := key;
+BEGIN
+    FOR i IN 0..63 LOOP
+        inner_pad := set_byte(inner_pad, i, get_byte(key, i) # 54);   -- 0x36, RFC 2104
+        outer_pad := set_byte(outer_pad, i, get_byte(key, i) # 92);   -- 0x5c
+    END LOOP;
+    INSERT INTO app.door_key (ipad, opad) VALUES (inner_pad, outer_pad);
+END $$;
+
+CREATE FUNCTION app.context_mac(body bytea) RETURNS bytea
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key app.door_key;
+BEGIN
+    SELECT * INTO STRICT key FROM app.door_key;
+    RETURN sha256(key.opad || sha256(key.ipad || body
+        || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())));
+END $$;
+
+-- Only doors call this; nobody is granted EXECUTE. NULL stands for "no tenant" or "no user".
+CREATE FUNCTION app.set_context(tenant uuid, person uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    nobody CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    body bytea := uuid_send(coalesce(tenant, nobody)) || uuid_send(coalesce(person, nobody));
+BEGIN
+    PERFORM set_config('app.context', encode(body || app.context_mac(body), 'hex'), true);
+END $$;
+
+CREATE FUNCTION app.clear_context() RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT set_config('app.context', '', true) $$;
+
+-- The two functions below are what every policy asks. They repeat each other's verification instead of sharing it:
+-- a nested call doubles their cost, and they run once per table reference of every statement.
+-- PARALLEL RESTRICTED, not SAFE: a worker has another pid, and marked SAFE the rows it scanned went missing silently.
+CREATE FUNCTION app.tenant_id() RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    context bytea := decode(nullif(current_setting('app.context', true), ''), 'hex');
+    key app.door_key;
+BEGIN
+    IF context IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO STRICT key FROM app.door_key;
+    IF substr(context, 33) = sha256(key.opad || sha256(key.ipad || substr(context, 1, 32)
+        || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
+    THEN
+        RETURN nullif(encode(substr(context, 1, 16), 'hex'), '00000000000000000000000000000000')::uuid;
+    END IF;
+    RAISE EXCEPTION 'forged context' USING ERRCODE = '42501';
+END $$;
+
+CREATE FUNCTION app.user_id() RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    context bytea := decode(nullif(current_setting('app.context', true), ''), 'hex');
+    key app.door_key;
+BEGIN
+    IF context IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO STRICT key FROM app.door_key;
+    IF substr(context, 33) = sha256(key.opad || sha256(key.ipad || substr(context, 1, 32)
+        || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
+    THEN
+        RETURN nullif(encode(substr(context, 17, 16), 'hex'), '00000000000000000000000000000000')::uuid;
+    END IF;
+    RAISE EXCEPTION 'forged context' USING ERRCODE = '42501';
+END $$;
+
+-- Session state outlives a transaction, so each transaction begins by looking at its connection. RESET ALL, CLOSE ALL
+-- and UNLISTEN run before this in the same message; what they cannot undo is a prepared statement planted by SQL.
+-- A touched backend ends itself, which also takes it out of a pooler between us and the server.
+CREATE FUNCTION app.prove_untouched() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_prepared_statements WHERE from_sql) THEN
+        PERFORM pg_terminate_backend(pg_backend_pid());
+    END IF;
+END $$;

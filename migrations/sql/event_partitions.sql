@@ -1,0 +1,34 @@
+-- Monthly partitions of app.event by range on the UUIDv7 id, so that retention drops whole partitions.
+-- Each carries its parent's row security itself: a partition named directly asks its own policies, not the parent's.
+CREATE FUNCTION app.create_event_partitions(starting timestamptz, months integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    month timestamptz := date_trunc('month', starting AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+    name text;
+    created integer := 0;
+    bounds text[];
+BEGIN
+    FOR i IN 0..months LOOP
+        name := 'event_' || to_char(month AT TIME ZONE 'UTC', 'YYYY_MM');
+        bounds := ARRAY(
+            SELECT rpad(lpad(to_hex((extract(epoch FROM edge) * 1000)::bigint), 12, '0'), 32, '0')
+              FROM unnest(ARRAY[month, month + interval '1 month']) WITH ORDINALITY AS e (edge, position)
+             ORDER BY position);
+        IF to_regclass('app.' || name) IS NULL THEN
+            EXECUTE format('CREATE TABLE app.%I PARTITION OF app.event FOR VALUES FROM (%L) TO (%L)',
+                           name, bounds[1]::uuid, bounds[2]::uuid);
+            EXECUTE format('ALTER TABLE app.%I ENABLE ROW LEVEL SECURITY', name);
+            EXECUTE format('ALTER TABLE app.%I FORCE ROW LEVEL SECURITY', name);
+            EXECUTE format('CREATE POLICY isolation ON app.%I AS RESTRICTIVE TO app_rw'
+                           ' USING (tenant_id = (SELECT app.tenant_id())) WITH CHECK (tenant_id = (SELECT app.tenant_id()))', name);
+            EXECUTE format('CREATE POLICY access ON app.%I TO app_rw USING (true) WITH CHECK (true)', name);
+            EXECUTE format('CREATE POLICY door ON app.%I TO app_door USING (true) WITH CHECK (true)', name);
+            EXECUTE format('CREATE POLICY owner ON app.%I TO app_owner USING (true) WITH CHECK (true)', name);
+            EXECUTE format('CREATE POLICY platform ON app.%I TO app_platform USING (true) WITH CHECK (true)', name);
+            EXECUTE format('COMMENT ON TABLE app.%I IS %L', name, 'class: tenant');
+            created := created + 1;
+        END IF;
+        month := (month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
+    END LOOP;
+    RETURN created;
+END $$;

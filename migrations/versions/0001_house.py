@@ -1,0 +1,275 @@
+"""The house: signed context, people and their credentials, organizations and members, events, jobs, idempotency."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql as pg
+
+from insula.core.rls import (
+    create_tenant_table,
+    protect_platform_table,
+    protect_registry_table,
+    protect_user_table,
+    run_script,
+    tenant_key,
+    protect_tenant_table,
+)
+
+revision = "0001"
+down_revision = None
+
+SQL = Path(__file__).parent.parent / "sql"
+NOW = sa.text("now()")
+
+
+def moment(name: str, *, required: bool = False, default: bool = False) -> sa.Column[object]:
+    return sa.Column(
+        name,
+        sa.DateTime(timezone=True),
+        nullable=not (required or default),
+        server_default=NOW if default else None,
+    )
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    run_script(op, str(SQL / "context.sql"), role="app_door")
+    op.execute("SET LOCAL ROLE app_door")
+    op.execute(
+        "GRANT EXECUTE ON FUNCTION app.tenant_id(), app.user_id() TO app_rw, app_owner, app_platform, app_identity"
+    )
+    op.execute("GRANT EXECUTE ON FUNCTION app.prove_untouched() TO app_rw, app_identity, app_platform")
+    op.execute("SET LOCAL ROLE app_owner")
+    people()
+    organizations()
+    event()
+    program()
+    run_script(op, str(SQL / "enter.sql"), role="app_door")
+
+
+def people() -> None:
+    op.create_table(
+        "user",
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("email", sa.Text, nullable=False),
+        sa.Column("email_norm", sa.Text, nullable=False, unique=True),
+        sa.Column("name", sa.Text, nullable=False),
+        moment("email_verified_at"),
+        moment("disabled_at"),
+        moment("created_at", default=True),
+        moment("updated_at", default=True),
+        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+        sa.CheckConstraint("length(email) <= 320 AND length(name) BETWEEN 1 AND 200", name="user_lengths"),
+        schema="app",
+    )
+    protect_user_table(op, "user", owner="id", grants="SELECT, UPDATE (name, updated_at, version)")
+
+    op.create_table(
+        "password",
+        sa.Column("user_id", sa.Uuid, sa.ForeignKey("app.user.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("hash", sa.Text, nullable=False),
+        moment("changed_at", default=True),
+        schema="app",
+    )
+    protect_registry_table(op, "password")
+
+    op.create_table(
+        "credential",
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("hash", pg.BYTEA, nullable=False, unique=True),
+        sa.Column("tenant_id", sa.Uuid),
+        sa.Column("user_id", sa.Uuid, sa.ForeignKey("app.user.id", ondelete="CASCADE")),
+        sa.Column("subject_id", sa.Uuid, comment="what it opens, when that is not the user: an invitation"),
+        sa.Column("scope", pg.ARRAY(sa.Text), comment="NULL: everything its user may do"),
+        sa.Column("details", pg.JSONB, nullable=False, server_default="{}"),
+        moment("created_at", default=True),
+        moment("last_used_at", default=True),
+        moment("expires_at", required=True),
+        sa.Column("idle_timeout", pg.INTERVAL, nullable=False, server_default="infinity"),
+        moment("revoked_at"),
+        sa.Column("revoked_reason", sa.Text),
+        sa.CheckConstraint("kind IN ('session', 'verification', 'reset', 'invitation')", name="credential_kind"),
+        sa.CheckConstraint("length(hash) = 32", name="credential_hash"),
+        schema="app",
+    )
+    op.create_index("credential_user", "credential", ["user_id", "kind", "id"], schema="app")
+    op.create_index("credential_subject", "credential", ["subject_id"], schema="app")
+    op.create_index("credential_expiry", "credential", ["expires_at"], schema="app")
+    protect_registry_table(op, "credential")
+
+
+def organizations() -> None:
+    create_tenant_table(
+        op,
+        "organization",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("slug", sa.Text, nullable=False),
+        sa.Column("metadata", pg.JSONB, nullable=False, server_default="{}"),
+        sa.Column("limits", pg.JSONB, comment="NULL: the defaults of the settings"),
+        moment("suspended_at"),
+        moment("deleted_at"),
+        moment("created_at", default=True),
+        moment("updated_at", default=True),
+        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+        sa.CheckConstraint("id = tenant_id", name="organization_is_its_tenant"),
+        sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="organization_name"),
+        updatable=("name", "metadata", "deleted_at", "updated_at", "version"),
+        deletable=False,
+    )
+    op.execute("REVOKE INSERT ON app.organization FROM app_rw")
+
+    op.create_table(
+        "organization_slug",
+        sa.Column("slug", sa.Text, primary_key=True),
+        sa.Column("tenant_id", sa.Uuid, nullable=False, unique=True),
+        sa.CheckConstraint("slug ~ '^[a-z0-9](-?[a-z0-9]){1,62}$'", name="organization_slug_form"),
+        schema="app",
+    )
+    protect_registry_table(op, "organization_slug")
+
+    create_tenant_table(
+        op,
+        "membership",
+        sa.Column("user_id", sa.Uuid, nullable=False),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("status", sa.Text, nullable=False, server_default="active"),
+        sa.Column("name", sa.Text, nullable=False, comment="the profile the organization sees"),
+        sa.Column("name_norm", sa.Text, nullable=False),
+        sa.Column("email", sa.Text, nullable=False),
+        sa.Column("email_norm", sa.Text, nullable=False),
+        moment("created_at", default=True),
+        moment("updated_at", default=True),
+        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+        sa.UniqueConstraint("tenant_id", "user_id", name="membership_user"),
+        sa.CheckConstraint("status IN ('active', 'suspended')", name="membership_status"),
+        updatable=("role", "status", "name", "name_norm", "updated_at", "version"),
+    )
+    op.execute("REVOKE INSERT ON app.membership FROM app_rw")  # only doors let somebody in
+    op.execute("ALTER TABLE app.membership ADD FOREIGN KEY (user_id) REFERENCES app.\"user\" (id) ON DELETE CASCADE")
+    op.create_index("membership_of_user", "membership", ["user_id", "tenant_id"], schema="app")
+    op.execute('CREATE INDEX membership_name ON app.membership (tenant_id, name_norm COLLATE "C", id)')
+    op.execute('CREATE INDEX membership_email ON app.membership (tenant_id, email_norm COLLATE "C", id)')
+    op.create_index("membership_role", "membership", ["tenant_id", "role", "id"], schema="app")
+
+
+def event() -> None:
+    op.create_table(
+        "event",
+        *tenant_key(),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("version", sa.SmallInteger, nullable=False),
+        moment("occurred_at", default=True),
+        sa.Column("actor_type", sa.Text, nullable=False, comment="user | job | system | operator"),
+        sa.Column("actor_id", sa.Text),
+        sa.Column("credential_id", sa.Text),
+        sa.Column("target_type", sa.Text, nullable=False),
+        sa.Column("target_id", sa.Text),
+        sa.Column("data", pg.JSONB, nullable=False, comment="the typed payload, with before and after"),
+        sa.Column("context", pg.JSONB, nullable=False, comment="ip, user_agent, request_id, trace_id"),
+        schema="app",
+        postgresql_partition_by="RANGE (id)",
+    )
+    protect_tenant_table(op, "event", deletable=False)
+    op.execute("REVOKE UPDATE ON app.event FROM app_door")
+    for column in ("type", "actor_id", "target_id"):
+        op.create_index(f"event_{column}", "event", ["tenant_id", column, "id"], schema="app")
+    run_script(op, str(SQL / "event_partitions.sql"))
+    op.execute("SELECT app.create_event_partitions(now(), 3)")
+    op.execute("GRANT EXECUTE ON FUNCTION app.create_event_partitions(timestamptz, integer) TO app_platform")
+
+
+def program() -> None:
+    op.create_table(
+        "idempotency",
+        sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()"), nullable=False),
+        sa.Column("key_hash", pg.BYTEA, nullable=False, comment="of the key, the credential and the organization"),
+        sa.Column("fingerprint", pg.BYTEA, nullable=False, comment="of the request's method, path and body"),
+        sa.Column("answer", pg.BYTEA, nullable=False, comment="encrypted under a key only the client can derive"),
+        moment("created_at", default=True),
+        sa.PrimaryKeyConstraint("user_id", "key_hash"),
+        schema="app",
+    )
+    protect_user_table(op, "idempotency", owner="user_id", grants="SELECT, INSERT")
+    op.execute("GRANT SELECT, DELETE ON app.idempotency TO app_platform")
+    op.create_index("idempotency_age", "idempotency", ["created_at"], schema="app")
+
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("tenant_id", sa.Uuid, server_default=sa.text("app.tenant_id()")),
+        sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()")),
+        sa.Column("task", sa.Text, nullable=False),
+        sa.Column("payload", pg.JSONB, nullable=False),
+        sa.Column("status", sa.Text, nullable=False, server_default="due"),
+        moment("due_at", default=True),
+        sa.Column("attempt", sa.Integer, nullable=False, server_default="0", comment="the fencing token"),
+        sa.Column("failures", sa.Integer, nullable=False, server_default="0", comment="the handler raised"),
+        sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="the lease ran out"),
+        sa.Column("lease_hash", pg.BYTEA),
+        moment("leased_until"),
+        sa.Column("last_error", sa.Text),
+        sa.Column("trace", sa.Text, comment="W3C traceparent of the request that asked for it"),
+        moment("created_at", default=True),
+        moment("finished_at"),
+        sa.CheckConstraint("status IN ('due', 'leased', 'done', 'dead', 'discarded')", name="outbox_status"),
+        schema="app",
+    )
+    protect_platform_table(op, "outbox")
+    op.execute(
+        "CREATE POLICY enqueue ON app.outbox FOR INSERT TO app_rw WITH CHECK ("
+        "tenant_id IS NOT DISTINCT FROM (SELECT app.tenant_id())"
+        " AND user_id IS NOT DISTINCT FROM (SELECT app.user_id()))"
+    )
+    op.execute("GRANT INSERT (id, task, payload, due_at, trace, tenant_id, user_id) ON app.outbox TO app_rw")
+    op.execute("CREATE INDEX outbox_due ON app.outbox (due_at, id) WHERE status = 'due'")
+    op.execute("CREATE INDEX outbox_leased ON app.outbox (leased_until) WHERE status = 'leased'")
+    op.execute("CREATE INDEX outbox_dead ON app.outbox (id) WHERE status = 'dead'")
+    op.execute("CREATE INDEX outbox_finished ON app.outbox (finished_at) WHERE status IN ('done', 'discarded')")
+
+    op.create_table(
+        "tick",
+        sa.Column("schedule", sa.Text, nullable=False),
+        moment("at", required=True),
+        sa.PrimaryKeyConstraint("schedule", "at"),
+        schema="app",
+    )
+    protect_platform_table(op, "tick")
+
+    op.create_table(
+        "operator",
+        sa.Column("user_id", sa.Uuid, sa.ForeignKey("app.user.id", ondelete="CASCADE"), primary_key=True),
+        moment("created_at", default=True),
+        schema="app",
+    )
+    protect_platform_table(op, "operator", grants="SELECT")
+
+    op.create_table(
+        "operator_action",
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("user_id", sa.Uuid, nullable=False),
+        sa.Column("action", sa.Text, nullable=False),
+        sa.Column("target", sa.Text, nullable=False),
+        sa.Column("context", pg.JSONB, nullable=False),
+        moment("occurred_at", default=True),
+        schema="app",
+    )
+    protect_platform_table(op, "operator_action", grants="SELECT, INSERT")
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL ROLE app_door")
+    op.execute("DROP FUNCTION app.enter")
+    op.execute("SET LOCAL ROLE app_owner")
+    op.execute("DROP FUNCTION app.create_event_partitions")
+    for table in ("operator_action", "operator", "tick", "outbox", "idempotency", "event"):
+        op.execute(f"DROP TABLE app.{table}")
+    for table in ("membership", "organization_slug", "organization", "credential", "password", '"user"'):
+        op.execute(f"DROP TABLE app.{table}")
+    op.execute("SET LOCAL ROLE app_door")
+    for function in ("prove_untouched", "user_id", "tenant_id", "clear_context", "set_context", "context_mac"):
+        op.execute(f"DROP FUNCTION app.{function}")
+    op.execute("DROP TABLE app.door_key")
+    op.execute("SET LOCAL ROLE app_owner")

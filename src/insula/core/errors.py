@@ -1,0 +1,153 @@
+"""Everything that can go wrong, with the answer it deserves (RFC 9457)."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import msgspec
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One thing wrong with the request: where (a JSON pointer, or `query/name`, `header/name`) and what."""
+
+    pointer: str
+    detail: str
+
+
+class DomainError(Exception):
+    """A refusal. ``detail`` is for the caller; ``private`` only for the log."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Something went wrong on our side"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: dict[str, str] | None = None,
+        private: str | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+        self.private = private
+
+
+class InvalidRequest(DomainError):
+    status, code, title = 400, "invalid_request", "The request is malformed"
+
+
+class Unauthenticated(DomainError):
+    """RFC 6750, section 3: a 401 says which scheme would do."""
+
+    status, code, title = 401, "unauthenticated", "A valid credential is needed"
+
+    def __init__(self, detail: str | None = None, *, private: str | None = None) -> None:
+        super().__init__(detail, headers={"www-authenticate": "Bearer"}, private=private)
+
+
+class Forbidden(DomainError):
+    status, code, title = 403, "forbidden", "You may not do this"
+
+
+class PermissionMissing(Forbidden):
+    code, title = "permission_missing", "Your role lacks the permission for this"
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"This needs the permission {permission}.")
+        self.permission = permission
+
+
+class NotFound(DomainError):
+    """Also the answer to strangers: what you may not see does not exist."""
+
+    status, code, title = 404, "not_found", "There is no such resource"
+
+
+class MethodNotAllowed(DomainError):
+    status, code, title = 405, "method_not_allowed", "The resource does not support this method"
+
+
+class Conflict(DomainError):
+    status, code, title = 409, "conflict", "The request conflicts with the resource's state"
+
+
+class PreconditionFailed(DomainError):
+    """RFC 9110, section 13.1.1."""
+
+    status, code, title = 412, "precondition_failed", "The resource has changed since you read it"
+
+
+class TooLarge(DomainError):
+    status, code, title = 413, "too_large", "The request body is too large"
+
+
+class UnsupportedMediaType(DomainError):
+    status, code, title = 415, "unsupported_media_type", "The body must be application/json"
+
+
+class Unprocessable(DomainError):
+    """Well-formed, but it refers to something that is not there or breaks a rule of the field."""
+
+    status, code, title = 422, "unprocessable", "The request cannot be carried out as written"
+
+
+class PreconditionRequired(DomainError):
+    """RFC 6585, section 3."""
+
+    status, code, title = 428, "precondition_required", "Send the version you read in If-Match"
+
+
+class RateLimited(DomainError):
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+    def __init__(self, retry_after: int, headers: dict[str, str] | None = None) -> None:
+        super().__init__(
+            f"Try again in {retry_after} s.", headers={"retry-after": str(retry_after), **(headers or {})}
+        )
+        self.retry_after = retry_after
+
+
+class Unavailable(DomainError):
+    status, code, title = 503, "unavailable", "The service is briefly unavailable; try again"
+
+    def __init__(self, private: str | None = None) -> None:
+        super().__init__(headers={"retry-after": "1"}, private=private)
+
+
+class TimedOut(DomainError):
+    status, code, title = 504, "timed_out", "The request took too long and was stopped"
+
+
+def unknown_reference(pointer: str) -> Unprocessable:
+    """The one answer to an id in a body that is malformed, absent or somebody else's."""
+    return Unprocessable(errors=[FieldError(pointer, "does not exist")])
+
+
+RERUNNABLE: Final = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: nothing happened, and a second run usually succeeds."""
+
+_BY_SQLSTATE: Final[dict[str, type[DomainError]]] = {
+    "23505": Conflict,
+    "23503": Conflict,
+    "23P01": Conflict,
+    "23514": Conflict,
+    "22P05": InvalidRequest,  # a NUL in text that JSON allowed and Postgres cannot store
+    "22021": InvalidRequest,
+    "57014": TimedOut,
+    "55P03": Unavailable,
+    "40001": Unavailable,
+    "40P01": Unavailable,
+}
+
+
+def from_sqlstate(sqlstate: str | None, private: str) -> DomainError:
+    """Translate a database error once, for everybody; its DETAIL may hold rows and never leaves the log."""
+    if sqlstate is None or sqlstate[:2] in {"08", "57", "53"} and sqlstate != "57014":
+        return Unavailable(private=private)
+    error = _BY_SQLSTATE.get(sqlstate)
+    if error is None:
+        return DomainError(private=private)
+    return Unavailable(private=private) if error is Unavailable else error(private=private)

@@ -1,0 +1,73 @@
+"""The one append-only stream: every state change records what happened, in its own transaction."""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from insula.core.db import Transaction
+from insula.core.ids import new_id, to_uuid
+from insula.core.permissions import Facts
+
+ID_PREFIX = "evt"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to ``target_id``. Subclasses add the typed payload; it is public (webhooks carry it)."""
+
+    TYPE: ClassVar[str]
+    """``noun.verb_past``"""
+    TARGET: ClassVar[str]
+    """What kind of thing ``target_id`` names."""
+    VERSION: ClassVar[int] = 1
+
+    target_id: str
+
+
+class Changed(Event, frozen=True, kw_only=True):
+    """An event with the changed fields as they were and as they are."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class AccessDenied(Event, frozen=True, kw_only=True):
+    """A member tried something their role does not allow; ``target_id`` is the member."""
+
+    TYPE = "access.denied"
+    TARGET = "member"
+
+    permission: str
+    operation: str
+
+
+def record(db: Transaction, event: Event) -> None:
+    """Write ``event`` to the stream when this transaction commits: with its change, or not at all."""
+    principal, facts = db.principal, db.facts
+    payload = msgspec.to_builtins(event)
+    target_id = payload.pop("target_id")
+    db.journal.events.append(
+        {
+            "id": to_uuid(ID_PREFIX, new_id(ID_PREFIX)),
+            "type": event.TYPE,
+            "version": event.VERSION,
+            "actor_type": actor_type(db),
+            "actor_id": principal.user_id or principal.credential_id if principal else None,
+            "credential_id": principal.credential_id if principal else None,
+            "target_type": event.TARGET,
+            "target_id": target_id,
+            "data": payload,
+            "context": context(facts),
+        }
+    )
+
+
+def context(facts: Facts) -> dict[str, Any]:
+    """The request facts that are known; doors that write an event themselves take them in this form."""
+    return {name: value for name, value in msgspec.structs.asdict(facts).items() if value}
+
+
+def actor_type(db: Transaction) -> str:
+    """``user`` for a person, ``job`` for background work, ``system`` for neither."""
+    if db.principal is None:
+        return "system"
+    return "job" if db.principal.credential_kind == "job" else "user"

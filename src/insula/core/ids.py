@@ -1,0 +1,72 @@
+"""Identifiers: UUIDv7 in the database, TypeID text (``prj_01j...``) everywhere else."""
+
+from base64 import b32encode
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from msgspec import Meta
+from sqlalchemy import Dialect, Uuid
+from sqlalchemy.types import TypeDecorator
+from uuid_utils import uuid7
+
+NIL = UUID(int=0)
+"""What a malformed or wrong-prefix id becomes: an id nothing has, so that it is answered like any unknown one."""
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_TO_CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _CROCKFORD)
+_VALUE = {character: value for value, character in enumerate(_CROCKFORD)}
+_SUFFIX = 26
+
+
+def new_id(prefix: str) -> str:
+    """Mint a TypeID; ids of one process sort by the time they were made."""
+    return to_text(prefix, UUID(bytes=uuid7().bytes))
+
+
+@lru_cache(maxsize=65_536)
+def to_text(prefix: str, value: UUID) -> str:
+    """The text form (TypeID specification 0.3): prefix, underscore, 26 characters of Crockford base32."""
+    # 26 characters are 130 bits: pad the 128 to the 160 that b32encode handles whole, and drop the padding's zeros.
+    return f"{prefix}_{b32encode(bytes(4) + value.bytes).decode().translate(_TO_CROCKFORD)[6:]}"
+
+
+def to_uuid(prefix: str, text: str) -> UUID:
+    """The stored form; NIL for anything that is not a well-formed id with this prefix."""
+    head, separator, suffix = text.rpartition("_")
+    if not separator or head != prefix or len(suffix) != _SUFFIX or suffix[0] > "7":
+        return NIL
+    number = 0
+    for character in suffix:
+        value = _VALUE.get(character)
+        if value is None:
+            return NIL
+        number = number << 5 | value
+    return UUID(int=number)
+
+
+class TypeID(TypeDecorator[str]):
+    """A uuid column that the program sees as TypeID text."""
+
+    impl = Uuid
+    cache_ok = True
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> UUID | None:
+        return None if value is None else to_uuid(self.prefix, value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else to_text(self.prefix, value)
+
+
+def describe(prefix: str, noun: str) -> Meta:
+    """What the API's documentation says about ids with this prefix; malformed ones are unknown, not invalid."""
+    example = to_text(prefix, UUID("01920c5e-7a3b-7c4d-8e5f-60718293a4b5"))
+    return Meta(
+        description=f"Id of {noun}.",
+        examples=[example],
+        extra_json_schema={"pattern": f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"},
+    )

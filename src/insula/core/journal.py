@@ -1,0 +1,39 @@
+"""What a transaction leaves behind beside its rows: events and jobs, written together in one statement."""
+
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+# Both lists travel as one JSON bind each; the tenant comes from the signed context, asked once per statement.
+_WRITE: Final = """
+WITH events AS (
+    INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
+                           target_type, target_id, data, context)
+    SELECT (SELECT app.tenant_id()), e.* FROM jsonb_to_recordset($1::text::jsonb) AS e (
+        id uuid, type text, version smallint, actor_type text, actor_id text, credential_id text,
+        target_type text, target_id text, data jsonb, context jsonb)
+)
+INSERT INTO app.outbox (tenant_id, user_id, id, task, payload, due_at, trace)
+SELECT (SELECT app.tenant_id()), (SELECT app.user_id()), t.id, t.task, t.payload,
+       now() + make_interval(secs => t.delay), t.trace
+  FROM jsonb_to_recordset($2::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
+"""
+
+
+class Journal:
+    """Collects until the commit, so that a request pays one round trip for all of its events and jobs."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.tasks: list[dict[str, Any]] = []
+
+    async def write(self, driver: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Write what was collected, inside the transaction that is about to commit."""
+        if self.events or self.tasks:
+            await driver.execute(_WRITE, _json(self.events), _json(self.tasks))
+            self.events, self.tasks = [], []
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()

@@ -1,0 +1,138 @@
+"""The one definition of what each class of table grants to whom; migrations create every table through it."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+from sqlalchemy.sql.schema import SchemaItem
+
+SCHEMA = "app"
+ISOLATION = "tenant_id = (SELECT app.tenant_id())"
+"""Wrapped in a SELECT so that a statement asks once, not once per row."""
+
+
+class TableClass(StrEnum):
+    """Which proof a table must pass; stored as the table's comment, so that the database describes itself."""
+
+    TENANT = "tenant"
+    """Rows belong to one organization; the signed context decides which rows exist."""
+    USER = "user"
+    """Rows belong to one person, across organizations."""
+    REGISTRY = "registry"
+    """Globally unique, or needed before a tenant is known: reached by door functions only."""
+    PLATFORM = "platform"
+    """Belongs to the program itself: outbox, schedules, operators."""
+
+
+def create_tenant_table(
+    op: Operations,
+    name: str,
+    *elements: SchemaItem,
+    updatable: Iterable[str] = (),
+    deletable: bool = True,
+) -> None:
+    """Create a tenant-owned table: key (tenant_id, id), forced row security, no way to move a row.
+
+    ``updatable`` names the columns the application may change; ``tenant_id`` and ``id`` never can.
+    """
+    op.create_table(name, *tenant_key(), *elements, schema=SCHEMA)
+    protect_tenant_table(op, name, updatable=updatable, deletable=deletable)
+
+
+def tenant_key() -> list[SchemaItem]:
+    """The first columns and the primary key of every tenant table."""
+    return [
+        sa.Column("tenant_id", sa.Uuid, server_default=sa.text("app.tenant_id()"), nullable=False),
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+    ]
+
+
+def tenant_reference(column: str, table: str, ondelete: str = "CASCADE") -> sa.ForeignKeyConstraint:
+    """A reference between tenant tables; paired with tenant_id, because foreign keys do not ask row security."""
+    return sa.ForeignKeyConstraint(
+        ["tenant_id", column], [f"{SCHEMA}.{table}.tenant_id", f"{SCHEMA}.{table}.id"], ondelete=ondelete
+    )
+
+
+def protect_tenant_table(
+    op: Operations, name: str, *, updatable: Iterable[str] = (), deletable: bool = True
+) -> None:
+    """Policies and grants of a tenant table (or of one partition of it, whose grants its parent holds)."""
+    table = f'{SCHEMA}."{name}"'
+    force_row_security(op, table)
+    op.execute(
+        f"CREATE POLICY isolation ON {table} AS RESTRICTIVE TO app_rw USING ({ISOLATION}) WITH CHECK ({ISOLATION})"
+    )
+    op.execute(f"CREATE POLICY access ON {table} TO app_rw USING (true) WITH CHECK (true)")
+    op.execute(f"CREATE POLICY door ON {table} TO app_door USING (true) WITH CHECK (true)")
+    op.execute(f"CREATE POLICY owner ON {table} TO app_owner USING (true) WITH CHECK (true)")
+    op.execute(f"CREATE POLICY platform ON {table} TO app_platform USING (true) WITH CHECK (true)")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
+    op.execute(f"GRANT SELECT ON {table} TO app_platform")
+    op.execute(f"GRANT SELECT, INSERT{', DELETE' if deletable else ''} ON {table} TO app_rw")
+    if columns := ", ".join(updatable):
+        op.execute(f"GRANT UPDATE ({columns}) ON {table} TO app_rw")
+    classify(op, table, TableClass.TENANT)
+
+
+def protect_user_table(op: Operations, name: str, *, owner: str, grants: str) -> None:
+    """Policies of a table whose rows belong to the person named by its ``owner`` column."""
+    table = f'{SCHEMA}."{name}"'
+    mine = f"{owner} = (SELECT app.user_id())"
+    force_row_security(op, table)
+    op.execute(f"CREATE POLICY isolation ON {table} AS RESTRICTIVE TO app_rw USING ({mine}) WITH CHECK ({mine})")
+    op.execute(f"CREATE POLICY access ON {table} TO app_rw USING (true) WITH CHECK (true)")
+    op.execute(f"CREATE POLICY door ON {table} TO app_door USING (true) WITH CHECK (true)")
+    op.execute(f"CREATE POLICY owner ON {table} TO app_owner USING (true) WITH CHECK (true)")
+    op.execute(f"CREATE POLICY platform ON {table} TO app_platform USING (true) WITH CHECK (true)")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
+    op.execute(f"GRANT {grants} ON {table} TO app_rw")
+    classify(op, table, TableClass.USER)
+
+
+def protect_registry_table(op: Operations, name: str) -> None:
+    """A table that only doors reach."""
+    table = f'{SCHEMA}."{name}"'
+    force_row_security(op, table)
+    op.execute(f"CREATE POLICY door ON {table} TO app_door USING (true) WITH CHECK (true)")
+    op.execute(f"CREATE POLICY owner ON {table} TO app_owner USING (true) WITH CHECK (true)")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
+    classify(op, table, TableClass.REGISTRY)
+
+
+def protect_platform_table(op: Operations, name: str, *, grants: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """A table of the program itself, worked on by the platform login."""
+    table = f'{SCHEMA}."{name}"'
+    force_row_security(op, table)
+    for role in ("app_door", "app_owner", "app_platform"):
+        op.execute(f"CREATE POLICY {role} ON {table} TO {role} USING (true) WITH CHECK (true)")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
+    op.execute(f"GRANT {grants} ON {table} TO app_platform")
+    classify(op, table, TableClass.PLATFORM)
+
+
+def force_row_security(op: Operations, table: str) -> None:
+    """ENABLE alone would leave the owner unrestricted."""
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+
+
+def classify(op: Operations, table: str, table_class: TableClass) -> None:
+    """Write the class where the catalogue check reads it."""
+    op.execute(f"COMMENT ON TABLE {table} IS 'class: {table_class}'")
+
+
+def run_script(op: Operations, path: str, *, role: str = "app_owner") -> None:
+    """Run a file of SQL statements as ``role``; door scripts run as app_door, which then owns what they create."""
+    script = open(path, encoding="utf-8").read()
+    if role == "app_door":
+        op.execute("GRANT CREATE ON SCHEMA app TO app_door")
+        op.execute("SET LOCAL ROLE app_door")
+    driver = op.get_bind().connection.dbapi_connection
+    assert driver is not None
+    driver.run_async(lambda connection: connection.execute(script))  # many statements: the simple protocol
+    if role == "app_door":
+        op.execute("SET LOCAL ROLE app_owner")
+        op.execute("REVOKE CREATE ON SCHEMA app FROM app_door")

@@ -1,0 +1,66 @@
+"""Bearer secrets: one text format, checked without the database, stored as a keyed hash only."""
+
+import hashlib
+import hmac
+import secrets
+from base64 import b32encode
+from typing import Final, Literal
+from zlib import crc32
+
+from insula.core.ids import new_id
+
+Kind = Literal["session", "verification", "reset", "invitation"]
+
+PREFIXES: Final[dict[Kind, str]] = {
+    "session": "ses",
+    "verification": "ver",
+    "reset": "rst",
+    "invitation": "inv",
+}
+_SECRET_BYTES: Final = 20  # 160 bits: 32 characters without padding
+_CHECKSUM_LENGTH: Final = 7
+_LENGTH: Final = 8 + 26 + 32 + _CHECKSUM_LENGTH
+
+
+def credential_id() -> str:
+    """Mint the id of a credential row; the token carries it, so that a leaked one can be found and revoked."""
+    return new_id("crd")
+
+
+def mint(kind: Kind, credential: str) -> str:
+    """A fresh token: ``ins_<kind>_<id><secret><checksum>``, recognisable by secret scanners."""
+    return _compose(kind, credential, secrets.token_bytes(_SECRET_BYTES))
+
+
+def derive(kind: Kind, credential: str, key: bytes, sending: int) -> str:
+    """The token of a mailed link: derived, so that no queue and no replay ever holds it.
+
+    ``sending`` counts from 1; each resend makes another token.
+    """
+    message = f"{kind}:{credential}:{sending}".encode()
+    return _compose(kind, credential, hmac.digest(key, message, "sha256")[:_SECRET_BYTES])
+
+
+def well_formed(token: str, kind: Kind) -> bool:
+    """Whether the checksum fits: mistyped and guessed tokens cost no query."""
+    if len(token) != _LENGTH or not token.isascii() or not token.startswith(f"ins_{PREFIXES[kind]}_"):
+        return False
+    return hmac.compare_digest(token[-_CHECKSUM_LENGTH:], _checksum(token[:-_CHECKSUM_LENGTH]))
+
+
+def digest(token: str, pepper: bytes) -> bytes:
+    """What is stored and looked up: HMAC-SHA256 under a key the database does not have."""
+    return hmac.digest(pepper, token.encode(), hashlib.sha256)
+
+
+def _compose(kind: Kind, credential: str, secret: bytes) -> str:
+    body = f"ins_{PREFIXES[kind]}_{credential.removeprefix('crd_')}{_text(secret)}"
+    return body + _checksum(body)
+
+
+def _checksum(body: str) -> str:
+    return _text(crc32(body.encode()).to_bytes(4, "big"))[:_CHECKSUM_LENGTH]
+
+
+def _text(data: bytes) -> str:
+    return b32encode(data).decode().rstrip("=").lower()

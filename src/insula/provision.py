@@ -1,0 +1,96 @@
+"""Prepare a server (roles, database) and bring its schema up to date."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
+
+LOGINS: Final = ("app_migrator", "app_rw", "app_identity", "app_platform")
+"""One login per job; none of them owns a table or can become another at run time (app_migrator becomes app_owner)."""
+
+TIMEOUTS: Final = {
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "search_path": "pg_catalog, app",
+    "timezone": "UTC",
+}
+
+
+async def provision(admin_dsn: str, database: str, passwords: Mapping[str, str]) -> None:
+    """Create the roles and the database where they are missing; needs a superuser. Safe to repeat."""
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        for role in ("app_owner", "app_door"):
+            await _create_role(connection, role, None)
+        for role in LOGINS:
+            await _create_role(connection, role, passwords[role])
+        await _run(connection, "GRANT app_owner, app_door TO app_migrator")
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database):
+            await _run(connection, "CREATE DATABASE %I OWNER app_owner", database)
+        await open_database(connection, database)
+    finally:
+        await connection.close()
+    inside = await asyncpg.connect(admin_dsn, database=database)
+    try:
+        await inside.execute((MIGRATIONS / "sql" / "provision.sql").read_text())
+    finally:
+        await inside.close()
+
+
+async def open_database(connection: "asyncpg.Connection[asyncpg.Record]", database: str) -> None:
+    """Let our logins in and everybody else out; a database cloned from a template needs this again."""
+    await _run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
+    for role in LOGINS:
+        await _run(connection, "GRANT CONNECT ON DATABASE %I TO %I", database, role)
+
+
+async def migrate(owner_dsn: str, revision: str = "head") -> None:
+    """Run the migrations up to ``revision``, as a member of app_owner, over a connection of their own.
+
+    The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else.
+    """
+    engine = create_async_engine(owner_dsn.replace("postgresql://", "postgresql+asyncpg://"), poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_alembic, revision)
+    finally:
+        await engine.dispose()
+
+
+def _alembic(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    down = revision == "base" or revision.startswith("-")
+    (command.downgrade if down else command.upgrade)(config, revision)
+
+
+async def _create_role(
+    connection: "asyncpg.Connection[asyncpg.Record]", role: str, password: str | None
+) -> None:
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
+        await _run(connection, "CREATE ROLE %I", role)
+    rights = "NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION"
+    if password is None:
+        await _run(connection, f"ALTER ROLE %I NOLOGIN {rights}", role)
+        return
+    inherit = "INHERIT" if role == "app_migrator" else "NOINHERIT"
+    await _run(connection, f"ALTER ROLE %I LOGIN {inherit} {rights} PASSWORD %L", role, password)
+    if role != "app_migrator":
+        for name, value in TIMEOUTS.items():
+            await _run(connection, f"ALTER ROLE %I SET {name} = " + ("%s" if name == "search_path" else "%L"), role, value)
+
+
+async def _run(connection: "asyncpg.Connection[asyncpg.Record]", template: str, *names: str) -> None:
+    """Run a statement whose identifiers and literals cannot be bound; the server itself does the quoting."""
+    statement = await connection.fetchval("SELECT format($1, VARIADIC $2::text[])", template, list(names))
+    await connection.execute(statement)

@@ -1,0 +1,184 @@
+"""The program's configuration: INSULA_* variables, or files named by INSULA_*_FILE, as typed values."""
+
+import os
+from base64 import b64decode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "INSULA_"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that differs between installations. A docstring under a field is its documentation."""
+
+    environment: Literal["embedded", "production"] = "production"
+    """`embedded` is what `insula up` sets for itself; it alone accepts plain HTTP addresses and unencrypted mail."""
+    secret_key: str
+    """At least 32 random bytes in base64; every key the program uses is derived from it."""
+    database_url: str
+    """PostgreSQL as app_rw: the API and the workers."""
+    identity_database_url: str
+    """PostgreSQL as app_identity: sign-up, sign-in, reset."""
+    platform_database_url: str
+    """PostgreSQL as app_platform: relay, sweeps, operators."""
+    owner_database_url: str | None = None
+    """PostgreSQL as app_migrator, direct (no pooler); only `insula migrate` and `seed` need it."""
+    redis_url: str
+    """Redis or Valkey: rate limits and the job queue."""
+    pgbouncer: bool = False
+    """Set when the database URLs lead through PgBouncer older than 1.21 in transaction mode."""
+    pool_size: Count = 8
+    """Connections per pool and process; a process holds up to two pools per login."""
+
+    host: str = "127.0.0.1"
+    """Where the API listens."""
+    port: Port = 8000
+    """Where the API listens."""
+    metrics_host: str = "127.0.0.1"
+    """Where the metrics listen."""
+    metrics_port: Port = 9464
+    """Prometheus metrics; 0 switches them off."""
+    base_url: str
+    """The public address of the product: mailed links start with it, and cookies are accepted from its origin."""
+    trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
+    """How many proxies of yours stand in front: X-Forwarded-For is believed for that many hops."""
+    request_max_bytes: Count = 1_048_576
+    """A larger request body is refused with 413."""
+    drain_seconds: Annotated[int, Meta(ge=0)] = 25
+    """How long requests and jobs under way may take to finish after SIGTERM."""
+
+    session_idle_hours: Count = 168
+    """A session unused for so long ends."""
+    session_max_hours: Count = 720
+    """A session ends after so long, however much it is used."""
+    sessions_per_user: Count = 100
+    """One more ends the oldest."""
+    password_min_length: Annotated[int, Meta(ge=8, le=64)] = 15
+    """NIST SP 800-63B-4: 15 where the password is the only factor."""
+    argon2_parallel: Count = 2
+    """Passwords hashed at the same time; more wait, and many more are answered 429."""
+    invitation_days: Annotated[int, Meta(ge=1, le=90)] = 7
+    """How long an invitation stays open."""
+    organization_restore_days: Annotated[int, Meta(ge=1, le=365)] = 30
+    """How long a deleted organization can be restored."""
+
+    rate_per_minute: Count = 600
+    """Requests of one credential."""
+    rate_organization_per_minute: Count = 3000
+    """Requests of one organization, all its credentials together."""
+    rate_anonymous_per_minute: Count = 120
+    """Requests of one address without a credential."""
+    rate_sign_in_per_minute: Count = 10
+    """Sign-in, sign-up and reset attempts of one address; a quarter of it while Redis is away."""
+    limit_members: Count = 10_000
+    """Members of one organization."""
+    limit_projects: Count = 10_000
+    """Projects of one organization."""
+    limit_invitations_per_day: Count = 500
+    """Invitation e-mails one organization may send in a day."""
+
+    smtp_host: str
+    """The mail server."""
+    smtp_port: Port = 587
+    """The mail server."""
+    smtp_username: str | None = None
+    """For the mail server."""
+    smtp_password: str | None = None
+    """For the mail server."""
+    smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
+    """How the connection to the mail server is protected."""
+    mail_from: str
+    """The sender of all mail, as an address."""
+    mail_from_name: str = "Insula"
+    """The sender of all mail, as people see it."""
+
+    worker_concurrency: Count = 10
+    """Jobs one worker process runs at a time."""
+    relay_in_flight: Count = 200
+    """Jobs handed to the queue and not finished, all workers together."""
+    job_lease_seconds: Annotated[int, Meta(ge=5)] = 60
+    """A job not finished for so long is given to another worker."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log line written."""
+    log_json: bool = True
+    """One JSON object per line; false is for people."""
+
+    @property
+    def secret(self) -> bytes:
+        return b64decode(self.secret_key)
+
+
+class SettingsError(Exception):
+    """The environment is not usable; the message names each variable and says what is wrong with it."""
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings, or raise SettingsError naming every wrong, missing and unknown variable."""
+    environment = os.environ if environment is None else environment
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    for field in fields.values():
+        text = _read(environment, PREFIX + field.name.upper(), problems)
+        if text is None:
+            if field.required:
+                problems.append(f"{PREFIX}{field.name.upper()} is missing")
+            continue
+        try:
+            values[field.name] = msgspec.convert(text, field.type, strict=False)
+        except msgspec.ValidationError as error:
+            problems.append(f"{PREFIX}{field.name.upper()}: {error}")
+    if not problems:
+        settings = Settings(**values)
+        problems = _unsafe(settings)
+        if not problems:
+            return settings
+    raise SettingsError("\n".join(problems))
+
+
+def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:
+    path = environment.get(f"{name}_FILE")
+    if path is None:
+        return environment.get(name)
+    if name in environment:
+        problems.append(f"{name} and {name}_FILE are both set")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{name}_FILE: cannot read {path}: {error}")
+        return ""
+
+
+def _unsafe(settings: Settings) -> list[str]:
+    """What is well-formed and still must not run."""
+    problems = []
+    try:
+        if len(b64decode(settings.secret_key, validate=True)) < 32:
+            problems.append("INSULA_SECRET_KEY: at least 32 bytes in base64 are needed")
+    except ValueError:
+        problems.append("INSULA_SECRET_KEY: not base64")
+    for name in ("database_url", "identity_database_url", "platform_database_url"):
+        url = urlsplit(getattr(settings, name))
+        if url.scheme != "postgresql" or not url.hostname:
+            problems.append(f"{PREFIX}{name.upper()}: not a postgresql:// address")
+        elif url.username in {None, "postgres", "app_owner", "app_migrator"}:
+            problems.append(f"{PREFIX}{name.upper()}: must name a login without rights of its own, not {url.username}")
+    base = urlsplit(settings.base_url)
+    if base.scheme not in {"http", "https"} or not base.hostname or base.path.strip("/"):
+        problems.append("INSULA_BASE_URL: an origin such as https://app.example.com is needed")
+    if urlsplit(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
+        problems.append("INSULA_REDIS_URL: not a redis:// address")
+    if settings.environment == "production":
+        if base.scheme != "https":
+            problems.append("INSULA_BASE_URL: must be https")
+        if settings.smtp_tls == "none":
+            problems.append("INSULA_SMTP_TLS: mail would travel unencrypted; use starttls or tls")
+    return problems
