@@ -1,0 +1,207 @@
+-- The life of a job. Every change of its row in app.outbox happens in a function below, or is an operator's decision.
+--
+--   waiting --its time comes--> due --claim--> leased --start--> (running) --finish--> done
+--      ^                         ^               |                   |
+--      |                         '--- release ---'                   |
+--      '----------------- fail, or the lease runs out ---------------'--- too often --> dead --> due | discarded
+--
+-- A claim carries a fresh random secret, the lease, of which the row holds only the hash. Whoever brings the id and the
+-- lease runs that one job, as the tenant and the user of the row: nothing a worker is told can name another.
+-- Leases run out by the clock, not by the transaction's start: transactions of jobs may be long.
+
+CREATE FUNCTION app.start_job(
+    job uuid, lease bytea, seconds double precision,
+    OUT verdict text, OUT task text, OUT payload text, OUT attempt integer, OUT failures integer, OUT trace text
+)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- A row that somebody holds is being run or being taken away: either way this lease is worth nothing any more.
+    UPDATE app.outbox AS o
+       SET started_at = clock_timestamp(), leased_until = clock_timestamp() + make_interval(secs => seconds)
+     WHERE o.id = (
+           SELECT i.id FROM app.outbox AS i
+            WHERE i.id = job AND i.status = 'leased' AND i.lease_hash = sha256(lease)
+              AND i.leased_until > clock_timestamp() AND i.started_at IS NULL
+              FOR UPDATE SKIP LOCKED)
+    RETURNING o.task, o.payload::text, o.attempt, o.failures, o.trace
+         INTO task, payload, attempt, failures, trace;
+    verdict := CASE WHEN FOUND THEN 'admitted' ELSE 'stale' END;
+    -- Not waiting for the disk: a start forgotten in a crash of the server is only a crash not counted.
+    PERFORM set_config('synchronous_commit', 'off', true);
+END $$;
+
+-- The door of a job's transaction. It keeps the row locked until the end, so that no sweep takes the job away from a
+-- handler that is late, and a second run of the same lease finds the row taken.
+CREATE FUNCTION app.enter_job(
+    job uuid, lease bytea, OUT verdict text, OUT tenant_id uuid, OUT user_id uuid
+)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM app.clear_context();
+    SELECT o.tenant_id, o.user_id INTO tenant_id, user_id
+      FROM app.outbox AS o
+     WHERE o.id = job AND o.status = 'leased' AND o.lease_hash = sha256(lease) AND o.leased_until > clock_timestamp()
+       FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        verdict := 'stale';
+        RETURN;
+    END IF;
+    verdict := 'admitted';
+    PERFORM app.set_context(tenant_id, user_id);
+END $$;
+
+-- In the transaction of the handler: its effects and the end of the job are one commit.
+CREATE FUNCTION app.finish_job(job uuid, lease bytea) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE app.outbox
+       SET status = 'done', finished_at = clock_timestamp(), lease_hash = NULL, leased_until = NULL
+     WHERE id = job AND status = 'leased' AND lease_hash = sha256(lease);
+    RETURN FOUND;
+END $$;
+
+-- retry_in is in seconds; NULL makes it a dead letter.
+CREATE FUNCTION app.fail_job(job uuid, lease bytea, error text, retry_in double precision) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE app.outbox
+       SET status = CASE WHEN retry_in IS NULL THEN 'dead' ELSE 'waiting' END,
+           due_at = clock_timestamp() + make_interval(secs => coalesce(retry_in, 0)),
+           finished_at = CASE WHEN retry_in IS NULL THEN clock_timestamp() END,
+           failures = failures + 1, last_error = error, lease_hash = NULL, leased_until = NULL, started_at = NULL
+     WHERE id = job AND status = 'leased' AND lease_hash = sha256(lease);
+    RETURN FOUND;
+END $$;
+
+-- Back to the queue with nothing counted: the worker is shutting down, or does not know this kind of task yet.
+CREATE FUNCTION app.release_job(job uuid, lease bytea, retry_in double precision) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE app.outbox
+       SET status = CASE WHEN retry_in > 0 THEN 'waiting' ELSE 'due' END,
+           due_at = clock_timestamp() + make_interval(secs => retry_in),
+           lease_hash = NULL, leased_until = NULL, started_at = NULL
+     WHERE id = job AND status = 'leased' AND lease_hash = sha256(lease);
+    RETURN FOUND;
+END $$;
+
+GRANT EXECUTE ON FUNCTION
+    app.start_job(uuid, bytea, double precision), app.enter_job(uuid, bytea), app.finish_job(uuid, bytea),
+    app.fail_job(uuid, bytea, text, double precision), app.release_job(uuid, bytea, double precision)
+    TO app_rw;
+
+-- Take as many due jobs as there are hashes, fewer where a cap is reached: in turns, one lane (a tenant, else a user)
+-- after another in the order of their ids, starting behind after_lane. What it costs depends on the number of jobs
+-- taken, not on how many are due. The plan is fixed, since statistics made before a flood would choose a scan of it.
+CREATE FUNCTION app.claim_jobs(
+    lease_hashes bytea[], seconds double precision, in_flight integer, per_lane integer, after_lane uuid
+) RETURNS TABLE (job uuid, attempt integer, lane uuid, place integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    room integer;
+BEGIN
+    -- One relay at a time: the caps are counted, and two that count at once would both find room.
+    IF NOT pg_try_advisory_xact_lock(7301190417) THEN
+        RETURN;
+    END IF;
+    UPDATE app.outbox SET status = 'due'
+     WHERE id IN (SELECT id FROM app.outbox WHERE status = 'waiting' AND due_at <= now()
+                   ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED);
+    room := least(cardinality(lease_hashes), in_flight - (SELECT count(*) FROM app.outbox WHERE status = 'leased'));
+    IF room <= 0 THEN
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+    WITH RECURSIVE busy AS MATERIALIZED (
+        SELECT o.lane, count(*) AS jobs FROM app.outbox AS o WHERE o.status = 'leased' GROUP BY o.lane
+    ), turn (lane, steps) AS (
+        (SELECT o.lane, 1 FROM app.outbox AS o
+          WHERE o.status = 'due' AND o.lane > after_lane ORDER BY o.lane LIMIT 1)
+        UNION ALL
+        SELECT next.lane, turn.steps + 1
+          FROM turn CROSS JOIN LATERAL (
+               SELECT o.lane FROM app.outbox AS o
+                WHERE o.status = 'due' AND o.lane > turn.lane ORDER BY o.lane LIMIT 1) AS next
+         -- Lanes at their cap take no room; without looking past them they would hide those behind.
+         WHERE turn.steps < room + (SELECT count(*) FROM busy WHERE busy.jobs >= per_lane)
+    ), candidate AS (
+        SELECT taken.id, taken.due_at, row_number() OVER (PARTITION BY turn.lane ORDER BY taken.due_at, taken.id) AS round
+          FROM turn LEFT JOIN busy ON busy.lane = turn.lane
+         CROSS JOIN LATERAL (
+               SELECT o.id, o.due_at FROM app.outbox AS o
+                WHERE o.status = 'due' AND o.lane = turn.lane ORDER BY o.lane, o.due_at, o.id
+                LIMIT greatest(0, least(room, per_lane - coalesce(busy.jobs, 0))) FOR UPDATE SKIP LOCKED) AS taken
+    ), chosen AS (
+        SELECT candidate.id, (row_number() OVER (ORDER BY round, due_at, id))::integer AS place
+          FROM candidate ORDER BY place LIMIT room
+    )
+    UPDATE app.outbox AS o
+       SET status = 'leased', attempt = o.attempt + 1, started_at = NULL, lease_hash = lease_hashes[chosen.place],
+           leased_until = clock_timestamp() + make_interval(secs => seconds)
+      FROM chosen WHERE o.id = chosen.id
+    RETURNING o.id, o.attempt, o.lane, chosen.place;
+END $$;
+
+-- What was claimed and could not be handed to the queue.
+CREATE FUNCTION app.return_claims(jobs uuid[], lease_hashes bytea[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE app.outbox AS o
+       SET status = 'due', lease_hash = NULL, leased_until = NULL
+      FROM unnest(jobs, lease_hashes) AS claim (job, lease_hash)
+     WHERE o.id = claim.job AND o.lease_hash = claim.lease_hash AND o.status = 'leased' AND o.started_at IS NULL;
+END $$;
+
+-- Leases that ran out. A job that was started lost its worker: that is a crash, and at crash_limit a dead letter, so
+-- that one which kills its workers ends. One that was never started was lost on its way and goes back uncounted, also
+-- when its lease has up to `unstarted` seconds left: the relay knows when the queue holds nothing.
+-- Rows of handlers that are still running are locked, and skipped.
+CREATE FUNCTION app.sweep_jobs(crash_limit integer, unstarted double precision)
+RETURNS TABLE (task text, status text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH lost AS (
+        SELECT o.id,
+               CASE WHEN o.started_at IS NULL THEN 'due' WHEN o.crashes + 1 >= crash_limit THEN 'dead'
+                    ELSE 'waiting' END AS becomes,
+               CASE WHEN o.started_at IS NULL THEN 0 ELSE 1 END AS crash
+          FROM app.outbox AS o
+         WHERE o.status = 'leased' AND o.leased_until < clock_timestamp() + make_interval(secs => unstarted)
+           AND (o.started_at IS NULL OR o.leased_until < clock_timestamp())
+         ORDER BY o.leased_until LIMIT 1000
+           FOR UPDATE SKIP LOCKED
+    )
+    UPDATE app.outbox AS o
+       SET status = lost.becomes, crashes = o.crashes + lost.crash,
+           due_at = clock_timestamp() + lost.crash * random() * least(300, power(2, o.crashes)) * interval '1 second',
+           finished_at = CASE WHEN lost.becomes = 'dead' THEN clock_timestamp() END,
+           last_error = CASE WHEN lost.crash = 1 THEN 'its worker was lost' ELSE o.last_error END,
+           lease_hash = NULL, leased_until = NULL, started_at = NULL
+      FROM lost WHERE o.id = lost.id
+    RETURNING o.task, o.status;
+END $$;
+
+-- Bearer secrets that nobody can use any more; a while longer they tell a curious operator what became of them.
+CREATE FUNCTION app.purge_credentials(age interval, batch integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    purged integer;
+BEGIN
+    DELETE FROM app.credential WHERE id IN (
+        (SELECT id FROM app.credential WHERE expires_at < now() - age ORDER BY expires_at LIMIT batch)
+        UNION ALL
+        (SELECT id FROM app.credential WHERE revoked_at < now() - age ORDER BY revoked_at LIMIT batch));
+    GET DIAGNOSTICS purged = ROW_COUNT;
+    RETURN purged;
+END $$;
+
+GRANT EXECUTE ON FUNCTION
+    app.claim_jobs(bytea[], double precision, integer, integer, uuid), app.return_claims(uuid[], bytea[]),
+    app.sweep_jobs(integer, double precision), app.purge_credentials(interval, integer)
+    TO app_platform;
