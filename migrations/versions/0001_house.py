@@ -34,7 +34,7 @@ def moment(name: str, *, required: bool = False, default: bool = False) -> sa.Co
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
-    run_script(op, str(SQL / "context.sql"), role="app_door")
+    run_script(op, SQL / "context.sql", role="app_door")
     op.execute("SET LOCAL ROLE app_door")
     op.execute(
         "GRANT EXECUTE ON FUNCTION app.tenant_id(), app.user_id() TO app_rw, app_owner, app_platform, app_identity"
@@ -45,7 +45,8 @@ def upgrade() -> None:
     organizations()
     event()
     program()
-    run_script(op, str(SQL / "enter.sql"), role="app_door")
+    run_script(op, SQL / "idempotency.sql")
+    run_script(op, SQL / "enter.sql", role="app_door")
 
 
 def people() -> None:
@@ -175,7 +176,7 @@ def event() -> None:
     op.execute("REVOKE UPDATE ON app.event FROM app_door")
     for column in ("type", "actor_id", "target_id"):
         op.create_index(f"event_{column}", "event", ["tenant_id", column, "id"], schema="app")
-    run_script(op, str(SQL / "event_partitions.sql"))
+    run_script(op, SQL / "event_partitions.sql")
     op.execute("SELECT app.create_event_partitions(now(), 3)")
     op.execute("GRANT EXECUTE ON FUNCTION app.create_event_partitions(timestamptz, integer) TO app_platform")
 
@@ -263,6 +264,7 @@ def downgrade() -> None:
     op.execute("SET LOCAL ROLE app_door")
     op.execute("DROP FUNCTION app.enter")
     op.execute("SET LOCAL ROLE app_owner")
+    op.execute("DROP FUNCTION app.begin_idempotent")
     op.execute("DROP FUNCTION app.create_event_partitions")
     for table in ("operator_action", "operator", "tick", "outbox", "idempotency", "event"):
         op.execute(f"DROP TABLE app.{table}")

@@ -46,7 +46,7 @@ async def provision(admin_dsn: str, database: str, passwords: Mapping[str, str])
         await inside.close()
 
 
-async def open_database(connection: "asyncpg.Connection[asyncpg.Record]", database: str) -> None:
+async def open_database(connection: asyncpg.Connection, database: str) -> None:
     """Let our logins in and everybody else out; a database cloned from a template needs this again."""
     await _run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
     for role in LOGINS:
@@ -75,7 +75,7 @@ def _alembic(connection: Connection, revision: str) -> None:
 
 
 async def _create_role(
-    connection: "asyncpg.Connection[asyncpg.Record]", role: str, password: str | None
+    connection: asyncpg.Connection, role: str, password: str | None
 ) -> None:
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
         await _run(connection, "CREATE ROLE %I", role)
@@ -90,7 +90,7 @@ async def _create_role(
             await _run(connection, f"ALTER ROLE %I SET {name} = " + ("%s" if name == "search_path" else "%L"), role, value)
 
 
-async def _run(connection: "asyncpg.Connection[asyncpg.Record]", template: str, *names: str) -> None:
+async def _run(connection: asyncpg.Connection, template: str, *names: str) -> None:
     """Run a statement whose identifiers and literals cannot be bound; the server itself does the quoting."""
     statement = await connection.fetchval("SELECT format($1, VARIADIC $2::text[])", template, list(names))
     await connection.execute(statement)

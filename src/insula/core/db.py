@@ -15,7 +15,7 @@ from insula.core.errors import Unavailable
 from insula.core.journal import Journal
 from insula.core.permissions import Facts, Principal
 
-Driver = asyncpg.Connection[asyncpg.Record]
+Driver = asyncpg.Connection
 
 BEGIN: Final = (
     "BEGIN; RESET ALL; CLOSE ALL; UNLISTEN *;"
@@ -37,6 +37,10 @@ class Transaction:
         self.principal: Principal | None = None
         self.facts = Facts()
         self.settled = False
+        self.keeps_refusal = False
+        """A refusal that must be remembered: commit although the answer is an error."""
+        self.queued = False
+        """Jobs were committed; the relay would like to know."""
         self._connection = connection
         self._session: AsyncSession | None = None
 
@@ -58,6 +62,7 @@ class Transaction:
     async def commit(self) -> None:
         """Write the journal and commit; a commit that did not happen raises."""
         driver = await self.flush()
+        self.queued = bool(self.journal.tasks)
         await self.journal.write(driver)
         # COMMIT in a failed transaction answers ROLLBACK without an error.
         if await driver.execute("COMMIT") != "COMMIT":
@@ -74,12 +79,12 @@ class Transaction:
 class Database:
     """One login's connections: a plain asyncpg pool for reads, SQLAlchemy's for commands."""
 
-    def __init__(self, url: str, *, pool_size: int = 8, pooled_by_pgbouncer: bool = False) -> None:
+    def __init__(self, url: str, *, pool_size: int = 8, old_pgbouncer: bool = False) -> None:
         self._url = url
         self._size = pool_size
-        cache: dict[str, Any] = {"statement_cache_size": 0} if pooled_by_pgbouncer else {}
+        cache: dict[str, Any] = {"statement_cache_size": 0} if old_pgbouncer else {}
         self._driver_options = cache
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._pool: asyncpg.Pool | None = None
         adapter = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""} if cache else {}
         self._engine: AsyncEngine = create_async_engine(
             url.replace("postgresql://", "postgresql+asyncpg://", 1),

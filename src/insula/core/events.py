@@ -71,3 +71,16 @@ def actor_type(db: Transaction) -> str:
     if db.principal is None:
         return "system"
     return "job" if db.principal.credential_kind == "job" else "user"
+
+
+def changed(row: Any, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Set ``values`` on a mapped row; returns the fields that differ, as they were and as they are."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for name, value in values.items():
+        attribute = f"{name}_" if name == "metadata" else name
+        old = getattr(row, attribute)
+        if old != value:
+            before[name], after[name] = old, value
+            setattr(row, attribute, value)
+    return before, after

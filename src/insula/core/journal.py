@@ -28,7 +28,7 @@ class Journal:
         self.events: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
 
-    async def write(self, driver: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def write(self, driver: asyncpg.Connection) -> None:
         """Write what was collected, inside the transaction that is about to commit."""
         if self.events or self.tasks:
             await driver.execute(_WRITE, _json(self.events), _json(self.tasks))

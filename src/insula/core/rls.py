@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -124,9 +125,9 @@ def classify(op: Operations, table: str, table_class: TableClass) -> None:
     op.execute(f"COMMENT ON TABLE {table} IS 'class: {table_class}'")
 
 
-def run_script(op: Operations, path: str, *, role: str = "app_owner") -> None:
+def run_script(op: Operations, path: Path | str, *, role: str = "app_owner") -> None:
     """Run a file of SQL statements as ``role``; door scripts run as app_door, which then owns what they create."""
-    script = open(path, encoding="utf-8").read()
+    script = Path(path).read_text(encoding="utf-8")
     if role == "app_door":
         op.execute("GRANT CREATE ON SCHEMA app TO app_door")
         op.execute("SET LOCAL ROLE app_door")

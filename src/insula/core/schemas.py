@@ -1,8 +1,9 @@
 """What may cross the process boundary: requests, answers and tasks."""
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
+from msgspec import Meta
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +23,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Read(msgspec.Struct, frozen=True):
     """An answer."""
 
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """A mapped row as the API shows it: its attributes of the same names."""
+        return cls(*(getattr(row, "metadata_" if name == "metadata" else name) for name in cls.__struct_fields__))
+
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Work for later, carried by the outbox. It holds ids only: neither secrets nor personal data wait in queues."""
@@ -30,3 +36,36 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Stable across releases: rows in the outbox outlive the code that wrote them."""
     MAX_FAILURES: ClassVar[int] = 10
     """After so many failures of the handler the job is a dead letter."""
+
+
+def _no_control_characters() -> str:
+    """A pattern for one line of text: no control characters (NUL would not store, CR LF would split headers)."""
+    return r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*[^\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff][^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*$"
+
+
+Name = Annotated[
+    str,
+    Meta(min_length=1, max_length=200, pattern=_no_control_characters(), description="One line of text.",
+         examples=["Website relaunch"]),
+]
+"""A name people gave something: one line, not blank."""
+
+Email = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=r"^[^@\s\x00-\x20\x7f-\xff\"(),:;<>\[\\\]]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$",
+        description="An e-mail address; compared without regard to case.",
+        examples=["ada@example.com"],
+    ),
+]
+"""An e-mail address in ASCII; look-alike letters of other scripts are refused (RFC 5321, section 4.1.2)."""
+
+Metadata = Annotated[
+    dict[
+        Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")],
+        Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00\ud800-\udfff]*$")] | int | float | bool | None,
+    ],
+    Meta(max_length=50, description="Your own keys and values, up to 50.", examples=[{"cost_center": "4711"}]),
+]
+"""What an API client keeps with a resource."""

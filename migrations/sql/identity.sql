@@ -1,0 +1,1 @@
+-- The doors of app_identity: sign-up, verification, sign-in, reset, sessions.

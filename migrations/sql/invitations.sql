@@ -1,0 +1,1 @@
+-- Doors through which an invitation's holder looks at it, accepts or declines it.

@@ -1,0 +1,1 @@
+-- Doors that make organizations, name them and list a person's own.

@@ -1,0 +1,44 @@
+"""Teams of members."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from insula.core.rls import create_tenant_table, tenant_reference
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    create_tenant_table(
+        op,
+        "team",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("name_norm", sa.Text, nullable=False),
+        sa.Column("description", sa.Text, nullable=False, server_default=""),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+        sa.UniqueConstraint("tenant_id", "name_norm", name="team_name"),
+        updatable=("name", "name_norm", "description", "updated_at", "version"),
+    )
+    op.execute('CREATE INDEX team_name_order ON app.team (tenant_id, name_norm COLLATE "C", id)')
+    create_tenant_table(
+        op,
+        "team_member",
+        sa.Column("team_id", sa.Uuid, nullable=False),
+        sa.Column("membership_id", sa.Uuid, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+        sa.UniqueConstraint("tenant_id", "team_id", "membership_id", name="team_member_once"),
+        tenant_reference("team_id", "team"),
+        tenant_reference("membership_id", "membership"),
+    )
+    op.create_index("team_member_of", "team_member", ["tenant_id", "membership_id", "id"], schema="app")
+    op.create_index("team_member_in", "team_member", ["tenant_id", "team_id", "id"], schema="app")
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.drop_table("team_member", schema="app")
+    op.drop_table("team", schema="app")

@@ -1,0 +1,126 @@
+"""The API: every feature's controllers, the guard, the transaction, the error table."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
+
+import msgspec
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.middleware import DefineMiddleware
+from litestar.middleware.compression import CompressionMiddleware
+from litestar.config.compression import CompressionConfig
+from redis.asyncio import Redis
+
+from insula.core.cache import connect
+from insula.core.crypto import Keys
+from insula.core.db import Database
+from insula.core.http.access_log import AccessLog
+from insula.core.http.admission import RateLimits
+from insula.core.http.dependencies import DEPENDENCIES
+from insula.core.http.door import Doors, RequestTransaction
+from insula.core.http.guard import guard, refuse_undeclared
+from insula.core.http.health import Draining
+from insula.core.http.idempotency import replay
+from insula.core.http.problems import handlers
+from insula.core.http.rate_limit import AddressRateLimit
+from insula.core.http.reply import Reply
+from insula.core.limits import Limit, Limiter
+from insula.core.permissions import Permissions
+from insula.core.http.health import HEALTH_ROUTES
+from insula.features import projects
+from insula.settings import Settings
+
+FEATURES: Final = (projects.FEATURE,)
+"""Every feature of the program, lowest first."""
+
+
+class Databases(msgspec.Struct, frozen=True):
+    """One login each: requests, sign-in, operators."""
+
+    rw: Database
+    identity: Database
+    platform: Database
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Databases":
+        urls = (settings.database_url, settings.identity_database_url, settings.platform_database_url)
+        return cls(*(Database(url, pool_size=settings.pool_size, old_pgbouncer=settings.pgbouncer) for url in urls))
+
+
+def create_app(settings: Settings) -> AccessLog:
+    """The API as an ASGI application. Raises RouteUndeclared when a route does not say who may call it."""
+    return AccessLog(create_litestar(settings))
+
+
+def create_litestar(settings: Settings) -> Litestar:
+    """The API without its outermost middleware."""
+    databases, redis, keys = Databases.of(settings), connect(settings.redis_url), Keys.from_secret(settings.secret)
+    limiter = Limiter(redis)
+    addresses = _address_limit(settings, limiter)
+    permissions = Permissions(permission for feature in FEATURES for permission in feature.permissions)
+    doors = Doors(
+        database=databases.rw,
+        platform=databases.platform,
+        permissions=permissions,
+        pepper=keys.credential,
+        origin=settings.base_url.rstrip("/"),
+        limits={"members": settings.limit_members, "projects": settings.limit_projects},
+        admission=RateLimits(
+            redis,
+            limiter,
+            addresses,
+            credential=Limit("credential", settings.rate_per_minute, 60),
+            organization=Limit("organization", settings.rate_organization_per_minute, 60),
+        ),
+    )
+    app = Litestar(
+        route_handlers=[*HEALTH_ROUTES, *(controller for feature in FEATURES for controller in feature.controllers)],
+        guards=[guard],
+        before_request=replay,
+        middleware=[
+            DefineMiddleware(CompressionMiddleware, config=CompressionConfig(backend="gzip", minimum_size=1024)),
+            addresses,
+            RequestTransaction(doors),
+        ],
+        dependencies=dict(DEPENDENCIES),
+        exception_handlers=handlers({name: error for feature in FEATURES for name, error in feature.constraints.items()}),
+        response_class=Reply,
+        request_max_body_size=settings.request_max_bytes,
+        openapi_config=None,
+        lifespan=[_lifespan(databases, redis)],
+        state=State(
+            {
+                "settings": settings, "keyring": keys, "databases": databases, "redis": redis,
+                "permissions": permissions, "draining": Draining(),
+            }
+        ),
+        logging_config=None,  # core/logs.py configures logging once for the process
+        debug=False,
+    )
+    refuse_undeclared(app)
+    return app
+
+
+def _address_limit(settings: Settings, limiter: Limiter) -> AddressRateLimit:
+    return AddressRateLimit(
+        limiter,
+        anonymous=Limit("address", settings.rate_anonymous_per_minute, 60),
+        refusals=Limit("refused-credentials", settings.rate_anonymous_per_minute, 60, strict=True),
+        trusted_hops=settings.trusted_proxies,
+    )
+
+
+def _lifespan(databases: Databases, redis: Redis) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def connected(_: Litestar) -> AsyncIterator[None]:
+        for database in (databases.rw, databases.identity, databases.platform):
+            await database.open()
+        try:
+            yield
+        finally:
+            for database in (databases.rw, databases.identity, databases.platform):
+                await database.close()
+            await redis.aclose()
+
+    return connected

@@ -1,0 +1,84 @@
+"""Which secret a request carries: a bearer token, or the session cookie with proof that our own page sent it."""
+
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+
+import msgspec
+from litestar.types import Scope
+
+from insula.core.errors import Forbidden, Unauthenticated
+from insula.core.tokens import digest, well_formed
+
+COOKIE: Final = "__Host-insula_session"
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Presented(msgspec.Struct, frozen=True):
+    """A well-formed secret, not yet known to be live."""
+
+    token: str
+    by_cookie: bool
+
+    def digest(self, pepper: bytes) -> bytes:
+        return digest(self.token, pepper)
+
+
+def presented(scope: Scope, origin: str) -> Presented:
+    """The request's secret. Raises Unauthenticated without a well-formed one and Forbidden for a forged request.
+
+    ``origin`` is the product's own (``https://app.example.com``). Secrets are read from headers only: in a query
+    they would end in logs and Referer headers.
+    """
+    headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
+    authorizations = [value for name, value in headers if name == b"authorization"]
+    if authorizations:
+        scheme, _, token = authorizations[0].partition(" ")
+        if len(authorizations) > 1 or scheme.lower() != "bearer":
+            raise Unauthenticated("Send one Authorization header with the Bearer scheme.")
+        return Presented(_checked(token.strip()), by_cookie=False)
+    token = _cookie([value for name, value in headers if name == b"cookie"])
+    if scope["method"] not in _SAFE:
+        _refuse_forgery(dict(headers), origin)
+    return Presented(_checked(token), by_cookie=True)
+
+
+def carries_credential(scope: Scope) -> bool:
+    """Whether the request shows any credential at all, good or bad."""
+    return any(
+        name == b"authorization" or name == b"cookie" and COOKIE.encode() in value for name, value in scope["headers"]
+    )
+
+
+def _checked(token: str) -> str:
+    if not well_formed(token, "session"):
+        raise Unauthenticated
+    return token
+
+
+def _cookie(values: list[str]) -> str:
+    found: list[str] = []
+    for value in values:
+        try:
+            cookie = SimpleCookie(value)
+        except CookieError:
+            continue
+        if COOKIE in cookie:
+            found.append(cookie[COOKIE].value)
+    # Two cookies of one name mean that somebody tossed a second one in; neither is believed.
+    if len(found) != 1 or sum(value.count(f"{COOKIE}=") for value in values) > 1:
+        raise Unauthenticated
+    return found[0]
+
+
+def _refuse_forgery(headers: dict[bytes, str], origin: str) -> None:
+    """A browser sends the cookie with requests other sites caused; those cannot name our origin or set headers."""
+    sent = headers.get(b"origin")
+    if sent is None:
+        ours = b"x-requested-with" in headers
+    else:
+        ours = sent == origin
+    if not ours:
+        raise Forbidden("This request carries the session cookie but does not come from the product's own pages.")
+    has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
+    if has_body and not headers.get(b"content-type", "").startswith("application/json"):
+        raise Forbidden("With the session cookie, bodies must be application/json.")

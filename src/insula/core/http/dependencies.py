@@ -1,0 +1,65 @@
+"""What handlers may ask for. None of these awaits the database: providers run concurrently, a connection cannot."""
+
+from typing import Annotated, Any, Final
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.params import HeaderParameter, QueryParameter
+
+from insula.core.db import Transaction
+from insula.core.errors import FieldError, InvalidRequest, PreconditionFailed, PreconditionRequired
+from insula.core.http.door import DB
+from insula.core.listing import DEFAULT_LIMIT, MAX_LIMIT, PageRequest
+from insula.core.permissions import Principal
+
+
+def provide_db(request: Request[Any, Any, Any]) -> Transaction:
+    """The request's transaction, entered."""
+    transaction: Transaction = request.scope[DB]  # type: ignore[typeddict-item]
+    return transaction
+
+
+def provide_principal(request: Request[Any, Any, Any]) -> Principal:
+    """Who acts."""
+    principal: Principal = request.scope["user"]
+    return principal
+
+
+def provide_page(
+    state: State,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Rows per page.")] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, QueryParameter(max_length=1000, description="next_cursor of the last page.")] = None,
+    sort: Annotated[str | None, QueryParameter(max_length=40, description="A field; with - for descending.")] = None,
+) -> PageRequest:
+    """Which page is asked for."""
+    return PageRequest(key=state.keyring.cursor, limit=limit, cursor=cursor, sort=sort)
+
+
+def provide_version(
+    if_match: Annotated[
+        str | None, HeaderParameter(name="If-Match", description="The ETag you read, or * for any version.")
+    ] = None,
+) -> int | None:
+    """The version a write is based on; None for ``If-Match: *`` (RFC 9110, section 13.1.1).
+
+    Raises PreconditionRequired (428) without the header: blind writes lose updates.
+    """
+    if if_match is None:
+        raise PreconditionRequired
+    text = if_match.strip()
+    if text == "*":
+        return None
+    if len(text) > 2 and text[0] == text[-1] == '"' and text[1:-1].isascii() and text[1:-1].isdigit():
+        return min(int(text[1:-1][:18]), 2**31)
+    if text.startswith("W/") or text.startswith('"'):
+        raise PreconditionFailed  # a tag of somebody's, but not one that we gave
+    raise InvalidRequest(errors=[FieldError("header/If-Match", 'an ETag such as "3"')])
+
+
+DEPENDENCIES: Final = {
+    "db": Provide(provide_db, sync_to_thread=False),
+    "principal": Provide(provide_principal, sync_to_thread=False),
+    "page": Provide(provide_page, sync_to_thread=False),
+    "version": Provide(provide_version, sync_to_thread=False),
+}

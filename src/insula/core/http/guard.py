@@ -1,0 +1,59 @@
+"""The one guard, for the whole program: default deny."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+
+from insula.core.errors import PermissionMissing
+from insula.core.events import AccessDenied, record
+from insula.core.http.door import DB
+from insula.core.permissions import Permission
+
+DECLARATIONS = ("permission", "public", "authenticated_only", "operator")
+"""Each route says exactly one of these; the last three with the reason."""
+
+
+class RouteUndeclared(Exception):
+    """A route says neither who may call it nor why everybody may: the program does not start."""
+
+
+def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Refuse a member without the route's permission, and leave a trace of it in the organization's events."""
+    permission: Permission | None = handler.opt.get("permission")
+    if permission is None:
+        if not any(name in handler.opt for name in DECLARATIONS) and connection.scope.get("method") != "OPTIONS":
+            raise RouteUndeclared(str(handler))
+        return
+    principal = connection.scope["user"]
+    if permission.name in principal.permissions:
+        return
+    transaction = connection.scope[DB]  # type: ignore[literal-required]
+    transaction.keeps_refusal = True
+    record(
+        transaction,
+        AccessDenied(
+            target_id=principal.membership_id, permission=permission.name, operation=str(handler.handler_name)
+        ),
+    )
+    raise PermissionMissing(permission.name)
+
+
+def declared_routes(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
+    """Every (method, path, handler) of the program."""
+    for route in sorted(app.routes, key=lambda route: route.path):
+        for handler in getattr(route, "route_handlers", [getattr(route, "route_handler", None)]):
+            if isinstance(handler, HTTPRouteHandler):
+                for method in sorted(handler.http_methods):
+                    if method != "OPTIONS":
+                        yield method, route.path_format, handler
+
+
+def refuse_undeclared(app: Litestar) -> None:
+    """Run at start-up: raises RouteUndeclared for a route that does not say exactly one thing about its callers."""
+    for method, path, handler in declared_routes(app):
+        said = [name for name in DECLARATIONS if name in handler.opt]
+        if len(said) != 1 or not handler.opt[said[0]]:
+            raise RouteUndeclared(f"{method} {path} says {said or 'nothing'}; one of {DECLARATIONS} is needed")

@@ -1,0 +1,131 @@
+"""Every error as problem details (RFC 9457)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+import sqlalchemy.exc
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.types import ExceptionHandlersMap
+from sqlalchemy.orm.exc import StaleDataError
+
+from insula.core import errors
+from insula.core.errors import DomainError, FieldError
+
+_log = structlog.get_logger("insula.problems")
+
+RERUN: Final = "insula_rerun"
+"""Scope key: the error was a serialization failure, and a second run may succeed."""
+
+ALL: Final[dict[int, type[DomainError]]] = {
+    error.status: error
+    for error in (
+        errors.InvalidRequest, errors.Unauthenticated, errors.Forbidden, errors.NotFound, errors.MethodNotAllowed,
+        errors.Conflict, errors.PreconditionFailed, errors.TooLarge, errors.UnsupportedMediaType,
+        errors.Unprocessable, errors.PreconditionRequired, errors.RateLimited, DomainError, errors.Unavailable,
+        errors.TimedOut,
+    )
+}
+
+_OF_LITESTAR: Final = {405: errors.MethodNotAllowed, 413: errors.TooLarge, 415: errors.UnsupportedMediaType}
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Problem details: ``type`` and ``code`` are stable, ``detail`` is for people, ``errors`` name fields."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str | None = None
+    errors: list[FieldError] = []
+    request_id: str | None = None
+
+
+def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionHandlersMap:
+    """One table: what was raised -> how it is answered. ``constraints`` says what the schema's refusals mean."""
+
+    def _database_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+        cause: Any = getattr(error, "orig", error)
+        sqlstate = getattr(cause, "sqlstate", None)
+        if sqlstate in errors.RERUNNABLE:
+            request.scope[RERUN] = True  # type: ignore[typeddict-unknown-key]
+        cause = cause.__cause__ if isinstance(error, sqlalchemy.exc.DBAPIError) else cause
+        meaning = constraints.get(getattr(cause, "constraint_name", None) or "")
+        return _domain_error(request, meaning() if meaning else errors.from_sqlstate(sqlstate, private=repr(error)), error)
+
+    return {
+        DomainError: _domain_error,
+        ValidationException: _validation_error,
+        HTTPException: _http_error,
+        asyncpg.PostgresError: _database_error,
+        asyncpg.InterfaceError: _database_error,
+        sqlalchemy.exc.DBAPIError: _database_error,
+        StaleDataError: _stale_data,
+        Exception: _unexpected,
+    }
+
+
+def _domain_error(
+    request: Request[Any, Any, Any], error: DomainError, cause: Exception | None = None
+) -> Response[Problem]:
+    if error.status >= 500:
+        _log.error("request failed", code=error.code, cause=error.private, exc_info=cause or error)
+    elif error.private:
+        _log.info("request refused", code=error.code, cause=error.private)
+    problem = Problem(
+        type=f"urn:insula:problem:{error.code}",
+        title=error.title,
+        status=error.status,
+        code=error.code,
+        detail=error.detail,
+        errors=list(error.errors),
+        request_id=request.scope.get("state", {}).get("request_id"),
+    )
+    return Response(
+        problem,
+        status_code=error.status,
+        headers={**error.headers, "cache-control": "no-store"},
+        media_type="application/problem+json",
+    )
+
+
+def _stale_data(request: Request[Any, Any, Any], error: StaleDataError) -> Response[Problem]:
+    return _domain_error(request, errors.PreconditionFailed(private=repr(error)), error)
+
+
+def _validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+    found = error.extra if isinstance(error.extra, list) else []
+    fields = [_field_error(item) for item in found if isinstance(item, dict)]
+    return _domain_error(request, errors.InvalidRequest(None if fields else error.detail, errors=fields))
+
+
+def _field_error(item: dict[str, Any]) -> FieldError:
+    source, key = str(item.get("source", "")), str(item.get("key", ""))
+    if source in {"query", "header", "cookie", "path"}:
+        return FieldError(f"{source}/{key}", item.get("message", ""))
+    pointer = "/" + key.removeprefix("data.").replace(".", "/").replace("[", "/").replace("]", "")
+    return FieldError("" if key in {"", "data"} else pointer, item.get("message", ""))
+
+
+def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    if isinstance(error, NotFoundException):
+        return _domain_error(request, errors.NotFound())
+    if isinstance(error, ClientException) and error.status_code == 400:
+        return _domain_error(request, errors.InvalidRequest(error.detail))
+    known = _OF_LITESTAR.get(error.status_code)
+    if known is None:
+        return _domain_error(request, DomainError(private=repr(error)), error)
+    return _domain_error(request, known(headers=dict(error.headers or {})))
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    return _domain_error(request, DomainError(private=repr(error)), error)

@@ -1,0 +1,206 @@
+"""What a list endpoint is: a keyset page with a signed cursor, declared sorts and declared filters."""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from insula.core.db import Transaction
+from insula.core.errors import FieldError, InvalidRequest
+from insula.core.queries import Query
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+_MAC: Final = 16
+
+
+class Page(msgspec.Struct, Generic[R], frozen=True):
+    """Some rows, and where to go on; ``next_cursor`` is null on the last page."""
+
+    data: list[R]
+    next_cursor: str | None = None
+
+
+class PageRequest(msgspec.Struct, frozen=True):
+    """Which page is asked for; ``key`` signs its cursors."""
+
+    key: bytes
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+    sort: str | None = None
+
+
+class Filter:
+    """Equality with a column."""
+
+    def __init__(self, column: Any) -> None:
+        self.column = column
+
+    def clause(self, name: str) -> sa.ColumnElement[bool]:
+        return self.column == sa.bindparam(name, type_=self.column.type)  # type: ignore[no-any-return]
+
+    def binds(self, name: str, value: Any) -> dict[str, Any]:
+        return {name: value}
+
+
+class Prefix(Filter):
+    """Starts with, over a normalised column in the C collation: a range, because LIKE scans under row security."""
+
+    def clause(self, name: str) -> sa.ColumnElement[bool]:
+        column = self.column.collate("C")
+        start = sa.bindparam(name, type_=sa.Text)
+        return (column >= start) & (column < sa.bindparam(f"{name}_end", type_=sa.Text))  # type: ignore[no-any-return]
+
+    def binds(self, name: str, value: str) -> dict[str, Any]:
+        start = value.casefold()
+        return {name: start, f"{name}_end": start + "\U0010ffff"}
+
+
+class Since(Filter):
+    """At or after an instant, read off the UUIDv7 id: one index serves order, range and partition pruning."""
+
+    def clause(self, name: str) -> sa.ColumnElement[bool]:
+        return self.column >= sa.bindparam(name, type_=sa.Uuid)  # type: ignore[no-any-return]
+
+    def binds(self, name: str, value: datetime) -> dict[str, Any]:
+        return {name: first_id_of(value)}
+
+
+class Until(Since):
+    """Before an instant, likewise."""
+
+    def clause(self, name: str) -> sa.ColumnElement[bool]:
+        return self.column < sa.bindparam(name, type_=sa.Uuid)  # type: ignore[no-any-return]
+
+
+class Listing(Generic[R]):
+    """One list endpoint's statement, in all the combinations of sort and filters it offers.
+
+    ``key`` is the unique id every order ends with. A sort by the key itself (UUIDv7: by time) is declared by
+    mapping its name to the key. Every other sort needs an index (tenant_id, column, id).
+    """
+
+    def __init__(
+        self,
+        statement: sa.Select[Any],
+        row: type[R],
+        *,
+        key: Any,
+        sorts: Mapping[str, Any],
+        filters: Mapping[str, Filter] | None = None,
+        default: str = "-created_at",
+    ) -> None:
+        self._statement, self._row, self._key = statement, row, key
+        self.sorts, self.filters, self.default = dict(sorts), dict(filters or {}), default
+        self._fields = row.__struct_fields__
+        self._query = lru_cache(maxsize=256)(self._compile)
+
+    async def page(self, db: Transaction, request: PageRequest, **given: Any) -> Page[R]:
+        """The page asked for. Raises InvalidRequest for an unknown sort or a cursor that is not this list's."""
+        sort = request.sort or self.default
+        if sort.removeprefix("-") not in self.sorts:
+            offered = ", ".join(sorted(self.sorts))
+            raise InvalidRequest(errors=[FieldError("query/sort", f"one of {offered}, with - for descending")])
+        active = {name: value for name, value in given.items() if value is not None}
+        binds: dict[str, Any] = {"limit": request.limit + 1}
+        for name, value in active.items():
+            binds |= self.filters[name].binds(name, value)
+        binding = self._binding(db, sort, active)
+        if request.cursor:
+            binds |= self._after(sort, _open(request.key, request.cursor, binding))
+        rows = await self._query(sort, frozenset(active), bool(request.cursor)).all(db, **binds)
+        if len(rows) <= request.limit:
+            return Page(rows)
+        rows.pop()
+        return Page(rows, _seal(request.key, self._position(sort, rows[-1]), binding))
+
+    def _compile(self, sort: str, active: frozenset[str], continued: bool) -> Query[R]:
+        column, descending = self.sorts[sort.removeprefix("-")], sort.startswith("-")
+        statement = self._statement
+        for name in sorted(active):
+            statement = statement.where(self.filters[name].clause(name))
+        if column is self._key:
+            order: list[Any] = [self._key]
+            position: list[Any] = [sa.bindparam("after_id", type_=self._key.type)]
+        else:
+            ordered = column.collate("C") if isinstance(column.type, sa.Text) else column
+            order = [ordered, self._key]
+            position = [
+                sa.bindparam("after_value", type_=column.type),
+                sa.bindparam("after_id", type_=self._key.type),
+            ]
+        if continued:
+            here = sa.tuple_(*order) if len(order) > 1 else order[0]
+            there: Any = sa.tuple_(*position) if len(order) > 1 else position[0]
+            statement = statement.where(here < there if descending else here > there)
+        directed = [item.desc() if descending else item.asc() for item in order]
+        return Query(statement.order_by(*directed).limit(sa.bindparam("limit", type_=sa.Integer)), self._row)
+
+    def _position(self, sort: str, row: R) -> list[Any]:
+        """What a cursor says: the last row's key, and its sort value when that is something else."""
+        column = self.sorts[sort.removeprefix("-")]
+        identity = getattr(row, self._key.key)
+        return [identity] if column is self._key else [identity, getattr(row, _shown(column, self._fields))]
+
+    def _after(self, sort: str, position: list[Any]) -> dict[str, Any]:
+        column = self.sorts[sort.removeprefix("-")]
+        if column is self._key:
+            return {"after_id": position[0]}
+        value = position[1]
+        if isinstance(column.type, sa.DateTime):
+            value = datetime.fromisoformat(value)
+        elif column.key.endswith("_norm"):
+            value = normalize(value)
+        return {"after_id": position[0], "after_value": value}
+
+    def _binding(self, db: Transaction, sort: str, active: dict[str, Any]) -> bytes:
+        """A cursor is worth something only here: same caller's tenant, same list, same sort, same filters."""
+        principal = db.principal
+        owner = (principal.organization_id or principal.user_id) if principal else None
+        return msgspec.json.encode([owner, self._row.__name__, sort, sorted(active.items())])
+
+
+def normalize(text: str) -> str:
+    """The form in which names and addresses are compared, searched and sorted."""
+    return " ".join(text.split()).casefold()
+
+
+def first_id_of(instant: datetime) -> UUID:
+    """The smallest UUIDv7 of an instant (RFC 9562, section 5.7); instants before 1970 count as 1970."""
+    milliseconds = max(0, int(instant.timestamp() * 1000))
+    return UUID(int=min(milliseconds, (1 << 48) - 1) << 80)
+
+
+def _shown(column: Any, fields: tuple[str, ...]) -> str:
+    """The field that shows a sort column: a normalised column is shown by the original it was made from."""
+    name: str = column.key
+    return name if name in fields else name.removesuffix("_norm")
+
+
+def _seal(key: bytes, position: list[Any], binding: bytes) -> str:
+    payload = msgspec.json.encode(position)
+    return urlsafe_b64encode(_mac(key, payload, binding) + payload).decode().rstrip("=")
+
+
+def _open(key: bytes, cursor: str, binding: bytes) -> list[Any]:
+    try:
+        sealed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except ValueError:
+        sealed = b""
+    mac, payload = sealed[:_MAC], sealed[_MAC:]
+    if not hmac.compare_digest(mac, _mac(key, payload, binding)):
+        raise InvalidRequest(errors=[FieldError("query/cursor", "not a cursor of this list, sort and filters")])
+    position: list[Any] = msgspec.json.decode(payload)
+    return position
+
+
+def _mac(key: bytes, payload: bytes, binding: bytes) -> bytes:
+    return hmac.digest(key, binding + b"\0" + payload, "sha256")[:_MAC]

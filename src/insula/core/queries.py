@@ -1,0 +1,86 @@
+"""The read path: SQLAlchemy Core statements compiled once, run on the driver, rows straight into Structs."""
+
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+
+from insula.core.db import Transaction
+from insula.core.ids import TypeID, to_text, to_uuid
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_DIALECT: Final = asyncpg_dialect.dialect()
+_Convert = Callable[[Any], Any]
+
+
+class Query(Generic[R]):
+    """A select whose rows become Structs: columns in field order, ids as TypeIDs, JSON passed through unparsed."""
+
+    def __init__(self, statement: sa.Select[Any], row: type[R]) -> None:
+        columns = list(statement.selected_columns)
+        self._row = row
+        self._conversions = [
+            (position, convert) for position, column in enumerate(columns) if (convert := _conversion(column.type))
+        ]
+        # JSON as text: SQLAlchemy's connections carry a codec that would build dicts, only to be encoded again.
+        readable = [sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column for column in columns]
+        compiled = statement.with_only_columns(*readable, maintain_column_froms=True).compile(dialect=_DIALECT)
+        if compiled.post_compile_params or compiled.literal_execute_params:
+            raise TypeError("IN (...) expands at run time: write column == any_(bindparam(...))")
+        self.sql: Final = compiled.string
+        self._binds = [(name, _bind(compiled.binds[name].type)) for name in compiled.positiontup or []]
+        self._defaults = dict(compiled.params)
+
+    async def all(self, db: Transaction, **given: Any) -> list[R]:
+        """Every row."""
+        driver = await db.flush()
+        return [self._build(record) for record in await driver.fetch(self.sql, *self._values(given))]
+
+    async def one_or_none(self, db: Transaction, **given: Any) -> R | None:
+        """The first row, if any."""
+        driver = await db.flush()
+        record = await driver.fetchrow(self.sql, *self._values(given))
+        return None if record is None else self._build(record)
+
+    def _values(self, given: dict[str, Any]) -> list[Any]:
+        if unknown := given.keys() - self._defaults.keys():
+            raise TypeError(f"no such parameter: {', '.join(sorted(unknown))}")
+        values = self._defaults | given
+        return [values[name] if bind is None else bind(values[name]) for name, bind in self._binds]
+
+    def _build(self, record: Any) -> R:
+        if not self._conversions:
+            return self._row(*record)
+        values = list(record)
+        for position, convert in self._conversions:
+            if (value := values[position]) is not None:
+                values[position] = convert(value)
+        return self._row(*values)
+
+
+def columns_of(model: type[Any], row: type[msgspec.Struct]) -> list[Any]:
+    """The model's columns in the order of the Struct's fields."""
+    return [model.__table__.c[name] for name in row.__struct_fields__]
+
+
+def _conversion(column_type: Any) -> _Convert | None:
+    if isinstance(column_type, sa.JSON):
+        return _raw
+    if isinstance(column_type, TypeID):
+        prefix = column_type.prefix
+        return lambda value: to_text(prefix, value)
+    return None
+
+
+def _bind(column_type: Any) -> _Convert | None:
+    if isinstance(column_type, TypeID):
+        prefix = column_type.prefix
+        return lambda value: None if value is None else to_uuid(prefix, value)
+    return None
+
+
+def _raw(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text.encode())

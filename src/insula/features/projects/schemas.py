@@ -1,0 +1,100 @@
+"""What the projects API takes and gives."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from insula.core.errors import Conflict
+from insula.core.events import Changed, Event
+from insula.core.ids import describe
+from insula.core.schemas import Change, Metadata, Name, Read, Write
+
+ProjectId = Annotated[str, describe("prj", "a project")]
+TeamId = Annotated[str, describe("tea", "a team")]
+ProjectStatus = Literal["active", "paused", "archived"]
+ProjectKey = Annotated[
+    str,
+    Meta(
+        pattern="^[A-Z][A-Z0-9]{1,9}$",
+        description="Short name in capitals, unique in the organization.",
+        examples=["WEB"],
+    ),
+]
+
+
+class ProjectCreate(Write, frozen=True, kw_only=True):
+    """A new project."""
+
+    name: Name
+    key: ProjectKey
+    status: ProjectStatus = "active"
+    team_id: TeamId | None = None
+    metadata: Metadata = {}
+
+
+class ProjectUpdate(Change, frozen=True, kw_only=True):
+    """The fields of a project to change."""
+
+    name: Name | UnsetType = UNSET
+    key: ProjectKey | UnsetType = UNSET
+    status: ProjectStatus | UnsetType = UNSET
+    team_id: TeamId | None | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class ProjectRead(Read, frozen=True):
+    """A project."""
+
+    id: ProjectId
+    name: str
+    key: str
+    status: ProjectStatus
+    team_id: TeamId | None
+    metadata: msgspec.Raw | dict[str, Any]
+    created_by: Annotated[str, describe("mem", "the member who made it")] | None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    version: int
+
+
+class ProjectKeyTaken(Conflict):
+    """Another project of the organization has this key."""
+
+    code, title = "project_key_taken", "Another project has this key"
+
+
+class ProjectCreated(Event, frozen=True, kw_only=True):
+    """A project was made."""
+
+    TYPE = "project.created"
+    TARGET = "project"
+
+    name: str
+    key: str
+
+
+class ProjectUpdated(Changed, frozen=True, kw_only=True):
+    """A project's fields changed."""
+
+    TYPE = "project.updated"
+    TARGET = "project"
+
+
+class ProjectDeleted(Event, frozen=True, kw_only=True):
+    """A project was deleted; it can be restored for a while."""
+
+    TYPE = "project.deleted"
+    TARGET = "project"
+
+
+class ProjectRestored(Event, frozen=True, kw_only=True):
+    """A deleted project is back."""
+
+    TYPE = "project.restored"
+    TARGET = "project"
+
+
+EVENTS = (ProjectCreated, ProjectUpdated, ProjectDeleted, ProjectRestored)

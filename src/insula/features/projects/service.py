@@ -1,0 +1,67 @@
+"""What people do with projects."""
+
+import sqlalchemy as sa
+
+from insula.core import clock
+from insula.core.db import Transaction
+from insula.core.events import changed, record
+from insula.core.quotas import Quota
+from insula.features.projects.models import Project
+from insula.features.projects.repository import ProjectRepository
+from insula.features.projects.schemas import (
+    ProjectCreate,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectRestored,
+    ProjectUpdate,
+    ProjectUpdated,
+)
+
+QUOTA = Quota("projects", sa.select(Project.id).where(Project.deleted_at.is_(None)))
+
+
+class ProjectService:
+    """Starts, changes, deletes and restores the projects of one organization."""
+
+    def __init__(self, db: Transaction) -> None:
+        self._db = db
+        self._projects = ProjectRepository(db)
+
+    async def start(self, data: ProjectCreate, created_by: str | None) -> Project:
+        """Make a project. Raises LimitReached; a taken key or an unknown team is refused by the database."""
+        await QUOTA.require_room(self._db)
+        project = await self._projects.add(
+            Project(
+                name=data.name,
+                key=data.key,
+                status=data.status,
+                team_id=data.team_id,
+                metadata_=data.metadata,
+                created_by=created_by,
+            )
+        )
+        record(self._db, ProjectCreated(target_id=project.id, name=project.name, key=project.key))
+        return project
+
+    async def change(self, project_id: str, data: ProjectUpdate, version: int | None) -> Project:
+        """Change the fields that were sent."""
+        project = await self._projects.get(project_id, version=version)
+        before, after = changed(project, data.changes())
+        if after:
+            await self._db.flush()
+            record(self._db, ProjectUpdated(target_id=project.id, before=before, after=after))
+        return project
+
+    async def delete(self, project_id: str, version: int | None) -> None:
+        """Hide a project; it can be restored for a while."""
+        project = await self._projects.get(project_id, version=version)
+        project.delete(clock.now())
+        record(self._db, ProjectDeleted(target_id=project.id))
+
+    async def restore(self, project_id: str) -> Project:
+        """Bring a deleted project back."""
+        project = await self._projects.get(project_id, deleted=True)
+        project.restore()
+        await self._db.flush()
+        record(self._db, ProjectRestored(target_id=project.id))
+        return project

@@ -1,0 +1,178 @@
+"""One Postgres and one Valkey per run, one database per worker, people and organizations on demand."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from litestar import Litestar
+
+from insula.app import create_litestar
+from insula.core.http.access_log import AccessLog
+from insula.embedded.postgres import EmbeddedPostgres
+from insula.embedded.valkey import EmbeddedValkey
+from insula.provision import LOGINS, migrate, open_database, provision
+from insula.settings import Settings
+from tests.factories import World, settings_for
+
+TEMPLATE = "insula_template"
+QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
+PASSWORDS = {role: role for role in LOGINS}
+
+
+class Servers:
+    """The servers of this run; with xdist, the controller's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.postgres = EmbeddedPostgres(folder / "postgres", settings=QUICK)
+        self.valkey = EmbeddedValkey(folder / "valkey")
+
+    def start(self) -> dict[str, str]:
+        admin = os.environ.get("INSULA_TEST_ADMIN_DATABASE_URL")
+        if admin is None:
+            self.postgres.start()
+            admin = self.postgres.dsn()
+        redis = os.environ.get("INSULA_TEST_REDIS_URL")
+        if redis is None:
+            self.valkey.start()
+            redis = self.valkey.url
+        asyncio.run(_template(admin))
+        return {"admin": admin, "redis": redis}
+
+    def stop(self) -> None:
+        self.postgres.stop()
+        self.valkey.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    servers = Servers(Path(tempfile.mkdtemp(prefix="insula-tests-")))
+    config.stash[_SERVERS] = servers
+    config.stash[_ADDRESSES] = servers.start()
+
+
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["insula"] = node.config.stash[_ADDRESSES]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (servers := config.stash.get(_SERVERS, None)) is not None:
+        servers.stop()
+
+
+_SERVERS = pytest.StashKey[Servers]()
+_ADDRESSES = pytest.StashKey[dict[str, str]]()
+
+
+async def _template(admin: str) -> None:
+    """Migrate once; every database of the run is a copy."""
+    await provision(admin, TEMPLATE, PASSWORDS)
+    await migrate(address(admin, "app_migrator", TEMPLATE))
+
+
+def address(admin: str, login: str, database: str) -> str:
+    """The DSN of one of our logins on the run's server."""
+    host = admin.rsplit("@", 1)[1].split("/", 1)[0]
+    return f"postgresql://{login}:{PASSWORDS[login]}@{host}/{database}"
+
+
+async def clone(admin: str, name: str) -> None:
+    """A fresh, migrated database."""
+    connection = await asyncpg.connect(admin)
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
+        await open_database(connection, name)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def addresses(pytestconfig: pytest.Config) -> dict[str, str]:
+    """Superuser DSN (``admin``) and ``redis`` URL of the run's servers."""
+    worker = getattr(pytestconfig, "workerinput", None)
+    found: dict[str, str] = worker["insula"] if worker else pytestconfig.stash[_ADDRESSES]
+    return found
+
+
+@pytest.fixture(scope="session")
+def redis_url(addresses: dict[str, str]) -> str:
+    """A Redis database of this worker's own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return addresses["redis"].rsplit("/", 1)[0] + f"/{int(worker) % 16}"
+
+
+@pytest.fixture(scope="session")
+async def database(addresses: dict[str, str]) -> AsyncIterator[str]:
+    """The name of this worker's database."""
+    name = f"insula_test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    await clone(addresses["admin"], name)
+    yield name
+
+
+@pytest.fixture(scope="session")
+def settings(addresses: dict[str, str], database: str, redis_url: str) -> Settings:
+    """What the program under test runs with; limits high enough to be out of the way."""
+    urls = {
+        f"{purpose}database_url": address(addresses["admin"], login, database)
+        for purpose, login in (
+            ("", "app_rw"), ("identity_", "app_identity"), ("platform_", "app_platform"), ("owner_", "app_migrator"),
+        )
+    }
+    return settings_for(**urls, redis_url=redis_url)
+
+
+@pytest.fixture(scope="session")
+async def litestar(settings: Settings) -> AsyncIterator[Litestar]:
+    """The program, running."""
+    app = create_litestar(settings)
+    async with running(app):
+        yield app
+
+
+@asynccontextmanager
+async def running(app: Litestar) -> AsyncIterator[None]:
+    """Start up and shut down in one task: fixtures are entered and left in different ones."""
+    started, stop = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            started.set()
+            await stop.wait()
+
+    task = asyncio.create_task(live())
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        if task.done():
+            task.result()
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+@pytest.fixture(scope="session")
+async def superuser(addresses: dict[str, str], database: str) -> AsyncIterator[asyncpg.Connection]:
+    """Sees everything: for arranging and for looking behind row security."""
+    connection = await asyncpg.connect(addresses["admin"], database=database)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def world(litestar: Litestar, settings: Settings, superuser: asyncpg.Connection) -> Iterator[World]:
+    """People, organizations and clients signed in as them."""
+    yield World(AccessLog(litestar), settings, superuser)
