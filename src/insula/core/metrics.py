@@ -1,0 +1,96 @@
+"""What Prometheus may know: never a tenant, never a user, only labels that the code itself spells."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
+
+# They are a second series for every counter, which nothing reads.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REGISTRY: Final = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+
+UNMATCHED: Final = "unmatched"
+"""The route of a request that no route answers: its path is the caller's text and must not become a label."""
+
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_HTTP_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_JOB_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 300.0)
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Counter:
+    return Counter(name, meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
+    return Gauge(name, meaning, labels, registry=REGISTRY)
+
+
+HTTP_REQUESTS: Final = _counter("http_requests", "Requests answered.", "method", "route", "status")
+HTTP_SECONDS: Final = Histogram(
+    "http_request_seconds",
+    "From the first byte to the last.",
+    ("method", "route"),
+    buckets=_HTTP_BUCKETS,
+    registry=REGISTRY,
+)
+HTTP_IN_FLIGHT: Final = _gauge("http_requests_in_flight", "Requests under way.")
+
+DB_POOL_SIZE: Final = _gauge("db_pool_size", "The most connections the login may hold.", "login")
+DB_POOL_IN_USE: Final = _gauge("db_pool_in_use", "Connections handed out.", "login")
+DB_POOL_WAITING: Final = _gauge("db_pool_waiting", "Transactions waiting for a connection.", "login")
+
+OUTBOX_DEPTH: Final = _gauge("outbox_depth", "Jobs due and not yet done.")
+OUTBOX_OLDEST: Final = _gauge("outbox_oldest_seconds", "How long the oldest due job has waited.")
+JOBS: Final = _counter("jobs", "Runs of jobs.", "task", "outcome")
+JOB_SECONDS: Final = Histogram(
+    "job_seconds", "How long a run took.", ("task",), buckets=_JOB_BUCKETS, registry=REGISTRY
+)
+DEAD_LETTERS: Final = _gauge("dead_letters", "Jobs given up, waiting for an operator.")
+
+RATE_LIMIT_DECISIONS: Final = _counter(
+    "rate_limit_decisions", "Requests counted; `_alone` means without Redis.", "limit", "outcome"
+)
+AUTH: Final = _counter("auth", "Credentials shown.", "kind", "outcome")
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answered request; ``route`` is the template, never the path."""
+    answered, duration = _series(method, route, status)
+    answered.inc()
+    duration.observe(seconds)
+
+
+@lru_cache(maxsize=8192)
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    verb = method if method in _METHODS else "OTHER"
+    return HTTP_REQUESTS.labels(verb, route, str(status)), HTTP_SECONDS.labels(verb, route)
+
+
+def watch_pool(
+    login: str, size: Callable[[], float], in_use: Callable[[], float], waiting: Callable[[], float]
+) -> None:
+    """Read a pool's state whenever Prometheus asks; the callables run in the exporter's thread."""
+    DB_POOL_SIZE.labels(login).set_function(size)
+    DB_POOL_IN_USE.labels(login).set_function(in_use)
+    DB_POOL_WAITING.labels(login).set_function(waiting)
+
+
+def serve_metrics(port: int, host: str = "127.0.0.1") -> WSGIServer:
+    """Answer Prometheus from a thread; ends with ``shutdown()`` and ``server_close()``.
+
+    One process, one port: a second process on the same port raises OSError.
+    """
+    server, _ = start_http_server(port, addr=host, registry=REGISTRY)
+    return server
