@@ -1,1 +1,2 @@
 -- The operators' door.
+SELECT 1;
