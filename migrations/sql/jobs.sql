@@ -91,17 +91,19 @@ GRANT EXECUTE ON FUNCTION
     TO app_rw;
 
 -- Take as many due jobs as there are hashes, fewer where a cap is reached: in turns, one lane (a tenant, else a user)
--- after another in the order of their ids, starting behind after_lane. What it costs depends on the number of jobs
--- taken, not on how many are due. The plan is fixed, since statistics made before a flood would choose a scan of it.
+-- after another in the order of their ids, beginning behind after_lane; next_lane is where to go on, the smallest uuid
+-- when the circle is closed. What it costs depends on the number of jobs taken, not on how many are due. The plan is
+-- fixed, since statistics made before a flood would choose a scan of it.
 CREATE FUNCTION app.claim_jobs(
-    lease_hashes bytea[], seconds double precision, in_flight integer, per_lane integer, after_lane uuid
-) RETURNS TABLE (job uuid, attempt integer, lane uuid, place integer)
+    lease_hashes bytea[], seconds double precision, in_flight integer, per_lane integer, after_lane uuid,
+    OUT jobs uuid[], OUT attempts integer[], OUT next_lane uuid
+)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
-#variable_conflict use_column
 DECLARE
     room integer;
 BEGIN
+    next_lane := after_lane;
     -- One relay at a time: the caps are counted, and two that count at once would both find room.
     IF NOT pg_try_advisory_xact_lock(7301190417) THEN
         RETURN;
@@ -114,35 +116,42 @@ BEGIN
         RETURN;
     END IF;
 
-    RETURN QUERY
     WITH RECURSIVE busy AS MATERIALIZED (
-        SELECT o.lane, count(*) AS jobs FROM app.outbox AS o WHERE o.status = 'leased' GROUP BY o.lane
-    ), turn (lane, steps) AS (
-        (SELECT o.lane, 1 FROM app.outbox AS o
-          WHERE o.status = 'due' AND o.lane > after_lane ORDER BY o.lane LIMIT 1)
+        SELECT o.lane, count(*) AS running FROM app.outbox AS o WHERE o.status = 'leased' GROUP BY o.lane
+    ), turn (lane, quota, place) AS (
+        SELECT first.*, (first.quota > 0)::integer
+          FROM (SELECT o.lane, per_lane - coalesce((SELECT running FROM busy WHERE busy.lane = o.lane), 0) AS quota
+                  FROM app.outbox AS o
+                 WHERE o.status = 'due' AND o.lane > after_lane ORDER BY o.lane LIMIT 1) AS first
         UNION ALL
-        SELECT next.lane, turn.steps + 1
+        SELECT next.*, turn.place + (next.quota > 0)::integer
           FROM turn CROSS JOIN LATERAL (
-               SELECT o.lane FROM app.outbox AS o
+               SELECT o.lane, per_lane - coalesce((SELECT running FROM busy WHERE busy.lane = o.lane), 0) AS quota
+                 FROM app.outbox AS o
                 WHERE o.status = 'due' AND o.lane > turn.lane ORDER BY o.lane LIMIT 1) AS next
-         -- Lanes at their cap take no room; without looking past them they would hide those behind.
-         WHERE turn.steps < room + (SELECT count(*) FROM busy WHERE busy.jobs >= per_lane)
+         WHERE turn.place < room
     ), candidate AS (
         SELECT taken.id, taken.due_at, row_number() OVER (PARTITION BY turn.lane ORDER BY taken.due_at, taken.id) AS round
-          FROM turn LEFT JOIN busy ON busy.lane = turn.lane
-         CROSS JOIN LATERAL (
+          FROM turn CROSS JOIN LATERAL (
                SELECT o.id, o.due_at FROM app.outbox AS o
                 WHERE o.status = 'due' AND o.lane = turn.lane ORDER BY o.lane, o.due_at, o.id
-                LIMIT greatest(0, least(room, per_lane - coalesce(busy.jobs, 0))) FOR UPDATE SKIP LOCKED) AS taken
+                LIMIT greatest(0, least(room, turn.quota)) FOR UPDATE SKIP LOCKED) AS taken
     ), chosen AS (
-        SELECT candidate.id, (row_number() OVER (ORDER BY round, due_at, id))::integer AS place
+        SELECT candidate.id, row_number() OVER (ORDER BY round, due_at, id)::integer AS place
           FROM candidate ORDER BY place LIMIT room
+    ), leased AS (
+        UPDATE app.outbox AS o
+           SET status = 'leased', attempt = o.attempt + 1, started_at = NULL, lease_hash = lease_hashes[chosen.place],
+               leased_until = clock_timestamp() + make_interval(secs => seconds)
+          FROM chosen WHERE o.id = chosen.id
+        RETURNING o.id, o.attempt, chosen.place
+    ), last AS (
+        SELECT turn.lane, turn.place FROM turn ORDER BY turn.lane DESC LIMIT 1
     )
-    UPDATE app.outbox AS o
-       SET status = 'leased', attempt = o.attempt + 1, started_at = NULL, lease_hash = lease_hashes[chosen.place],
-           leased_until = clock_timestamp() + make_interval(secs => seconds)
-      FROM chosen WHERE o.id = chosen.id
-    RETURNING o.id, o.attempt, o.lane, chosen.place;
+    SELECT array_agg(leased.id ORDER BY leased.place), array_agg(leased.attempt ORDER BY leased.place),
+           coalesce((SELECT last.lane FROM last WHERE last.place = room), '00000000-0000-0000-0000-000000000000')
+      INTO jobs, attempts, next_lane
+      FROM leased;
 END $$;
 
 -- What was claimed and could not be handed to the queue.

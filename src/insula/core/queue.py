@@ -1,0 +1,112 @@
+"""SAQ as the dispatcher: it carries leases to workers. What must not be lost is in Postgres, so Redis may lose all."""
+
+import asyncio
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from typing import Any, Final
+
+import saq
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from saq.job import Status
+from saq.queue.redis import RedisQueue
+
+from insula.core.runner import GRACE_SECONDS, Lease, Runner
+
+NAME: Final = "insula"
+_LOOK_SECONDS: Final = 1.0
+"""How long a worker waits for a job at a time, and so how long an idle one takes to stop."""
+_AWAY_PAUSE: Final = 0.5
+_RUN: Final = "run"
+
+_log = structlog.get_logger("insula.queue")
+
+
+class Queue(RedisQueue):
+    """A list of leases in Redis, and nothing else.
+
+    SAQ's own bookkeeping (running jobs, results, retries, sweeps) is left out: leases in Postgres do all of it, and
+    SAQ's sweeper aborts jobs that were only just taken.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis, name=NAME)
+        self.closing = False
+        self._turn = asyncio.Lock()
+
+    async def waiting(self) -> int:
+        """How many leases no worker has taken yet."""
+        return await self.count("queued")
+
+    async def dispatch(self, leases: Sequence[tuple[Lease, int]], seconds: float) -> None:
+        """Hand leases, each with its attempt's number, to the workers, in this order and in one step."""
+        jobs = [
+            saq.Job(
+                function=_RUN,
+                kwargs={"job_id": lease.job_id, "secret": b64encode(lease.secret).decode()},
+                key=f"{lease.job_id}:{attempt}",
+                queue=self,
+                retries=1,
+                timeout=int(seconds + 2 * GRACE_SECONDS),
+            )
+            for lease, attempt in leases
+        ]
+        await self.redis.rpush(self._queued, *map(self.serialize, jobs))  # type: ignore[misc]  # redis-py: sync or async
+
+    async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> saq.Job | None:  # noqa: ARG002
+        # One at a time asks, the others wait here: a worker holds one connection, however many jobs it runs.
+        async with self._turn:
+            if self.closing:
+                return None
+            try:
+                found = await self.redis.blpop([self._queued], timeout=_LOOK_SECONDS)  # type: ignore[misc]  # as above
+            except (RedisError, OSError):
+                await asyncio.sleep(_AWAY_PAUSE)
+                return None
+        return None if found is None else self._understood(found[1])
+
+    def _understood(self, message: bytes) -> saq.Job | None:
+        try:
+            return self.deserialize(message)
+        except Exception:  # noqa: BLE001  # anybody may have written it
+            _log.warning("a message in the queue is not ours", exc_info=True)
+            return None
+
+    async def _update(self, job: saq.Job, status: Status | None = None, **kwargs: Any) -> None:
+        pass
+
+    async def _finish(
+        self, job: saq.Job, status: Status, *, result: Any = None, error: str | None = None
+    ) -> None:
+        pass
+
+    async def _retry(self, job: saq.Job, error: str | None) -> None:
+        pass
+
+
+class Worker(saq.Worker[Any]):
+    """Runs so many jobs at a time; on ``stop`` it lets those under way finish, then cancels, which releases them."""
+
+    SIGNALS = []  # noqa: RUF012  # the process handles its own
+
+    def __init__(self, queue: Queue, runner: Runner, *, concurrency: int, drain_seconds: int) -> None:
+        async def run(_context: Any, *, job_id: str, secret: str) -> None:
+            await runner.run(Lease(job_id, b64decode(secret)))
+
+        super().__init__(
+            queue,
+            [(_RUN, run)],
+            concurrency=concurrency,
+            shutdown_grace_period_s=drain_seconds,
+            cancellation_hard_deadline_s=GRACE_SECONDS,
+        )
+        self._jobs = queue
+
+    async def upkeep(self) -> list[asyncio.Task[None]]:
+        """None of SAQ's: sweeping, retrying and scheduling happen in Postgres, and its timers delay every stop."""
+        return []
+
+    async def stop(self) -> None:
+        self._jobs.closing = True
+        await super().stop()

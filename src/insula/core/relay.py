@@ -1,0 +1,155 @@
+"""The relay: takes due jobs from Postgres, a turn for each organization, and hands them to the queue."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+from redis.exceptions import RedisError
+
+from insula.core.db import Database
+from insula.core.ids import NIL, to_text
+from insula.core.jobs import BELL, ID_PREFIX
+from insula.core.queue import Queue
+from insula.core.runner import Lease
+
+POLL_SECONDS: Final = 0.2
+BREATH_SECONDS: Final = 0.02
+"""Between two looks while there is work: bells that ring faster share one."""
+FAILED_PAUSE: Final = 1.0
+LARGEST_SHARE: Final = 4
+"""One organization may have a quarter of all jobs in flight."""
+
+_CLAIM: Final = "SELECT * FROM app.claim_jobs($1, $2, $3, $4, $5)"
+_RETURN: Final = "SELECT app.return_claims($1, $2)"
+
+_log = structlog.get_logger("insula.relay")
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job that is ours to hand out."""
+
+    job: UUID
+    attempt: int
+    secret: bytes
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(to_text(ID_PREFIX, self.job), self.secret)
+
+
+class Relay:
+    """Keeps a few leases waiting in the queue, never many: whoever comes next should not stand behind a flood.
+
+    Every worker process runs one; they take turns in the database. ``ahead`` is how many may wait in the queue,
+    ``in_flight`` how many jobs may be leased at a time, all relays together.
+    """
+
+    def __init__(
+        self, platform: Database, queue: Queue, *, in_flight: int, ahead: int, lease_seconds: float
+    ) -> None:
+        self._platform = platform
+        self._queue = queue
+        self._in_flight = in_flight
+        self._ahead = ahead
+        self._lease_seconds = lease_seconds
+        self._after_lane = NIL
+        self._bell = asyncio.Event()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Hand out jobs until told to stop."""
+        listening = asyncio.create_task(self._listen())
+        try:
+            await repeat(self.hand_out, stopping, self._bell)
+        finally:
+            listening.cancel()
+
+    async def hand_out(self) -> float:
+        """Claim what may go and hand it over; returns in how many seconds to look again."""
+        # Redis is asked first: while it is away nothing is claimed.
+        room = self._ahead - await self._queue.waiting()
+        if room <= 0:
+            return BREATH_SECONDS
+        claims, next_lane = await self._claim(room)
+        if claims:
+            try:
+                await self._queue.dispatch(
+                    [(claim.lease, claim.attempt) for claim in claims], self._lease_seconds
+                )
+            except (RedisError, OSError):
+                await self._return(claims)
+                raise
+        began_late, self._after_lane = self._after_lane != NIL, next_lane
+        if began_late and next_lane == NIL and len(claims) < room:
+            return 0.0  # the circle's end came early: look at its beginning at once
+        return BREATH_SECONDS if claims else POLL_SECONDS
+
+    async def _claim(self, room: int) -> tuple[list[Claim], UUID]:
+        fresh = [secrets.token_bytes(32) for _ in range(room)]
+        hashes = [_hash(secret) for secret in fresh]
+        share = max(1, self._in_flight // LARGEST_SHARE)
+        async with self._platform.transaction(read_only=True) as db:
+            found = await db.driver.fetchrow(
+                _CLAIM, hashes, self._lease_seconds, self._in_flight, share, self._after_lane
+            )
+            await db.commit()
+        taken = zip(found["jobs"] or (), found["attempts"] or (), fresh, strict=False)
+        return [Claim(*claim) for claim in taken], found["next_lane"]
+
+    async def _return(self, claims: list[Claim]) -> None:
+        async with self._platform.transaction(read_only=True) as db:
+            await db.driver.execute(
+                _RETURN, [claim.job for claim in claims], [_hash(claim.secret) for claim in claims]
+            )
+            await db.commit()
+
+    async def _listen(self) -> None:
+        """Hear the bell; deaf for a while is only slower."""
+        while True:
+            try:
+                async with self._queue.redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(BELL)
+                    while True:
+                        if await subscription.get_message(timeout=60) is not None:
+                            self._bell.set()
+            except (RedisError, OSError):
+                await asyncio.sleep(FAILED_PAUSE)
+
+
+async def repeat(
+    step: Callable[[], Awaitable[float]], stopping: asyncio.Event, bell: asyncio.Event | None = None
+) -> None:
+    """Take a step again and again, each as many seconds after the last as that one asked for, or when the bell rings.
+
+    Nothing a step raises ends this: the database and Redis come back, and a fault in one step must not stop the rest.
+    """
+    well = True
+    while not stopping.is_set():
+        try:
+            pause = await step()
+            well = True
+        except Exception as error:  # noqa: BLE001
+            if well:
+                _log.warning("the relay cannot work", step=step.__qualname__, exc_info=error)
+            well, pause = False, FAILED_PAUSE
+        await _pause(min(pause, BREATH_SECONDS), stopping)
+        if pause > BREATH_SECONDS:
+            await _pause(pause - BREATH_SECONDS, bell or stopping)
+        if bell:
+            bell.clear()
+
+
+async def _pause(seconds: float, until: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await until.wait()
+    except TimeoutError:
+        pass
+
+
+def _hash(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()

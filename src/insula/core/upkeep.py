@@ -1,0 +1,164 @@
+"""What comes round by itself: leases that ran out, schedules, the program's own housekeeping, the outbox's gauges."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+import structlog
+from redis.exceptions import RedisError
+
+from insula.core import metrics
+from insula.core.db import Database, Driver
+from insula.core.ids import new_id, to_uuid
+from insula.core.jobs import ID_PREFIX, Schedule, latest_tick
+from insula.core.queue import Queue
+from insula.core.relay import repeat
+
+CRASH_LIMIT: Final = 25
+FORGOTTEN_SECONDS: Final = 5.0
+"""A job that was handed out so long ago, has not started and is not in the queue was lost with it."""
+GAUGE_SECONDS: Final = 15.0
+_LOOK_SECONDS: Final = 1.0
+
+_log = structlog.get_logger("insula.upkeep")
+
+
+class Chore(msgspec.Struct, frozen=True):
+    """Housekeeping of the program's own tables.
+
+    A chore is a statement and no job: it belongs to no tenant, works on tables that only the platform's login may
+    touch, and needs neither retry nor record, since the next tick does what this one left.
+    """
+
+    name: str
+    every: timedelta
+    statement: str
+
+
+_BATCH: Final = 50_000
+"""Rows one run deletes at most: well under a second."""
+
+CHORES: Final = (
+    Chore(
+        "purge_jobs",
+        timedelta(minutes=1),
+        "DELETE FROM app.outbox WHERE id IN (SELECT id FROM app.outbox WHERE status IN ('done', 'discarded')"  # noqa: S608
+        f" AND finished_at < now() - interval '3 days' ORDER BY finished_at LIMIT {_BATCH})",
+    ),
+    Chore(
+        "purge_idempotency",
+        timedelta(minutes=1),
+        "DELETE FROM app.idempotency WHERE (user_id, key_hash) IN (SELECT user_id, key_hash FROM app.idempotency"  # noqa: S608
+        f" WHERE created_at < now() - interval '24 hours' ORDER BY created_at LIMIT {_BATCH})",
+    ),
+    Chore(
+        "purge_credentials",
+        timedelta(minutes=10),
+        f"SELECT app.purge_credentials(interval '30 days', {_BATCH})",
+    ),
+    Chore(
+        "purge_ticks",  # the latest of each schedule stays: without it the schedule would be new
+        timedelta(hours=1),
+        "DELETE FROM app.tick AS old WHERE old.at < now() - interval '7 days' AND EXISTS"
+        " (SELECT FROM app.tick AS newer WHERE newer.schedule = old.schedule AND newer.at > old.at)",
+    ),
+    Chore("create_event_partitions", timedelta(days=1), "SELECT app.create_event_partitions(now(), 3)"),
+)
+
+_SWEEP: Final = "SELECT * FROM app.sweep_jobs($1, $2)"
+
+# One row per tick, and whoever writes it does the work, in the same commit. False: the schedule is new, or the clock
+# went back; no row: somebody else was first.
+_TICK: Final = """
+WITH known AS (SELECT max(at) AS latest FROM app.tick WHERE schedule = $1),
+fresh AS (INSERT INTO app.tick (schedule, at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING at)
+SELECT coalesce(known.latest < fresh.at, false) FROM fresh, known
+"""
+_ENQUEUE: Final = """
+INSERT INTO app.outbox (id, tenant_id, user_id, task, payload) VALUES ($1, NULL, NULL, $2, $3::text::jsonb)
+"""
+
+# Counting a flood would cost more than knowing its size is worth.
+_GAUGES: Final = """
+SELECT (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'due' LIMIT 100000) AS due) AS due,
+       (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'dead' LIMIT 100000) AS dead) AS dead,
+       coalesce(extract(epoch FROM now() - (SELECT min(due_at) FROM app.outbox WHERE status = 'due')), 0)::float AS oldest
+"""
+
+
+class Upkeep:
+    """Looks after the outbox once a second; every worker process does, and the database sees to it that once is once."""
+
+    def __init__(
+        self, platform: Database, queue: Queue, schedules: Sequence[Schedule], *, lease_seconds: float
+    ) -> None:
+        self._platform = platform
+        self._queue = queue
+        self._rounds: tuple[Schedule | Chore, ...] = (*CHORES, *schedules)
+        self._lease_seconds = lease_seconds
+        self._seen: dict[str, datetime] = {}
+        self._gauged = 0.0
+        if len({each.name for each in self._rounds}) != len(self._rounds):
+            raise ValueError("two schedules share a name")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Look after it until told to stop."""
+        await repeat(self.look, stopping)
+
+    async def look(self) -> float:
+        """One look at everything; returns in how many seconds the next is due."""
+        await self.sweep()
+        await self.tick()
+        if time.monotonic() - self._gauged > GAUGE_SECONDS:
+            await self.gauge()
+            self._gauged = time.monotonic()
+        return _LOOK_SECONDS
+
+    async def sweep(self) -> None:
+        """Take back the jobs whose workers are gone."""
+        try:
+            lost_with_queue = await self._queue.waiting() == 0
+        except (RedisError, OSError):
+            lost_with_queue = False
+        unstarted = max(0.0, self._lease_seconds - FORGOTTEN_SECONDS) if lost_with_queue else 0.0
+        async with self._platform.transaction(read_only=True) as db:
+            swept = await db.driver.fetch(_SWEEP, CRASH_LIMIT, unstarted)
+            await db.commit()
+        for row in swept:
+            metrics.JOBS.labels(row["task"], "lost" if row["status"] == "due" else "crashed").inc()
+            if row["status"] == "dead":
+                _log.error("a job kept losing its workers and is a dead letter", task=row["task"])
+
+    async def tick(self) -> None:
+        """Do what has come round since the last look."""
+        async with self._platform.transaction(read_only=True) as db:
+            now: datetime = await db.driver.fetchval("SELECT now()")
+        for each in self._rounds:
+            at = latest_tick(each.every, now)
+            if self._seen.get(each.name) == at:
+                continue
+            async with self._platform.transaction(read_only=True) as db:
+                follows = await db.driver.fetchval(_TICK, each.name, at)
+                if follows is not None:
+                    await _come_round(db.driver, each, follows=follows)
+                await db.commit()
+            self._seen[each.name] = at
+
+    async def gauge(self) -> None:
+        """Tell Prometheus how the outbox does."""
+        async with self._platform.transaction(read_only=True) as db:
+            found = await db.driver.fetchrow(_GAUGES)
+        metrics.OUTBOX_DEPTH.set(found["due"])
+        metrics.OUTBOX_OLDEST.set(max(0.0, found["oldest"]))
+        metrics.DEAD_LETTERS.set(found["dead"])
+
+
+async def _come_round(driver: Driver, each: Schedule | Chore, *, follows: bool) -> None:
+    if isinstance(each, Chore):
+        await driver.execute(each.statement)
+    elif follows:
+        payload = msgspec.json.encode(each.task).decode()
+        await driver.execute(_ENQUEUE, to_uuid(ID_PREFIX, new_id(ID_PREFIX)), each.task.NAME, payload)

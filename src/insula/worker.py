@@ -1,0 +1,106 @@
+"""The worker: runs the jobs of every feature, hands out those that are due, and keeps house."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+
+from insula.core.crypto import Keys
+from insula.core.db import Database
+from insula.core.feature import Feature
+from insula.core.jobs import Services
+from insula.core.mail import Mailer, Relay as MailRelay
+from insula.core.metrics import serve_metrics
+from insula.core.queue import Queue, Worker
+from insula.core.relay import Relay
+from insula.core.runner import Runner
+from insula.core.upkeep import Upkeep
+from insula.features import projects
+from insula.settings import Settings
+
+FEATURES: Final = (projects.FEATURE,)
+"""Every feature of the program, lowest first."""
+
+_ANSWER_SECONDS: Final = 5.0
+"""More than the longest wait for a job, less than anybody's patience with a Redis that has stopped answering."""
+
+_log = structlog.get_logger("insula.worker")
+
+
+class WorkerProcess:
+    """One process that runs jobs. Any number may run; they share the work and the housekeeping."""
+
+    def __init__(self, settings: Settings, features: Sequence[Feature]) -> None:
+        self._settings = settings
+        concurrency, lease = settings.worker_concurrency, float(settings.job_lease_seconds)
+        self._database = _database(settings.database_url, settings, connections=concurrency)
+        self._platform = _database(settings.platform_database_url, settings, connections=2)
+        self._redis = Redis.from_url(
+            settings.redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=1
+        )
+        handlers = {task: handler for feature in features for task, handler in feature.handlers.items()}
+        schedules = [schedule for feature in features for schedule in feature.schedules]
+        queue = Queue(self._redis)
+        runner = Runner(self._database, handlers, services(settings), lease)
+        self._worker = Worker(queue, runner, concurrency=concurrency, drain_seconds=settings.drain_seconds)
+        self._relay = Relay(
+            self._platform, queue, in_flight=settings.relay_in_flight, ahead=concurrency, lease_seconds=lease
+        )
+        self._upkeep = Upkeep(self._platform, queue, schedules, lease_seconds=lease)
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT, then finish what is under way."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await self.serve(stopping)
+
+    async def serve(self, stopping: asyncio.Event) -> None:
+        """Work until ``stopping``, then take nothing new and let running jobs finish for ``drain_seconds``."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._redis.aclose)
+            for database in (self._database, self._platform):
+                await database.open()
+                stack.push_async_callback(database.close)
+            if self._settings.metrics_port:
+                exporter = serve_metrics(self._settings.metrics_port, self._settings.metrics_host)
+                stack.callback(exporter.server_close)
+                stack.callback(exporter.shutdown)
+            _log.info("worker started", concurrency=self._worker.concurrency)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._relay.run(stopping))
+                tasks.create_task(self._upkeep.run(stopping))
+                tasks.create_task(self._worker.start())
+                await stopping.wait()
+                _log.info("worker stopping")
+                await self._worker.stop()
+            _log.info("worker stopped")
+
+
+def create_worker(settings: Settings, features: Sequence[Feature] = FEATURES) -> WorkerProcess:
+    """The worker of these features. Raises ValueError where two tasks or schedules share a name."""
+    return WorkerProcess(settings, features)
+
+
+def services(settings: Settings) -> Services:
+    """What the handlers of this installation work with."""
+    mail = MailRelay(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        username=settings.smtp_username or "",
+        password=settings.smtp_password or "",
+        tls=settings.smtp_tls,
+    )
+    mailer = Mailer(
+        mail, sender=settings.mail_from, sender_name=settings.mail_from_name, base_url=settings.base_url
+    )
+    return Services(mailer=mailer, keys=Keys.from_secret(settings.secret))
+
+
+def _database(url: str, settings: Settings, *, connections: int) -> Database:
+    return Database(url, pool_size=connections, old_pgbouncer=settings.pgbouncer)

@@ -1,0 +1,197 @@
+"""A worker taken apart: its relay, queue and runner within reach, on a database with a few tasks made for tests."""
+
+import os
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from insula.core.crypto import Keys
+from insula.core.db import Database, Transaction
+from insula.core.ids import to_uuid
+from insula.core.jobs import Handler, JobContext, Services, enqueue
+from insula.core.mail import Mail
+from insula.core.queue import Queue
+from insula.core.relay import Relay
+from insula.core.runner import Lease, Runner
+from insula.core.schemas import Task
+from insula.core.upkeep import Upkeep
+from tests.conftest import address, clone
+
+EFFECTS = """
+CREATE TABLE IF NOT EXISTS app.effect (
+    tenant_id uuid DEFAULT app.tenant_id(), user_id uuid DEFAULT app.user_id(), job_id text, note text
+);
+ALTER TABLE app.effect ENABLE ROW LEVEL SECURITY;
+ALTER TABLE app.effect FORCE ROW LEVEL SECURITY;
+CREATE POLICY isolation ON app.effect TO app_rw USING (tenant_id IS NOT DISTINCT FROM (SELECT app.tenant_id()))
+    WITH CHECK (tenant_id IS NOT DISTINCT FROM (SELECT app.tenant_id()));
+GRANT SELECT, INSERT ON app.effect TO app_rw;
+"""
+
+
+class Note(Task, frozen=True):
+    """Leave ``text`` behind as an effect."""
+
+    NAME = "test.note"
+
+    text: str = ""
+
+
+class Fragile(Task, frozen=True):
+    """A task that may fail three times."""
+
+    NAME = "test.fragile"
+    MAX_FAILURES = 3
+
+
+class Foreign(Task, frozen=True):
+    """A task of another release: nothing here handles it."""
+
+    NAME = "test.foreign"
+
+
+class Letterbox:
+    """A mailer that keeps what it is given, or has trouble."""
+
+    def __init__(self) -> None:
+        self.letters: list[Mail] = []
+        self.trouble: Exception | None = None
+
+    async def send(self, mail: Mail) -> None:
+        if self.trouble:
+            raise self.trouble
+        self.letters.append(mail)
+
+
+async def leave_effect(db: Transaction, task: Any, context: JobContext) -> None:
+    await db.driver.execute(
+        "INSERT INTO app.effect (job_id, note) VALUES ($1, $2)", context.job_id, getattr(task, "text", "")
+    )
+
+
+class Bench:
+    """What a test needs to ask for jobs, move them along one step at a time and see what became of them."""
+
+    def __init__(self, urls: dict[str, str], superuser: asyncpg.Connection, redis: Redis) -> None:
+        self.urls, self.superuser, self.redis = urls, superuser, redis
+        self.database = Database(urls["app_rw"], pool_size=8)
+        self.platform = Database(urls["app_platform"], pool_size=8)
+        self.anybody = Database(urls["admin"], pool_size=2)
+        self.letterbox = Letterbox()
+        mailer: Any = self.letterbox
+        self.services = Services(mailer=mailer, keys=Keys.from_secret(bytes(32)))
+        self.queue = Queue(redis)
+        self.lease_seconds = 60.0
+
+    def runner(self, handlers: dict[type[Task], Handler], lease_seconds: float = 60.0) -> Runner:
+        return Runner(self.database, handlers, self.services, lease_seconds)
+
+    def relay(self, *, in_flight: int = 200, ahead: int = 10) -> Relay:
+        return Relay(
+            self.platform, self.queue, in_flight=in_flight, ahead=ahead, lease_seconds=self.lease_seconds
+        )
+
+    def upkeep(self, *schedules: Any) -> Upkeep:
+        return Upkeep(self.platform, self.queue, schedules, lease_seconds=self.lease_seconds)
+
+    async def ask(
+        self, *tasks: Task, tenant: UUID | None = None, user: UUID | None = None, delay: float = 0.0
+    ) -> list[str]:
+        """Ask for jobs as this tenant and user; returns their ids."""
+        async with self.anybody.transaction() as db:
+            await db.driver.execute("SELECT app.set_context($1, $2)", tenant, user)
+            jobs = [enqueue(db, task, delay=delay) for task in tasks]
+            await db.commit()
+        return jobs
+
+    async def flood(self, tenant: UUID, count: int) -> None:
+        """``count`` due jobs of one tenant, at once."""
+        await self.superuser.execute(
+            "INSERT INTO app.outbox (id, tenant_id, user_id, task, payload, due_at)"
+            " SELECT gen_random_uuid(), $1, NULL, $2, '{}', now() - interval '1 minute' + i * interval '1 microsecond'"
+            " FROM generate_series(1, $3::integer) AS i",
+            tenant,
+            Note.NAME,
+            count,
+        )
+
+    async def leases(self, relay: Relay | None = None) -> list[Lease]:
+        """Claim what is due and take it from the queue."""
+        await (relay or self.relay()).hand_out()
+        return await self.taken()
+
+    async def taken(self) -> list[Lease]:
+        """Everything that waits in the queue, as a worker would take it."""
+        leases = []
+        while await self.queue.waiting():
+            job = await self.queue.dequeue()
+            assert job is not None and job.kwargs is not None
+            leases.append(Lease(job.kwargs["job_id"], b64decode(job.kwargs["secret"])))
+        return leases
+
+    async def work(self, runner: Runner, relay: Relay | None = None) -> int:
+        """Run everything that is due; returns how many runs that took."""
+        relay, runs = relay or self.relay(), 0
+        while leases := await self.leases(relay):
+            for lease in leases:
+                await runner.run(lease)
+            runs += len(leases)
+        return runs
+
+    async def row(self, job_id: str) -> asyncpg.Record:
+        found = await self.superuser.fetchrow(
+            "SELECT * FROM app.outbox WHERE id = $1", to_uuid("job", job_id)
+        )
+        assert found is not None
+        return found
+
+    async def statuses(self) -> dict[str, int]:
+        rows = await self.superuser.fetch("SELECT status, count(*) FROM app.outbox GROUP BY status")
+        return {row["status"]: row["count"] for row in rows}
+
+    async def effects(self) -> list[asyncpg.Record]:
+        return await self.superuser.fetch("SELECT * FROM app.effect")
+
+    async def hurry(self) -> None:
+        """Let every waiting job's time come, and every lease run out."""
+        await self.superuser.execute("UPDATE app.outbox SET due_at = now() WHERE status = 'waiting'")
+        await self.superuser.execute("UPDATE app.outbox SET leased_until = now() WHERE status = 'leased'")
+
+    async def clear(self) -> None:
+        await self.superuser.execute("TRUNCATE app.outbox, app.tick, app.effect")
+        await self.redis.flushdb()
+
+
+@pytest.fixture(scope="session")
+async def job_urls(addresses: dict[str, str], redis_url: str) -> dict[str, str]:
+    """A database of jobs alone, by login; ``redis`` beside it."""
+    name = f"insula_jobs_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    await clone(addresses["admin"], name)
+    admin = addresses["admin"].rsplit("/", 1)[0] + f"/{name}"
+    connection = await asyncpg.connect(admin)
+    await connection.execute(EFFECTS)
+    await connection.close()
+    logins = {login: address(addresses["admin"], login, name) for login in ("app_rw", "app_platform")}
+    return {**logins, "admin": admin, "redis": redis_url}
+
+
+@pytest.fixture
+async def bench(job_urls: dict[str, str]) -> AsyncIterator[Bench]:
+    """The bench, with nothing on it."""
+    async with AsyncExitStack() as stack:
+        superuser = await asyncpg.connect(job_urls["admin"])
+        stack.push_async_callback(superuser.close)
+        redis = Redis.from_url(job_urls["redis"], socket_timeout=5)
+        stack.push_async_callback(redis.aclose)
+        bench = Bench(job_urls, superuser, redis)
+        for database in (bench.database, bench.platform, bench.anybody):
+            await database.open()
+            stack.push_async_callback(database.close)
+        await bench.clear()
+        yield bench
