@@ -20,14 +20,14 @@ from insula.core.http.admission import RateLimits
 from insula.core.http.dependencies import DEPENDENCIES
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
-from insula.core.http.health import Draining
-from insula.core.http.idempotency import replay
+from insula.core.http.health import HEALTH_ROUTES, Draining
+from insula.core.http.parameters import before_handler
+from insula.core.http.openapi import describe, openapi_config
 from insula.core.http.problems import handlers
 from insula.core.http.rate_limit import AddressRateLimit
 from insula.core.http.reply import Reply
 from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Permissions
-from insula.core.http.health import HEALTH_ROUTES
 from insula.features import projects
 from insula.settings import Settings
 
@@ -77,7 +77,7 @@ def create_litestar(settings: Settings) -> Litestar:
     app = Litestar(
         route_handlers=[*HEALTH_ROUTES, *(controller for feature in FEATURES for controller in feature.controllers)],
         guards=[guard],
-        before_request=replay,
+        before_request=before_handler,
         middleware=[
             DefineMiddleware(CompressionMiddleware, config=CompressionConfig(backend="gzip", minimum_size=1024)),
             addresses,
@@ -87,18 +87,19 @@ def create_litestar(settings: Settings) -> Litestar:
         exception_handlers=handlers({name: error for feature in FEATURES for name, error in feature.constraints.items()}),
         response_class=Reply,
         request_max_body_size=settings.request_max_bytes,
-        openapi_config=None,
+        openapi_config=openapi_config(),
         lifespan=[_lifespan(databases, redis)],
         state=State(
             {
                 "settings": settings, "keyring": keys, "databases": databases, "redis": redis,
-                "permissions": permissions, "draining": Draining(),
+                "permissions": permissions, "features": FEATURES, "draining": Draining(),
             }
         ),
         logging_config=None,  # core/logs.py configures logging once for the process
         debug=False,
     )
     refuse_undeclared(app)
+    app.state.openapi = msgspec.json.encode(describe(app))
     return app
 
 

@@ -1,9 +1,8 @@
 """What the projects API takes and gives."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from insula.core.errors import Conflict
@@ -52,7 +51,7 @@ class ProjectRead(Read, frozen=True):
     key: str
     status: ProjectStatus
     team_id: TeamId | None
-    metadata: msgspec.Raw | dict[str, Any]
+    metadata: Metadata
     created_by: Annotated[str, describe("mem", "the member who made it")] | None
     created_at: datetime
     updated_at: datetime
