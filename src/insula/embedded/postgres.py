@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -67,10 +68,18 @@ class EmbeddedPostgres(FolderServer):
             raise self._error(
                 "its password file is lost", f"Put it back, or remove {self.folder} (this deletes the data)."
             )
-        # We hold the server's lock, so nothing of ours runs. Left behind by a kill, the file may name a
-        # process that has got the number since, and Postgres would refuse to start. (A server that somebody
-        # started here by hand is still noticed, by its shared memory.)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self._forget_another()
+
+    def _forget_another(self) -> None:
+        """Remove a pid file that Postgres would stop at, if it names no server of this folder."""
+        file = self.data / "postmaster.pid"
+        try:
+            pid = file.read_text().partition("\n")[0]
+            # Killed while writing it; or the number has gone to another process since, as in a new container.
+            if not pid or Path(f"/proc/{pid}/cwd").readlink() != self.data:
+                file.unlink()
+        except OSError:
+            return  # No file; or no such process (or no /proc), and then Postgres decides for itself.
 
     def _create_data(self) -> None:
         """Run initdb beside the final place, so that half a database is never taken for a whole one."""
@@ -127,7 +136,10 @@ class EmbeddedPostgres(FolderServer):
         """As root, see that the files belong to whom the server runs as, which may have changed."""
         if os.getuid() != 0:
             return
-        uid = 0 if self._identity() == "namespace" else pwd.getpwnam("nobody").pw_uid
+        uid = 0
+        if self._identity() == "nobody":
+            self._see_that_nobody_may_enter()
+            uid = pwd.getpwnam("nobody").pw_uid
         for path in (self.folder, self.folder / "password"):
             if path.exists():
                 os.chown(path, uid, -1)
@@ -135,6 +147,14 @@ class EmbeddedPostgres(FolderServer):
             # The folder itself last: when this is interrupted, the next start does it again.
             for path in [*self.data.rglob("*"), self.data]:
                 os.chown(path, uid, -1, follow_symlinks=False)
+
+    def _see_that_nobody_may_enter(self) -> None:
+        for folder in (*self.folder.parents, *self._program("postgres").parents):
+            if not folder.stat().st_mode & stat.S_IXOTH:
+                raise self._error(
+                    f"as root it has to run as the user nobody, who may not enter {folder}",
+                    f"Run this as an ordinary user, or allow it: chmod o+x {folder}",
+                )
 
     def _program(self, name: str) -> Path:
         if self._binaries is None:

@@ -17,7 +17,7 @@ from insula.embedded.lock import FolderLock
 
 LAUNCH: Final = Path(__file__).with_name("launch.py")
 PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
-"""What of our environment reaches a server: the rest may be secret, or meant for another Postgres."""
+"""What reaches a server of our environment: the rest may be secret, or meant for another one."""
 
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 5
@@ -33,8 +33,8 @@ class FolderServer(ABC):
     """A server whose whole life is one folder.
 
     Two locks say who does what there. `owner.lock` is held by the process that started the server, until it
-    stops it or dies. `server.lock` is inherited by every process of the server, so that it is free exactly when
-    the last of them is gone, orphans included.
+    stops it or dies. `server.lock` is inherited by every process of the server, so that it is free when the
+    last of them is gone, orphans included.
     """
 
     name: ClassVar[str]
@@ -49,6 +49,8 @@ class FolderServer(ABC):
         self._owner = FolderLock(self.folder / "owner.lock")
         self._lock = FolderLock(self.folder / "server.lock")
         self._process: subprocess.Popen[bytes] | None = None
+        self._said_before = 0
+        """How long the log was before this start."""
 
     def start(self) -> None:
         """Start the server, or reuse the one that another process runs in this folder."""
@@ -66,6 +68,7 @@ class FolderServer(ABC):
             return
         try:
             self._clear()
+            self._rotate_log()
             self._prepare()
             self._serve()
         except BaseException:
@@ -154,15 +157,14 @@ class FolderServer(ABC):
             # Somebody took the port between our choice and the server's bind: choose again.
         raise self._error(
             f"it stopped while starting on port {self.port}",
-            "If the port is taken, choose another;"
-            f" if the data is damaged, remove {self.folder} (this deletes it).",
+            "If the port is taken, choose another. If the data is damaged, or another version's,"
+            f" put a backup in its place, or start anew by removing {self.folder}.",
         )
 
     def spawn(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
         """Run a program of the server, detached from our terminal and session, but not from our life."""
         stop = str(int(self.stop_signals[0]))
         starter = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), stop, self._identity()]
-        self._rotate_log()
         with self.log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - a command of our own, no shell
                 [*starter, *map(str, command)],
@@ -213,10 +215,11 @@ class FolderServer(ABC):
     def _rotate_log(self) -> None:
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.1"))
+        self._said_before = self.log.stat().st_size if self.log.exists() else 0
 
     def _error(self, what: str, mend: str) -> EmbeddedServerError:
-        lines = self.log.read_text(errors="replace").splitlines()[-8:] if self.log.exists() else []
-        said = "".join(f"\n    {line}" for line in lines)
+        log = self.log.read_bytes()[self._said_before :] if self.log.exists() else b""
+        said = "".join(f"\n    {line}" for line in log.decode(errors="replace").split("\n")[-9:] if line)
         return EmbeddedServerError(f"The embedded {self.name} in {self.folder}: {what}.{said}\n{mend}")
 
 
