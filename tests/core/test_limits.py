@@ -9,7 +9,7 @@ from pathlib import Path
 from socket import socket
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -48,6 +48,7 @@ owned: st.SearchStrategy[Owned] = st.tuples(
 
 
 @pytest.mark.attack(12)
+@example((None, [":"]), (None, ["%3A"]))
 @given(owned, owned)
 def test_no_two_values_share_a_key(one: Owned, other: Owned) -> None:
     assert (key(one[0], *one[1]) == key(other[0], *other[1])) == (one == other)

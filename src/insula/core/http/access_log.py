@@ -1,0 +1,92 @@
+"""Every request's ids, its line in the log and its place in the metrics."""
+
+import re
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Final
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
+from uuid_utils import uuid7
+
+from insula.core import metrics
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+# W3C Trace Context, section 3.2.2: version ff and an all-zero trace or parent are invalid.
+_TRACEPARENT: Final = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+PROBES: Final = frozenset({"/livez", "/readyz"})
+"""Asked every few seconds by the orchestrator: logged at debug level only."""
+
+log = structlog.get_logger("insula.access")
+
+
+class AccessLog:
+    """Stands outside the framework, so that it also sees what no route answers and what failed.
+
+    Leaves ``request_id`` and ``trace_id`` in ``scope["state"]`` and in the request's log lines, to which the
+    door adds ``tenant`` and ``user`` with ``bind_contextvars``. Headers, bodies and queries stay out.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id, trace_id = _ids(scope["headers"])
+        scope.setdefault("state", {}).update(request_id=request_id, trace_id=trace_id)
+        clear_contextvars()
+        bind_contextvars(request_id=request_id, trace_id=trace_id)
+        path, header = scope["path"], (b"x-request-id", request_id.encode())
+        status, size, started = 0, 0, perf_counter()
+
+        async def observe(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), header]
+            elif message["type"] == "http.response.body":
+                size += len(message.get("body", b""))
+            await send(message)
+
+        metrics.HTTP_IN_FLIGHT.inc()
+        try:
+            await self._app(scope, receive, observe)
+        except Exception:
+            status = status or 500  # what the server will answer
+            log.exception("request failed")
+            raise
+        finally:
+            metrics.HTTP_IN_FLIGHT.dec()
+            _record(scope, path, status, size, perf_counter() - started)
+
+
+def _ids(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
+    request_id = trace_id = ""
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value.decode()
+        elif name == b"traceparent" and (parts := _TRACEPARENT.fullmatch(value)):
+            trace_id = parts[1].decode()
+    return request_id or uuid7().hex, trace_id or uuid7().hex
+
+
+def _record(scope: HTTPScope, path: str, status: int, size: int, seconds: float) -> None:
+    status = status or 499  # the caller went away before there was an answer
+    method, route = scope["method"], scope.get("path_template") or metrics.UNMATCHED
+    metrics.observe_request(method, route, status, seconds)
+    write = log.debug if path in PROBES else log.error if status >= 500 else log.info
+    write(
+        "request",
+        method=method,
+        path=path,
+        route=route,
+        status=status,
+        duration_ms=round(seconds * 1000, 2),
+        bytes=size,
+    )

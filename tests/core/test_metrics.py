@@ -1,0 +1,42 @@
+"""Metrics: a bounded number of series, on a port of their own."""
+
+import urllib.request
+
+from insula.core import metrics
+
+
+def test_an_invented_method_makes_no_new_series() -> None:
+    for number in range(5):
+        metrics.observe_request(f"VERB{number}", metrics.UNMATCHED, 405, 0.01)
+    series = {"method": "OTHER", "route": metrics.UNMATCHED, "status": "405"}
+    assert metrics.REGISTRY.get_sample_value("http_requests_total", series) == 5
+
+
+def test_no_metric_is_labelled_with_a_tenant_or_a_user() -> None:
+    samples = [made for metric in metrics.REGISTRY.collect() for made in metric.samples]
+    labels = {name for made in samples for name in made.labels}
+    assert labels <= {"method", "route", "status", "le", "limit", "outcome", "login", "task", "kind"}
+
+
+def test_metrics_are_served_on_a_port_of_their_own() -> None:
+    metrics.watch_pool("app_rw", lambda: 8, lambda: 3, lambda: 1)
+    metrics.JOBS.labels("invitation.send", "done").inc()
+    metrics.OUTBOX_DEPTH.set(7)
+    server = metrics.serve_metrics(0)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
+            text = answer.read().decode()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert server.server_address[0] == "127.0.0.1"
+    for expected in (
+        'db_pool_in_use{login="app_rw"} 3.0',
+        'db_pool_waiting{login="app_rw"} 1.0',
+        'jobs_total{outcome="done",task="invitation.send"}',
+        "outbox_depth 7.0",
+        "dead_letters 0.0",
+        "process_resident_memory_bytes",
+    ):
+        assert expected in text
+    assert "_created" not in text
