@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
 
 import msgspec
 from litestar import Litestar
@@ -28,12 +27,8 @@ from insula.core.http.rate_limit import AddressRateLimit
 from insula.core.http.reply import Reply
 from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Permissions
-from insula.features import projects
+from insula.product import FEATURES
 from insula.settings import Settings
-
-FEATURES: Final = (projects.FEATURE,)
-"""Every feature of the program, lowest first."""
-
 
 class Databases(msgspec.Struct, frozen=True):
     """One login each: requests, sign-in, operators."""

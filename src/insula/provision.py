@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 from alembic import command
@@ -10,6 +11,8 @@ from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from insula.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
 
@@ -94,3 +97,17 @@ async def _run(connection: asyncpg.Connection, template: str, *names: str) -> No
     """Run a statement whose identifiers and literals cannot be bound; the server itself does the quoting."""
     statement = await connection.fetchval("SELECT format($1, VARIADIC $2::text[])", template, list(names))
     await connection.execute(statement)
+
+
+async def provision_for(admin_dsn: str, settings: Settings) -> None:
+    """Provision the server that the settings' URLs lead to, with the passwords they carry."""
+    urls = [
+        settings.owner_database_url, settings.database_url, settings.identity_database_url,
+        settings.platform_database_url,
+    ]
+    parts = [urlsplit(url) for url in urls if url is not None]
+    passwords = {unquote(part.username or ""): unquote(part.password or "") for part in parts}
+    missing = [login for login in LOGINS if not passwords.get(login)]
+    if missing:
+        raise ValueError(f"the INSULA_*DATABASE_URL variables give no password for {', '.join(missing)}")
+    await provision(admin_dsn, parts[0].path.lstrip("/"), passwords)

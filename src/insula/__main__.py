@@ -1,0 +1,178 @@
+"""The command line."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from insula.settings import Settings, SettingsError, load
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name=None, version="0.1.0", prog_name="insula")
+def main() -> None:
+    """Insula: a multi-tenant SaaS backend. `insula up` runs all of it here; the other commands run one part
+    against servers of yours, configured by INSULA_* variables."""
+
+
+@main.command()
+@click.option("--port", default=8000, show_default=True, help="Where the API listens; 0 takes a free port.")
+@click.option("--fresh", is_flag=True, help="Forget everything first.")
+def up(port: int, *, fresh: bool) -> None:
+    """Run everything on this machine, with PostgreSQL, Valkey and an inbox of its own."""
+    from insula.embedded.process import EmbeddedServerError  # heavy imports only where they are used
+    from insula.up import CannotStart
+    from insula.up import up as start
+
+    try:
+        start(_home(), port, fresh=fresh, console=Console(stderr=False))
+    except (CannotStart, EmbeddedServerError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@main.command()
+def env() -> None:
+    """Print the running instance of `insula up` as KEY=value lines."""
+    from insula.up import instance
+
+    lines = instance(_home())
+    if lines is None:
+        raise click.ClickException(f"nothing is up in {_home()}; start it with `insula up`")
+    click.echo(lines, nl=False)
+
+
+@main.command()
+def api() -> None:
+    """Serve the API."""
+    from insula.core.logs import configure_logs
+    from insula.server import run
+
+    settings = _settings()
+    configure_logs(settings.log_level, json=settings.log_json)
+    _run(run(settings))
+
+
+@main.command()
+def worker() -> None:
+    """Run jobs, hand out those that are due, keep house."""
+    from insula.core.logs import configure_logs
+    from insula.worker import create_worker
+
+    settings = _settings()
+    configure_logs(settings.log_level, json=settings.log_json)
+    _run(create_worker(settings).run())
+
+
+@main.command()
+@click.argument("revision", default="head")
+def migrate(revision: str) -> None:
+    """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator)."""
+    from insula.provision import migrate as run
+
+    settings = _settings()
+    if settings.owner_database_url is None:
+        raise click.ClickException("INSULA_OWNER_DATABASE_URL is missing: migrations run as app_migrator")
+    asyncio.run(run(settings.owner_database_url, revision))
+    click.echo(f"The schema is at {revision}.")
+
+
+@main.command()
+def provision() -> None:
+    """Create logins and database once, over INSULA_ADMIN_DATABASE_URL (a superuser), as the other URLs name them."""
+    from insula.provision import provision_for
+
+    settings = _settings()
+    admin = os.environ.get("INSULA_ADMIN_DATABASE_URL")
+    if admin is None:
+        raise click.ClickException("INSULA_ADMIN_DATABASE_URL is missing: only a superuser creates logins")
+    asyncio.run(provision_for(admin, settings))
+    click.echo("Logins and database are there; next: insula migrate")
+
+
+@main.command()
+def seed() -> None:
+    """Plant the demo data."""
+    from insula.seed import plant
+
+    asyncio.run(plant(_settings()))
+
+
+@main.command()
+def doctor() -> None:
+    """Check settings, connections and the catalogue's proof of isolation; says how to mend what is wrong."""
+    from insula.doctor import examine
+
+    console = Console()
+    try:
+        settings = load()
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            console.print(f"[red]settings[/]  {line}")
+        sys.exit(1)
+    sys.exit(0 if asyncio.run(examine(settings, console)) else 1)
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    from insula.app import create_litestar
+
+    click.echo(create_litestar(_any_settings()).state.openapi)
+
+
+@main.command()
+def routes() -> None:
+    """List every route with its permission, or the reason why it needs none."""
+    from insula.app import create_litestar
+    from insula.core.http.guard import DECLARATIONS, declared_routes
+
+    table = Table("Method", "Path", "Who may call it", box=None)
+    for method, path, handler in declared_routes(create_litestar(_any_settings())):
+        kind = next(name for name in DECLARATIONS if name in handler.opt)
+        said = handler.opt[kind]
+        table.add_row(method, path, said.name if kind == "permission" else f"{kind.replace('_', ' ')}: {said}")
+    Console(width=180).print(table)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("INSULA_HOME", ".insula")).resolve()
+
+
+def _settings() -> Settings:
+    try:
+        return load()
+    except SettingsError as error:
+        raise click.ClickException(f"these settings are not usable:\n{error}") from error
+
+
+def _any_settings() -> Settings:
+    """Settings with which the program can describe itself; it connects to nothing."""
+    return load(
+        {
+            "INSULA_ENVIRONMENT": "embedded",
+            "INSULA_SECRET_KEY": "A" * 43 + "=",
+            "INSULA_DATABASE_URL": "postgresql://app_rw@localhost/insula",
+            "INSULA_IDENTITY_DATABASE_URL": "postgresql://app_identity@localhost/insula",
+            "INSULA_PLATFORM_DATABASE_URL": "postgresql://app_platform@localhost/insula",
+            "INSULA_REDIS_URL": "redis://localhost",
+            "INSULA_BASE_URL": "http://localhost",
+            "INSULA_SMTP_HOST": "localhost",
+            "INSULA_MAIL_FROM": "no-reply@localhost",
+        }
+    )
+
+
+def _run(part: object) -> None:
+    import uvloop
+
+    uvloop.run(part)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The API process: one granian server in one event loop, drained before it stops."""
+
+import asyncio
+import signal
+
+import structlog
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar
+
+from insula.app import create_litestar
+from insula.core.http.access_log import AccessLog
+from insula.core.metrics import serve_metrics
+from insula.settings import Settings
+
+_log = structlog.get_logger("insula.server")
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the requests under way."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    exporter = serve_metrics(settings.metrics_port, settings.metrics_host) if settings.metrics_port else None
+    try:
+        await serve(create_litestar(settings), settings, stopping)
+    finally:
+        if exporter is not None:
+            exporter.shutdown()
+            exporter.server_close()
+
+
+async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
+    """Serve until ``stopping``. Requests under way get ``drain_seconds``; the server refuses new connections at once.
+
+    Raises RuntimeError when the server ends by itself, as it does when its port is taken.
+    """
+    server = Server(
+        AccessLog(app),
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        log_enabled=False,
+    )
+    serving = asyncio.create_task(server.serve())
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if serving.done():
+        raise RuntimeError(f"cannot serve on {settings.host}:{settings.port}") from serving.exception()
+    _log.info("api draining", seconds=settings.drain_seconds)
+    app.state.draining.started = True
+    server.stop()
+    _, late = await asyncio.wait({serving}, timeout=settings.drain_seconds)
+    if late:
+        _log.warning("requests were still under way when the time to drain was over")
+        serving.cancel()
+    _log.info("api stopped")

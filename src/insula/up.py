@@ -1,0 +1,193 @@
+"""`insula up`: the whole product on this machine, with a Postgres, a Valkey and a mail server of its own."""
+
+import asyncio
+import os
+import shutil
+import signal
+from base64 import b64encode
+from pathlib import Path
+from secrets import token_bytes, token_urlsafe
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+
+from insula import seed
+from insula.app import create_litestar
+from insula.core.logs import configure_logs
+from insula.embedded.inbox import Inbox
+from insula.embedded.lock import FolderLock
+from insula.embedded.postgres import EmbeddedPostgres
+from insula.embedded.process import free_port, is_free
+from insula.embedded.valkey import EmbeddedValkey
+from insula.provision import LOGINS, migrate, provision
+from insula.server import serve
+from insula.settings import Settings
+from insula.worker import create_worker
+
+DATABASE: Final = "insula"
+_LOCALHOST: Final = "127.0.0.1"
+_INSTANCE: Final = "instance.env"
+_SECRETS: Final = "secrets.json"
+_SMTP_PORT, _INBOX_PORT, _METRICS_PORT = 1025, 8025, 9464
+
+
+class CannotStart(Exception):
+    """Something about this machine or folder is in the way; the message says what to do."""
+
+
+class _Secrets(msgspec.Struct):
+    """What an instance made up for itself at its first start."""
+
+    secret_key: str
+    passwords: dict[str, str]
+
+
+def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
+    """Start everything in ``home`` and stay until Ctrl-C or SIGTERM. Port 0 takes a free one."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FolderLock(home / "up.lock")
+    if not lock.acquire():
+        raise CannotStart(f"Insula is already up in {home}. See `insula env`, or set INSULA_HOME to another folder.")
+    try:
+        if port and not is_free(port):
+            raise CannotStart(f"Port {port} is in use. Choose another with --port; --port 0 takes a free one.")
+        if fresh:
+            _forget(home)
+        with console.status("Starting PostgreSQL and Valkey...") as status:
+            postgres, valkey = EmbeddedPostgres(home / "postgres"), EmbeddedValkey(home / "valkey")
+            with postgres, valkey:
+                status.update("Preparing the database...")
+                settings = _settings(home, port or free_port(), postgres, valkey)
+                asyncio.run(_prepare(postgres, settings, _secrets(home).passwords))
+                asyncio.run(_live(home, settings, console, status))
+    finally:
+        (home / _INSTANCE).unlink(missing_ok=True)
+        lock.release()
+
+
+def instance(home: Path) -> str | None:
+    """The running instance of this folder as KEY=value lines; None when nothing runs."""
+    lock = FolderLock(home / "up.lock") if home.exists() else None
+    if lock is None:
+        return None
+    if lock.acquire():
+        lock.release()
+        return None
+    try:
+        return (home / _INSTANCE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _forget(home: Path) -> None:
+    for entry in home.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "up.lock":
+            entry.unlink()
+
+
+def _secrets(home: Path) -> _Secrets:
+    path = home / _SECRETS
+    if not path.exists():
+        made = _Secrets(b64encode(token_bytes(32)).decode(), {login: token_urlsafe(24) for login in LOGINS})
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(made))
+    return msgspec.json.decode(path.read_bytes(), type=_Secrets)
+
+
+def _settings(home: Path, port: int, postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
+    secrets = _secrets(home)
+
+    def address(login: str) -> str:
+        return f"postgresql://{login}:{secrets.passwords[login]}@{_LOCALHOST}:{postgres.port}/{DATABASE}"
+
+    return Settings(
+        environment="embedded",
+        secret_key=secrets.secret_key,
+        database_url=address("app_rw"),
+        identity_database_url=address("app_identity"),
+        platform_database_url=address("app_platform"),
+        owner_database_url=address("app_migrator"),
+        redis_url=valkey.url,
+        host=_LOCALHOST,
+        port=port,
+        base_url=f"http://{_LOCALHOST}:{port}",
+        metrics_port=_or_free(_METRICS_PORT),
+        smtp_host=_LOCALHOST,
+        smtp_port=_or_free(_SMTP_PORT),
+        smtp_tls="none",
+        mail_from="no-reply@insula.example",
+        log_level=os.environ.get("INSULA_LOG_LEVEL", "warning"),  # type: ignore[arg-type]  # checked below
+        log_json=False,
+    )
+
+
+def _or_free(port: int) -> int:
+    return port if is_free(port) else free_port()
+
+
+async def _prepare(postgres: EmbeddedPostgres, settings: Settings, passwords: dict[str, str]) -> None:
+    assert settings.owner_database_url is not None
+    await provision(postgres.dsn(), DATABASE, passwords)
+    await migrate(settings.owner_database_url)
+
+
+async def _live(home: Path, settings: Settings, console: Console, status: Any) -> None:
+    """Everything that is ours, in one event loop: inbox, API, relay and worker."""
+    configure_logs(settings.log_level, json=False)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    inbox = Inbox(home / "inbox", settings.smtp_port, _or_free(_INBOX_PORT))
+    await inbox.start()
+    app, worker = create_litestar(settings), create_worker(settings)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_ending(serve(app, settings, stopping), stopping))
+            tasks.create_task(_ending(worker.serve(stopping), stopping))
+            status.update("Waiting for the API...")
+            await seed.wait_until_ready(settings)
+            status.update("Planting the demo...")
+            await seed.plant(settings)
+            _write_instance(home, settings, inbox)
+            status.stop()
+            _welcome(console, settings, inbox)
+            await stopping.wait()
+            console.print("\nStopping...", style="dim")
+    finally:
+        await inbox.stop()
+
+
+async def _ending(part: Any, stopping: asyncio.Event) -> None:
+    """When one part ends, all of them do."""
+    try:
+        await part
+    finally:
+        stopping.set()
+
+
+def _write_instance(home: Path, settings: Settings, inbox: Inbox) -> None:
+    values = {
+        "INSULA_URL": settings.base_url,
+        "INSULA_DOCS_URL": f"{settings.base_url}/docs",
+        "INSULA_INBOX_URL": inbox.url,
+        "INSULA_METRICS_URL": f"http://{settings.metrics_host}:{settings.metrics_port}/metrics",
+        "INSULA_DATABASE_URL": settings.database_url,
+        "INSULA_OWNER_DATABASE_URL": settings.owner_database_url,
+        "INSULA_REDIS_URL": settings.redis_url,
+    }
+    with os.fdopen(os.open(home / _INSTANCE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.writelines(f"{name}={value}\n" for name, value in values.items())
+
+
+def _welcome(console: Console, settings: Settings, inbox: Inbox) -> None:
+    console.print("[bold green]Insula is up.[/]  Ctrl-C stops all of it.\n")
+    console.print(f"  API       {settings.base_url}")
+    console.print(f"  Docs      {settings.base_url}/docs")
+    console.print(f"  Inbox     {inbox.url}   (every mail it sends)")
+    console.print(f"  Metrics   http://{settings.metrics_host}:{settings.metrics_port}/metrics\n")
+    console.print(f"  Demo accounts, all with the password [bold]{seed.PASSWORD}[/]:")
+    for line in seed.ACCOUNTS:
+        console.print(f"    {line}")
