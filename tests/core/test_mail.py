@@ -139,8 +139,9 @@ def test_each_letter_needs_exactly_the_listed_variables(template: str) -> None:
             mailer().render(invitation(template=template, context=less))
 
 
+@pytest.mark.attack(121)
 @pytest.mark.parametrize("template", LETTERS)
-def test_attack_121_every_link_starts_with_the_configured_address(template: str) -> None:
+def test_every_link_starts_with_the_configured_address(template: str) -> None:
     elsewhere = mailer(base_url="https://app.example.com/insula/")
     for body in bodies(elsewhere.render(invitation(template=template, context=LETTERS[template]))):
         links = re.findall(r"https?:[^\s\"<]+", body)
@@ -154,9 +155,10 @@ def test_a_token_cannot_leave_the_fragment() -> None:
     assert "/accept-invitation#token=a%26b%3Dc%20d%23e\n" in text
 
 
+@pytest.mark.attack(122)
 @pytest.mark.parametrize("character", list("\r\n\x00\x0b\x1b\x7f\x85\u2028\u2029\ud800"))
 @pytest.mark.parametrize("place", ["to", "to_name", "message_id", "organization_name"])
-def test_attack_122_line_breaks_and_control_characters_are_refused(place: str, character: str) -> None:
+def test_line_breaks_and_control_characters_are_refused(place: str, character: str) -> None:
     poison = f"Acme{character}Bcc: everyone@example.org"
     changes: dict[str, Any] = {place: poison}
     if place == "organization_name":
@@ -167,20 +169,7 @@ def test_attack_122_line_breaks_and_control_characters_are_refused(place: str, c
 
 @pytest.mark.parametrize(
     "address",
-    [
-        "",
-        "ada",
-        "ada@",
-        "@b.c",
-        "a@b@c",
-        "a b@c",
-        '"a b"@c',
-        "<a@b>",
-        "a@b, c@d",
-        "a@b>",
-        "a@b(c)",
-        "a@[::1]",
-    ],
+    ["", "ada", "a@", "@b", "a@b@c", "a b@c", '"a b"@c', "<a@b>", "a@b, c@d", "a@b>", "a@b(c)", "a@[::1]"],
 )
 def test_what_is_not_one_plain_address_is_refused(address: str) -> None:
     with pytest.raises(MailRefused, match="not an e-mail address"):

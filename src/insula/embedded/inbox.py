@@ -1,0 +1,94 @@
+"""The inbox of `insula up`: takes every letter this machine sends and shows it in a browser."""
+
+import asyncio
+from pathlib import Path
+from weakref import WeakSet
+
+import h11
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from insula.embedded.inbox_pages import answer
+from insula.embedded.letters import Letters
+
+LOOPBACK = "127.0.0.1"
+LARGEST_LETTER = 5_000_000  # bytes
+TIME_TO_ASK = 10  # seconds
+
+
+class Inbox:
+    """Development's post office: an SMTP server that delivers nothing, and a page that shows everything.
+
+    Both listen on this machine alone; port 0 takes a free one.
+    """
+
+    def __init__(self, folder: Path, smtp_port: int = 0, http_port: int = 0) -> None:
+        self.letters = Letters(folder)
+        self.smtp_port = smtp_port
+        self.http_port = http_port
+        self._servers: list[asyncio.Server] = []
+        self._senders: WeakSet[SMTP] = WeakSet()
+        self._visits: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.http_port}"
+
+    async def start(self) -> None:
+        smtp = await asyncio.get_running_loop().create_server(self._sender, LOOPBACK, self.smtp_port)
+        self._servers.append(smtp)
+        http = await asyncio.start_server(self._visit, LOOPBACK, self.http_port)
+        self._servers.append(http)
+        self.smtp_port = smtp.sockets[0].getsockname()[1]
+        self.http_port = http.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        while self._servers:
+            self._servers.pop().close()
+        # Closing a server leaves its connections open, and a browser keeps some in reserve.
+        for sender in self._senders:
+            if sender.transport:
+                sender.transport.close()
+        for visit in self._visits:
+            visit.cancel()
+        await asyncio.gather(*self._visits, return_exceptions=True)
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """aiosmtpd calls this by its name when a letter is complete."""
+        assert isinstance(envelope.content, bytes)
+        self.letters.add(envelope.content, envelope.rcpt_tos)
+        return "250 OK"
+
+    def _sender(self) -> SMTP:
+        # Without a name given, aiosmtpd would ask DNS for one and block the loop.
+        sender = SMTP(
+            self,
+            hostname="localhost",
+            enable_SMTPUTF8=True,
+            data_size_limit=LARGEST_LETTER,
+            loop=asyncio.get_running_loop(),
+        )
+        self._senders.add(sender)
+        return sender
+
+    async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer, and the connection ends: nothing here needs to be fast."""
+        visit = asyncio.current_task()
+        assert visit
+        self._visits.add(visit)
+        visit.add_done_callback(self._visits.discard)
+        try:
+            async with asyncio.timeout(TIME_TO_ASK):
+                await self._converse(reader, writer)
+        except (h11.RemoteProtocolError, TimeoutError, ConnectionError):
+            pass  # no request, too slow, or gone: nobody to answer
+        finally:
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER)
+        while (event := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(await reader.read(65_536))
+        if isinstance(event, h11.Request):
+            for part in answer(event, self.letters, self.http_port).events():
+                writer.write(connection.send(part) or b"")
+            await writer.drain()
