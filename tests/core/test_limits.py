@@ -193,6 +193,15 @@ async def test_processes_racing_for_the_last_request_get_it_once(redis_url: str,
     assert sum(decision.allowed for decision in decisions) == 50
 
 
+async def test_a_crowd_is_not_mistaken_for_an_outage(limiter: Limiter) -> None:
+    async def caller() -> None:
+        for _ in range(15):
+            await limiter.check([("k", Limit("crowd", 1_000_000, 60))])
+
+    await asyncio.gather(*(caller() for _ in range(200)))
+    assert decided("crowd", "allowed") == 3000
+
+
 async def test_what_is_stored_expires_when_it_is_paid_off(limiter: Limiter, redis: Redis) -> None:
     await limiter.check([("k", TEN)])
     await limiter.check([("k", TEN)])
@@ -214,14 +223,24 @@ async def test_an_abandoned_check_does_not_answer_the_next_one(limiter: Limiter,
         assert await redis.echo(str(number)) == str(number).encode()
 
 
-async def test_decisions_are_counted_by_name(limiter: Limiter) -> None:
-    def seen(outcome: str) -> float:
-        labels = {"limit": "counted", "outcome": outcome}
-        return metrics.REGISTRY.get_sample_value("rate_limit_decisions_total", labels) or 0
+async def test_a_key_that_cannot_be_sent_fails_its_own_check_only(limiter: Limiter) -> None:
+    good, bad = await asyncio.gather(
+        limiter.check([("k", THREE)]), limiter.check([("\ud800", THREE)]), return_exceptions=True
+    )
+    assert isinstance(bad, UnicodeEncodeError)
+    assert not isinstance(good, BaseException)
+    assert (await limiter.check([("k", THREE)])).remaining == 1
 
+
+async def test_decisions_are_counted_by_name(limiter: Limiter) -> None:
     for _ in range(3):
         await limiter.check([("k", Limit("counted", 2, 60))])
-    assert (seen("allowed"), seen("refused")) == (2, 1)
+    assert (decided("counted", "allowed"), decided("counted", "refused")) == (2, 1)
+
+
+def decided(limit: str, outcome: str) -> float:
+    labels = {"limit": limit, "outcome": outcome}
+    return metrics.REGISTRY.get_sample_value("rate_limit_decisions_total", labels) or 0
 
 
 # ---- without Redis

@@ -1,10 +1,14 @@
-"""Redis: how it is reached and how its keys are named."""
+"""Redis: how it is reached, how its keys are named, how scripts run on it."""
 
-from typing import Final
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import NoScriptError, RedisError
 
 _CONNECTIONS: Final = 32
 _CONNECT_SECONDS: Final = 0.5
@@ -13,6 +17,8 @@ _IDLE_SECONDS: Final = 30
 """A connection idle for so long is pinged before it is trusted: firewalls drop such ones silently."""
 
 _ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A"})
+
+_Call = tuple[tuple[Any, ...], asyncio.Future[Any]]
 
 
 def connect(url: str) -> Redis:
@@ -43,3 +49,56 @@ def key(tenant: str | None, *parts: str) -> str:
         raise ValueError("an empty tenant would share its keys with every other empty tenant")
     owner = "-" if tenant is None else f"{{{tenant.translate(_ESCAPES)}}}"
     return ":".join(("insula", owner, *(part.translate(_ESCAPES) for part in parts)))
+
+
+class Script:
+    """A Lua script, run in batches: what is asked while an answer is awaited travels together.
+
+    Under load this halves what a call costs the CPU, and one connection serves the whole process.
+    """
+
+    def __init__(self, redis: Redis, text: str, patience: float) -> None:
+        self._redis: Any = redis  # redis-py's hints join the answers of its two clients
+        self._text = text
+        self._sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self._patience = patience
+        self._waiting: list[_Call] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def run(self, keys: Sequence[str], arguments: Sequence[int]) -> Any:
+        """The script's answer. Raises RedisError, OSError or TimeoutError when there is none in time."""
+        # Encoded here, so that a key that cannot be fails its own caller and not the batch.
+        words = (len(keys), *(key.encode() for key in keys), *arguments)
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append((words, answer))
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send())
+        try:
+            return await answer
+        except NoScriptError:  # a fresh or restarted server
+            async with asyncio.timeout(self._patience):
+                return await self._redis.eval(self._text, *words)
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                async with asyncio.timeout(self._patience):
+                    answers = await self._run_all(batch)
+            except (RedisError, OSError, TimeoutError) as error:
+                batch, self._waiting = batch + self._waiting, []
+                answers = [error] * len(batch)
+            for (_, answer), found in zip(batch, answers, strict=True):
+                if answer.done():  # its caller went away
+                    continue
+                if isinstance(found, Exception):
+                    answer.set_exception(found)
+                else:
+                    answer.set_result(found)
+
+    async def _run_all(self, batch: list[_Call]) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for words, _ in batch:
+            pipeline.evalsha(self._sha, *words)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers

@@ -5,22 +5,21 @@ trip; `pyrate-limiter` stores an entry per request under the caller's clock. Non
 atomically, and this runs in every request.
 """
 
-import asyncio
-import hashlib
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from insula.core import metrics
+from insula.core.cache import Script
 
 _PATIENCE_SECONDS: Final = 0.25
 _PROBE_SECONDS: Final = 1.0
@@ -50,8 +49,6 @@ return backlogs
 
 ARGV: whether to take, then interval and capacity per key. Answers how far each lay ahead before this request.
 """
-
-_SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -99,7 +96,7 @@ class Limiter:
     """Counts requests against limits that all processes share."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis: Any = redis  # redis-py's hints join the answers of its two clients
+        self._script = Script(redis, SCRIPT, _PATIENCE_SECONDS)
         self._alone = LocalBacklogs()
         self._away_until = 0.0
 
@@ -132,11 +129,13 @@ class Limiter:
         if now < self._away_until:
             return None
         was_away = self._away_until > 0
-        if was_away:
-            self._away_until = now + _PROBE_SECONDS  # this request probes, the others need not wait for it
+        if was_away:  # this request probes, the others need not wait for it
+            self._away_until = now + _PROBE_SECONDS
+        arguments = [int(take)]
+        for _, limit in limits:
+            arguments += (limit.interval, limit.capacity)
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                backlogs = await self._evaluate(limits, take=take)
+            backlogs: list[int] = await self._script.run([key for key, _ in limits], arguments)
         except (RedisError, OSError, TimeoutError) as error:
             if not self._away_until:
                 log.warning("redis is away, limits are counted per process", error=repr(error))
@@ -145,17 +144,6 @@ class Limiter:
         if was_away:
             self._away_until = 0.0
             log.info("redis is back, limits are shared again")
-        return backlogs
-
-    async def _evaluate(self, limits: Sequence[tuple[str, Limit]], *, take: bool) -> list[int]:
-        arguments: list[Any] = [key for key, _ in limits]
-        arguments.append("1" if take else "0")
-        for _, limit in limits:
-            arguments += (limit.interval, limit.capacity)
-        try:
-            backlogs: list[int] = await self._redis.evalsha(_SHA, len(limits), *arguments)
-        except NoScriptError:  # a fresh or restarted server
-            backlogs = await self._redis.eval(SCRIPT, len(limits), *arguments)
         return backlogs
 
 
