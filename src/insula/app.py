@@ -1,14 +1,14 @@
 """The API: every feature's controllers, the guard, the transaction, the error table."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 from litestar import Litestar
+from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
-from litestar.config.compression import CompressionConfig
 from redis.asyncio import Redis
 
 from insula.core.cache import connect
@@ -17,11 +17,12 @@ from insula.core.db import Database
 from insula.core.http.access_log import AccessLog
 from insula.core.http.admission import RateLimits
 from insula.core.http.dependencies import DEPENDENCIES
+from insula.core.http.documentation import DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
 from insula.core.http.health import HEALTH_ROUTES, Draining
+from insula.core.http.openapi import describe
 from insula.core.http.parameters import before_handler
-from insula.core.http.openapi import describe, openapi_config
 from insula.core.http.problems import handlers
 from insula.core.http.rate_limit import AddressRateLimit
 from insula.core.http.reply import Reply
@@ -29,6 +30,7 @@ from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Permissions
 from insula.product import FEATURES
 from insula.settings import Settings
+
 
 class Databases(msgspec.Struct, frozen=True):
     """One login each: requests, sign-in, operators."""
@@ -51,8 +53,7 @@ def create_app(settings: Settings) -> AccessLog:
 def create_litestar(settings: Settings) -> Litestar:
     """The API without its outermost middleware."""
     databases, redis, keys = Databases.of(settings), connect(settings.redis_url), Keys.from_secret(settings.secret)
-    limiter = Limiter(redis)
-    addresses = _address_limit(settings, limiter)
+    addresses = _address_limit(settings, Limiter(redis))
     permissions = Permissions(permission for feature in FEATURES for permission in feature.permissions)
     doors = Doors(
         database=databases.rw,
@@ -63,14 +64,14 @@ def create_litestar(settings: Settings) -> Litestar:
         limits={"members": settings.limit_members, "projects": settings.limit_projects},
         admission=RateLimits(
             redis,
-            limiter,
             addresses,
             credential=Limit("credential", settings.rate_per_minute, 60),
             organization=Limit("organization", settings.rate_organization_per_minute, 60),
         ),
     )
+    routes = [*HEALTH_ROUTES, *(controller for feature in FEATURES for controller in feature.controllers)]
     app = Litestar(
-        route_handlers=[*HEALTH_ROUTES, *(controller for feature in FEATURES for controller in feature.controllers)],
+        route_handlers=[*routes, DocumentationController],
         guards=[guard],
         before_request=before_handler,
         middleware=[
@@ -79,10 +80,12 @@ def create_litestar(settings: Settings) -> Litestar:
             RequestTransaction(doors),
         ],
         dependencies=dict(DEPENDENCIES),
-        exception_handlers=handlers({name: error for feature in FEATURES for name, error in feature.constraints.items()}),
+        exception_handlers=handlers(
+            {name: error for feature in FEATURES for name, error in feature.constraints.items()}
+        ),
         response_class=Reply,
         request_max_body_size=settings.request_max_bytes,
-        openapi_config=openapi_config(),
+        openapi_config=None,
         lifespan=[_lifespan(databases, redis)],
         state=State(
             {
@@ -94,7 +97,7 @@ def create_litestar(settings: Settings) -> Litestar:
         debug=False,
     )
     refuse_undeclared(app)
-    app.state.openapi = msgspec.json.encode(describe(app))
+    app.state.openapi = msgspec.json.encode(describe(app, routes))
     return app
 
 
@@ -107,7 +110,7 @@ def _address_limit(settings: Settings, limiter: Limiter) -> AddressRateLimit:
     )
 
 
-def _lifespan(databases: Databases, redis: Redis) -> AbstractAsyncContextManager[None]:
+def _lifespan(databases: Databases, redis: Redis) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncIterator[None]:
         for database in (databases.rw, databases.identity, databases.platform):

@@ -51,7 +51,7 @@ async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> N
         raise RuntimeError(f"cannot serve on {settings.host}:{settings.port}") from serving.exception()
     _log.info("api draining", seconds=settings.drain_seconds)
     app.state.draining.started = True
-    server.stop()
+    server.stop()  # type: ignore[no-untyped-call]
     _, late = await asyncio.wait({serving}, timeout=settings.drain_seconds)
     if late:
         _log.warning("requests were still under way when the time to drain was over")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import asyncpg
 import msgspec
@@ -15,7 +15,7 @@ from insula.core.errors import Unavailable
 from insula.core.journal import Journal
 from insula.core.permissions import Facts, Principal
 
-Driver = asyncpg.Connection
+Driver: TypeAlias = asyncpg.Connection
 
 BEGIN: Final = (
     "BEGIN; RESET ALL; CLOSE ALL; UNLISTEN *;"
@@ -69,6 +69,12 @@ class Transaction:
             self.settled = True
             raise Unavailable(private="COMMIT was answered with ROLLBACK")
         self.settled = True
+
+    def detach(self) -> AsyncConnection | None:
+        """Let go of the ORM's objects; returns SQLAlchemy's connection, which its pool wants back."""
+        if self._session is not None:
+            self._session.expunge_all()
+        return self._connection
 
     async def rollback(self) -> None:
         """Undo everything."""
@@ -183,12 +189,10 @@ class Database:
         await asyncio.shield(self._release(transaction))
 
     async def _release(self, transaction: Transaction) -> None:
-        session, connection = transaction._session, transaction._connection
-        if session is not None:
-            session.expunge_all()
+        connection = transaction.detach()
         if connection is None:
             assert self._pool is not None
-            await self._pool.release(transaction.driver)  # type: ignore[arg-type]  # the pool's proxy
+            await self._pool.release(transaction.driver)
             return
         if transaction.driver.is_closed():
             await connection.invalidate()

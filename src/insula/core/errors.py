@@ -145,7 +145,7 @@ _BY_SQLSTATE: Final[dict[str, type[DomainError]]] = {
 
 def from_sqlstate(sqlstate: str | None, private: str) -> DomainError:
     """Translate a database error once, for everybody; its DETAIL may hold rows and never leaves the log."""
-    if sqlstate is None or sqlstate[:2] in {"08", "57", "53"} and sqlstate != "57014":
+    if sqlstate is None or (sqlstate[:2] in {"08", "57", "53"} and sqlstate != "57014"):
         return Unavailable(private=private)
     error = _BY_SQLSTATE.get(sqlstate)
     if error is None:

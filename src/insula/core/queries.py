@@ -12,7 +12,7 @@ from insula.core.ids import TypeID, to_text, to_uuid
 
 R = TypeVar("R", bound=msgspec.Struct)
 
-_DIALECT: Final = asyncpg_dialect.dialect()
+_DIALECT: Final = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
 _Convert = Callable[[Any], Any]
 
 

@@ -38,15 +38,18 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """After so many failures of the handler the job is a dead letter."""
 
 
-def _no_control_characters() -> str:
-    """A pattern for one line of text: no control characters (NUL would not store, CR LF would split headers)."""
-    return r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*[^\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff][^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*$"
-
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+"""Control characters and lone surrogates: NUL would not store, CR LF would split headers."""
 
 Name = Annotated[
     str,
-    Meta(min_length=1, max_length=200, pattern=_no_control_characters(), description="One line of text.",
-         examples=["Website relaunch"]),
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=f"^[^{_UNPRINTABLE}]*[^ {_UNPRINTABLE}][^{_UNPRINTABLE}]*$",
+        description="One line of text.",
+        examples=["Website relaunch"],
+    ),
 ]
 """A name people gave something: one line, not blank."""
 

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from insula.core.cache import key
 from insula.core.db import Transaction
 from insula.core.http.rate_limit import AddressRateLimit, headers, refusal
-async def wake(redis): await redis.publish("insula:wake", b"")
+from insula.core.jobs import wake
 from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Principal
 
@@ -24,8 +24,11 @@ class RateLimits:
     organization's requests. Refused credentials are counted by address, strictly.
     """
 
-    def __init__(self, redis: Redis, limiter: Limiter, addresses: AddressRateLimit, *, credential: Limit, organization: Limit) -> None:
-        self._redis, self._limiter, self._addresses = redis, limiter, addresses
+    def __init__(
+        self, redis: Redis, addresses: AddressRateLimit, *, credential: Limit, organization: Limit
+    ) -> None:
+        self._redis, self._addresses = redis, addresses
+        self._limiter = Limiter(redis)
         self._credential, self._organization = credential, organization
 
     async def refused(self, scope: HTTPScope) -> None:

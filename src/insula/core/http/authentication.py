@@ -4,7 +4,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 import msgspec
-from litestar.types import Scope
+from litestar.types import HTTPScope, Scope
 
 from insula.core.errors import Forbidden, Unauthenticated
 from insula.core.tokens import digest, well_formed
@@ -23,7 +23,7 @@ class Presented(msgspec.Struct, frozen=True):
         return digest(self.token, pepper)
 
 
-def presented(scope: Scope, origin: str) -> Presented:
+def presented(scope: HTTPScope, origin: str) -> Presented:
     """The request's secret. Raises Unauthenticated without a well-formed one and Forbidden for a forged request.
 
     ``origin`` is the product's own (``https://app.example.com``). Secrets are read from headers only: in a query
@@ -45,7 +45,7 @@ def presented(scope: Scope, origin: str) -> Presented:
 def carries_credential(scope: Scope) -> bool:
     """Whether the request shows any credential at all, good or bad."""
     return any(
-        name == b"authorization" or name == b"cookie" and COOKIE.encode() in value for name, value in scope["headers"]
+        name == b"authorization" or (name == b"cookie" and COOKIE.encode() in value) for name, value in scope["headers"]
     )
 
 
@@ -73,10 +73,7 @@ def _cookie(values: list[str]) -> str:
 def _refuse_forgery(headers: dict[bytes, str], origin: str) -> None:
     """A browser sends the cookie with requests other sites caused; those cannot name our origin or set headers."""
     sent = headers.get(b"origin")
-    if sent is None:
-        ours = b"x-requested-with" in headers
-    else:
-        ours = sent == origin
+    ours = b"x-requested-with" in headers if sent is None else sent == origin
     if not ours:
         raise Forbidden("This request carries the session cookie but does not come from the product's own pages.")
     has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers

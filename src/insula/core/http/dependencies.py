@@ -52,7 +52,7 @@ def provide_version(
         return None
     if len(text) > 2 and text[0] == text[-1] == '"' and text[1:-1].isascii() and text[1:-1].isdigit():
         return min(int(text[1:-1][:18]), 2**31)
-    if text.startswith("W/") or text.startswith('"'):
+    if text.startswith(("W/", '"')):
         raise PreconditionFailed  # a tag of somebody's, but not one that we gave
     raise InvalidRequest(errors=[FieldError("header/If-Match", 'an ETag such as "3"')])
 

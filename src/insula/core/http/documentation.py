@@ -2,9 +2,9 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from litestar import Controller, Request, Response, get
+from litestar import Controller, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
@@ -40,7 +40,7 @@ class DocumentationController(Controller):
         return Response(state.openapi, media_type="application/json")
 
     @get("/docs", public=_PUBLIC)
-    async def get_documentation(self, request: Request[Any, Any, Any]) -> Response[str]:
+    async def get_documentation(self) -> Response[str]:
         """The interactive documentation."""
         return _guarded(_PAGE, "text/html; charset=utf-8")
 

@@ -60,8 +60,9 @@ class RequestTransaction(ASGIMiddleware):
         self._doors = doors
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        options = scope["route_handler"].opt  # type: ignore[typeddict-item]
-        if "public" in options or scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
+        assert scope["type"] == ScopeType.HTTP
+        options = scope["route_handler"].opt
+        if "public" in options or scope["method"] == "OPTIONS":
             await next_app(scope, receive, send)
             return
         shown = presented(scope, self._doors.origin)
@@ -69,7 +70,7 @@ class RequestTransaction(ASGIMiddleware):
         for last in (False, True):
             again: Any = {**scope, "state": dict(scope["state"]), RERUN: False}
             database = self._doors.platform if "operator" in options else self._doors.database
-            async with database.transaction(read_only=scope["method"] in _SAFE) as transaction:  # type: ignore[typeddict-item]
+            async with database.transaction(read_only=scope["method"] in _SAFE) as transaction:
                 transaction.facts = facts_of(scope)
                 reply = _HeldReply(again, transaction, send, may_rerun=not last)
                 await self._enter(again, transaction, shown, deleted="deleted_organization" in options)

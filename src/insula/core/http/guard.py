@@ -30,7 +30,7 @@ def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHand
     principal = connection.scope["user"]
     if permission.name in principal.permissions:
         return
-    transaction = connection.scope[DB]  # type: ignore[literal-required]
+    transaction = connection.scope[DB]  # type: ignore[typeddict-item]
     transaction.keeps_refusal = True
     record(
         transaction,

@@ -88,7 +88,7 @@ def _stored_answer(found: Any, fingerprint: bytes, secret: bytes) -> Response[by
 def _secret(request: Request[Any, Any, Any], key: str) -> bytes:
     token = request.scope[PRESENTED].token  # type: ignore[typeddict-item]
     organization = request.path_params.get(ORGANIZATION, "")
-    return hashlib.sha256("\0".join([token, organization, key]).encode()).digest()
+    return hashlib.sha256(f"{token}\0{organization}\0{key}".encode()).digest()
 
 
 def _key(secret: bytes) -> bytes:

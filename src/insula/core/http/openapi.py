@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document: paths from Litestar, schemas from msgspec, and every answer the house itself can give."""
 
+from collections.abc import Sequence
 from inspect import getdoc
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
@@ -7,10 +8,11 @@ import msgspec
 from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
+from litestar.types import ControllerRouterHandler
 
 from insula.core import ids
 from insula.core.http.authentication import COOKIE
-from insula.core.http.documentation import DocumentationController
+from insula.core.http.dependencies import DEPENDENCIES
 from insula.core.http.door import ORGANIZATION
 from insula.core.http.guard import declared_routes
 from insula.core.http.parameters import QUERY_NAMES
@@ -38,23 +40,22 @@ _HEADERS: Final = {
 }
 
 
-def openapi_config() -> OpenAPIConfig:
-    """What Litestar is told about the document."""
-    return OpenAPIConfig(
-        title="Insula",
-        version="1",
-        description=(
-            "A multi-tenant SaaS backend: organizations, members, teams, invitations, and what you build on them. "
-            "Errors are problem details (RFC 9457). Lists are cursor pages. Resources that change carry an ETag."
-        ),
-        operation_id_creator=lambda handler, *_: handler.handler_name,
-        openapi_controller=DocumentationController,  # type: ignore[arg-type]  # any controller will do
-    )
+_CONFIG: Final = OpenAPIConfig(
+    title="Insula",
+    version="1",
+    description=(
+        "A multi-tenant SaaS backend: organizations, members, teams, invitations, and what you build on them. "
+        "Errors are problem details (RFC 9457). Lists are cursor pages. Resources that change carry an ETag."
+    ),
+    operation_id_creator=lambda handler, *_: handler.handler_name,
+)
 
 
-def describe(app: Litestar) -> dict[str, Any]:
-    """The whole document as plain data; also tells each handler which query parameters it knows."""
-    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
+    """The whole document as plain data; also tells each handler of ``app`` which query parameters it knows."""
+    # An app of its own: Litestar serves whatever it describes under paths of its choosing.
+    described = Litestar(route_handlers, dependencies=DEPENDENCIES, openapi_config=_CONFIG, logging_config=None)
+    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
     schemas = _Schemas()
     for method, path, handler in declared_routes(app):
         operation = document["paths"].get(path, {}).get(method.lower())
@@ -117,7 +118,7 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
     operation["security"] = [{"bearer": []}, {"cookie": []}] if private else []
     if "data" in hints:
         operation["requestBody"]["content"] = {"application/json": {"schema": schemas.of(hints["data"])}}
-    _answer(operation, method, _content_of(hints["return"]), schemas, conditional=conditional)
+    _answer(operation, method, _content_of(hints["return"]), schemas)
     for status in refusals_of(method, path, handler, conditional=conditional):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name_of(status)}"}
 
@@ -145,7 +146,7 @@ def _content_of(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Response else annotation
 
 
-def _answer(operation: dict[str, Any], method: str, content: Any, schemas: _Schemas, *, conditional: bool) -> None:
+def _answer(operation: dict[str, Any], method: str, content: Any, schemas: _Schemas) -> None:
     names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
     names += ["ETag"] if method != "DELETE" else []
     names += {"GET": ["Link"], "POST": ["Idempotent-Replayed"]}.get(method, [])

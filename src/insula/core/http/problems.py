@@ -60,7 +60,8 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
             request.scope[RERUN] = True  # type: ignore[typeddict-unknown-key]
         cause = cause.__cause__ if isinstance(error, sqlalchemy.exc.DBAPIError) else cause
         meaning = constraints.get(getattr(cause, "constraint_name", None) or "")
-        return _domain_error(request, meaning() if meaning else errors.from_sqlstate(sqlstate, private=repr(error)), error)
+        problem = meaning() if meaning else errors.from_sqlstate(sqlstate, private=repr(error))
+        return _domain_error(request, problem, error)
 
     return {
         DomainError: _domain_error,

@@ -3,17 +3,20 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from litestar import Request, Response
-from litestar.types import ASGIApp
+from litestar import Litestar, Request, Response
+from litestar.response.base import ASGIResponse
 
 from insula.core.http.admission import rate_limit_headers
 from insula.core.listing import Page
 
 
 class Reply(Response[Any]):
-    """Adds the ETag of a versioned resource, the Link to the next page (RFC 8288), the RateLimit headers, and says not to store anything."""
+    """Adds the ETag of a versioned resource, the Link to the next page (RFC 8288) and the RateLimit headers.
 
-    def to_asgi_response(self, request: Request[Any, Any, Any], **kwargs: Any) -> ASGIApp:
+    Nothing may be stored on the way: every answer is somebody's.
+    """
+
+    def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **options: Any) -> ASGIResponse:
         content = self.content
         version = getattr(content, "version", None)
         if version is not None:
@@ -23,5 +26,4 @@ class Reply(Response[Any]):
             self.headers.setdefault("link", f'<{request.url.path}?{urlencode(query, doseq=True)}>; rel="next"')
         self.headers.setdefault("cache-control", "no-store")
         self.headers.update(rate_limit_headers(request.scope["state"]))
-        response: ASGIApp = super().to_asgi_response(request=request, **kwargs)
-        return response
+        return super().to_asgi_response(app, request, **options)
