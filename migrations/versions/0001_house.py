@@ -88,7 +88,8 @@ def people() -> None:
         moment("created_at", default=True),
         moment("last_used_at", default=True),
         moment("expires_at", required=True),
-        sa.Column("idle_timeout", pg.INTERVAL, nullable=False, server_default="infinity"),
+        # As good as never: intervals learned infinity in PostgreSQL 17.
+        sa.Column("idle_timeout", pg.INTERVAL, nullable=False, server_default="1000 years"),
         moment("revoked_at"),
         sa.Column("revoked_reason", sa.Text),
         sa.CheckConstraint("kind IN ('session', 'verification', 'reset', 'invitation')", name="credential_kind"),
