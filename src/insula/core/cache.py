@@ -8,7 +8,7 @@ from typing import Any, Final
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 _CONNECTIONS: Final = 32
 _CONNECT_SECONDS: Final = 0.5
@@ -85,7 +85,7 @@ class Script:
             try:
                 async with asyncio.timeout(self._patience):
                     answers = await self._run_all(batch)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must hear of it
                 batch, self._waiting = batch + self._waiting, []
                 answers = [error] * len(batch)
             for (_, answer), found in zip(batch, answers, strict=True):
