@@ -10,7 +10,7 @@ revision = "0009"
 down_revision = "0008"
 
 SQL = Path(__file__).parent.parent / "sql"
-FUNCTIONS: tuple[str, ...] = ()
+FUNCTIONS = ("enter_platform",)
 
 
 def upgrade() -> None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from insula.core.feature import Feature
-from insula.features import projects
+from insula.features import platform, projects, teams
 
-FEATURES: Final[tuple[Feature, ...]] = (projects.FEATURE,)
+FEATURES: Final[tuple[Feature, ...]] = (teams.FEATURE, projects.FEATURE, platform.FEATURE)
 """Lowest first: a feature may import those before it."""

@@ -1,14 +1,17 @@
 """`insula up`: the whole product on this machine, with a Postgres, a Valkey and a mail server of its own."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 from base64 import b64encode
+from http import HTTPStatus
 from pathlib import Path
 from secrets import token_bytes, token_urlsafe
 from typing import Any, Final
 
+import httpx
 import msgspec
 from rich.console import Console
 
@@ -147,10 +150,10 @@ async def _live(home: Path, settings: Settings, console: Console, status: Any) -
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_ending(serve(app, settings, stopping), stopping))
             tasks.create_task(_ending(worker.serve(stopping), stopping))
-            status.update("Waiting for the API...")
-            await seed.wait_until_ready(settings)
             status.update("Planting the demo...")
             await seed.plant(settings)
+            status.update("Waiting for the API...")
+            await _answers(settings)
             _write_instance(home, settings, inbox)
             status.stop()
             _welcome(console, settings, inbox)
@@ -158,6 +161,17 @@ async def _live(home: Path, settings: Settings, console: Console, status: Any) -
             console.print("\nStopping...", style="dim")
     finally:
         await inbox.stop()
+
+
+async def _answers(settings: Settings) -> None:
+    """Wait until the API says that it is ready."""
+    async with httpx.AsyncClient() as client:
+        for _ in range(300):
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(f"{settings.base_url}/readyz")).status_code == HTTPStatus.OK:
+                    return
+            await asyncio.sleep(0.05)
+    raise CannotStart("The API did not become ready within 15 seconds; INSULA_LOG_LEVEL=info shows more.")
 
 
 async def _ending(part: Any, stopping: asyncio.Event) -> None:

@@ -1,0 +1,104 @@
+"""`insula doctor`: what is wrong with this installation, and how to mend it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiosmtplib
+import msgspec
+from rich.console import Console
+
+from insula.core.cache import connect
+from insula.core.catalogue import check_catalogue
+from insula.core.db import Database
+from insula.settings import Settings
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """One thing looked at; ``wrong`` is empty when it is well."""
+
+    subject: str
+    wrong: str = ""
+    mend: str = ""
+
+
+async def examine(settings: Settings, console: Console) -> bool:
+    """Look at everything, print each finding; returns whether all is well."""
+    well = True
+    for look in (_databases, _catalogue, _redis, _mail):
+        async for diagnosis in look(settings):
+            well = well and not diagnosis.wrong
+            mark = f"[red]wrong[/]  {diagnosis.subject}: {diagnosis.wrong}" if diagnosis.wrong else (
+                f"[green]well [/]  {diagnosis.subject}"
+            )
+            console.print(mark, highlight=False)
+            if diagnosis.mend:
+                console.print(f"       {diagnosis.mend}", style="dim", highlight=False)
+    return well
+
+
+async def _databases(settings: Settings) -> AsyncIterator[Diagnosis]:
+    logins = {
+        "INSULA_DATABASE_URL": settings.database_url,
+        "INSULA_IDENTITY_DATABASE_URL": settings.identity_database_url,
+        "INSULA_PLATFORM_DATABASE_URL": settings.platform_database_url,
+    }
+    for name, url in logins.items():
+        yield await _tried(name, lambda url=url: _open(url), "Is the server up, the login provisioned, migrate run?")
+
+
+async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        await database.open()
+        async with database.transaction(read_only=True) as transaction:
+            findings = await check_catalogue(transaction.driver)
+    except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
+        yield Diagnosis("the proof of isolation", f"could not be made: {error}", "Mend the database first.")
+        return
+    finally:
+        await database.close()
+    if not findings:
+        yield Diagnosis("the proof of isolation")
+    for finding in findings:
+        yield Diagnosis(f"isolation, {finding.object}", finding.wrong, finding.mend)
+
+
+async def _redis(settings: Settings) -> AsyncIterator[Diagnosis]:
+    async def ping() -> None:
+        redis = connect(settings.redis_url)
+        try:
+            await redis.ping()
+        finally:
+            await redis.aclose()
+
+    yield await _tried("INSULA_REDIS_URL", ping, "Without it limits fall back to each process and jobs wait.")
+
+
+async def _mail(settings: Settings) -> AsyncIterator[Diagnosis]:
+    async def greet() -> None:
+        client = aiosmtplib.SMTP(
+            hostname=settings.smtp_host, port=settings.smtp_port, timeout=5,
+            use_tls=settings.smtp_tls == "tls", start_tls=settings.smtp_tls == "starttls",
+        )
+        async with client:
+            if settings.smtp_username:
+                await client.login(settings.smtp_username, settings.smtp_password or "")
+
+    yield await _tried("INSULA_SMTP_HOST", greet, "Mail waits in the outbox meanwhile; nothing is lost.")
+
+
+async def _open(url: str) -> None:
+    database = Database(url, pool_size=1)
+    try:
+        await database.open()
+        async with database.transaction(read_only=True):
+            pass
+    finally:
+        await database.close()
+
+
+async def _tried(subject: str, attempt: Callable[[], Awaitable[None]], mend: str) -> Diagnosis:
+    try:
+        await attempt()
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is the diagnosis
+        return Diagnosis(subject, f"{type(error).__name__}: {error}", mend)
+    return Diagnosis(subject)

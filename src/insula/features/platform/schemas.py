@@ -1,0 +1,41 @@
+"""What operators are shown."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from insula.core.ids import describe
+from insula.core.jobs import ID_PREFIX
+from insula.core.schemas import Read
+
+JobId = Annotated[str, describe(ID_PREFIX, "a job")]
+JobStatus = Literal["due", "leased", "waiting", "done", "dead", "discarded"]
+
+
+class JobRead(Read, frozen=True):
+    """A background job. Its payload holds ids only."""
+
+    id: JobId
+    organization_id: Annotated[str, describe("org", "the organization it works for")] | None
+    user_id: Annotated[str, describe("usr", "the user who caused it")] | None
+    task: str
+    payload: dict[str, Any]
+    status: JobStatus
+    attempt: int
+    failures: int
+    crashes: int
+    last_error: str | None
+    trace_id: str | None
+    due_at: datetime
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class OperatorActionRead(Read, frozen=True):
+    """Something an operator did."""
+
+    id: Annotated[str, describe("opa", "the action")]
+    user_id: Annotated[str, describe("usr", "the operator")]
+    action: str
+    target: str
+    context: dict[str, Any]
+    occurred_at: datetime

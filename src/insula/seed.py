@@ -1,0 +1,142 @@
+"""The demo: two organizations with people, teams, projects and open invitations, made through the API itself."""
+
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import httpx
+import msgspec
+
+from insula.app import create_litestar
+from insula.core.crypto import Keys
+from insula.core.ids import to_text
+from insula.core.tokens import Kind, derive
+from insula.settings import Settings
+
+PASSWORD: Final = "every demo needs a password"  # noqa: S105  # printed at every start
+OPERATOR: Final = "olivia@example.com"
+
+PEOPLE: Final = {
+    "olivia@example.com": "Olivia Owens",
+    "adam@example.com": "Adam Archer",
+    "mia@example.com": "Mia Moreno",
+    "bill@example.com": "Bill Baker",
+    "vera@example.com": "Vera Voss",
+    "gustav@example.com": "Gustav Globe",
+}
+
+ORGANIZATIONS: Final[dict[str, dict[str, Any]]] = {
+    "Acme": {
+        "owner": "olivia@example.com",
+        "members": {
+            "adam@example.com": "admin",
+            "mia@example.com": "member",
+            "bill@example.com": "billing",
+            "vera@example.com": "viewer",
+        },
+        "teams": {"Web": ["adam@example.com", "mia@example.com"], "Research": ["mia@example.com"]},
+        "projects": [("Website relaunch", "WEB", "Web"), ("Rocket skates", "SKATES", "Research"), ("Anvil", "ANV", None)],
+        "invited": {"nora@example.com": "member", "felix@example.com": "admin"},
+    },
+    "Globex": {
+        "owner": "gustav@example.com",
+        "members": {"adam@example.com": "viewer"},
+        "teams": {"Weather": []},
+        "projects": [("Weather machine", "RAIN", "Weather")],
+        "invited": {"otto@example.com": "viewer"},
+    },
+}
+
+ACCOUNTS: Final = [
+    *(f"{details['owner']:<20} owner of {name}" for name, details in ORGANIZATIONS.items()),
+    "adam@example.com     admin of Acme, viewer of Globex",
+    "mia@example.com      member of Acme",
+    "bill@example.com     billing of Acme",
+    "vera@example.com     viewer of Acme",
+    f"{OPERATOR:<20} is also an operator of this installation (/v1/platform)",
+]
+
+
+class SeedRefused(Exception):
+    """The API refused a step of the demo; the message holds its answer."""
+
+
+async def plant(settings: Settings) -> bool:
+    """Make the demo unless it is there already; returns whether it was made. Needs INSULA_OWNER_DATABASE_URL."""
+    if settings.owner_database_url is None:
+        raise SeedRefused("INSULA_OWNER_DATABASE_URL is missing: the demo reads the tokens it mails to itself")
+    owner = await asyncpg.connect(settings.owner_database_url)
+    try:
+        if await owner.fetchval('SELECT EXISTS (SELECT FROM app."user" WHERE email_norm = $1)', OPERATOR):
+            return False
+        # Through the API, so that the demo has events and mail like anything else; its limits are for strangers.
+        relaxed = msgspec.structs.replace(
+            settings, rate_sign_in_per_minute=6000, rate_anonymous_per_minute=6000, metrics_port=0
+        )
+        app = create_litestar(relaxed)
+        async with app.lifespan():
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url=settings.base_url, timeout=30) as client:
+                await _Demo(client, owner, Keys.from_secret(settings.secret)).make()
+        return True
+    finally:
+        await owner.close()
+
+
+class _Demo:
+    """Plays all the parts: signs people up, opens the mail they get, and lets them work."""
+
+    def __init__(self, client: httpx.AsyncClient, owner: asyncpg.Connection, keys: Keys) -> None:
+        self._client, self._owner, self._keys = client, owner, keys
+        self._tokens: dict[str, str] = {}
+
+    async def make(self) -> None:
+        for email, name in PEOPLE.items():
+            await self._join(email, name)
+        await self._owner.execute(
+            'INSERT INTO app.operator (user_id) SELECT id FROM app."user" WHERE email_norm = $1', OPERATOR
+        )
+        for name, details in ORGANIZATIONS.items():
+            await self._found(name, details)
+
+    async def _join(self, email: str, name: str) -> None:
+        await self._post("/v1/auth/sign-up", {"name": name, "email": email, "password": PASSWORD})
+        await self._post("/v1/auth/verification", {"token": await self._mailed("verification")})
+        session = await self._post("/v1/auth/sign-in", {"email": email, "password": PASSWORD})
+        self._tokens[email] = session["token"]
+
+    async def _found(self, name: str, details: dict[str, Any]) -> None:
+        boss = details["owner"]
+        organization = await self._post("/v1/organizations", {"name": name, "slug": name.lower()}, boss)
+        base = f"/v1/organizations/{organization['id']}"
+        for email, role in details["members"].items():
+            await self._post(f"{base}/invitations", {"email": email, "role": role}, boss)
+            await self._post("/v1/me/invitations/acceptance", {"token": await self._mailed("invitation")}, email)
+        page = await self._request("GET", f"{base}/members?limit=100", None, boss)
+        members = {member["email"]: member["id"] for member in page["data"]}
+        teams: dict[str | None, str | None] = {None: None}
+        for team, people in details["teams"].items():
+            teams[team] = (await self._post(f"{base}/teams", {"name": team}, boss))["id"]
+            for email in people:
+                await self._request("PUT", f"{base}/teams/{teams[team]}/members/{members[email]}", None, boss)
+        for title, key, team in details["projects"]:
+            await self._post(f"{base}/projects", {"name": title, "key": key, "team_id": teams[team]}, boss)
+        for email, role in details["invited"].items():
+            await self._post(f"{base}/invitations", {"email": email, "role": role}, boss)
+
+    async def _mailed(self, kind: Kind) -> str:
+        """The token of the newest mail of this kind, derived as the worker derives it when it writes the mail."""
+        row: UUID = await self._owner.fetchval(
+            "SELECT id FROM app.credential WHERE kind = $1 ORDER BY created_at DESC, id DESC LIMIT 1", kind
+        )
+        return derive(kind, to_text("crd", row), self._keys.mailed_token, 1)
+
+    async def _post(self, path: str, body: dict[str, Any], email: str | None = None) -> Any:
+        return await self._request("POST", path, body, email)
+
+    async def _request(self, method: str, path: str, body: dict[str, Any] | None, email: str | None) -> Any:
+        headers = {"authorization": f"Bearer {self._tokens[email]}"} if email else {}
+        answer = await self._client.request(method, path, json=body, headers=headers)
+        if answer.status_code >= 400:
+            raise SeedRefused(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json() if answer.content else None

@@ -1,0 +1,52 @@
+"""Operators over HTTP."""
+
+import uuid
+
+import asyncpg
+
+from insula.core.ids import to_text, to_uuid
+from tests.factories import Person, World
+
+
+async def operator(world: World) -> Person:
+    person = await world.person()
+    await world.superuser.execute("INSERT INTO app.operator (user_id) VALUES ($1)", to_uuid("usr", person.id))
+    return person
+
+
+async def dead_letter(superuser: asyncpg.Connection) -> str:
+    job = uuid.uuid4()
+    await superuser.execute(
+        "INSERT INTO app.outbox (id, task, payload, status, failures, last_error)"
+        " VALUES ($1, 'test.dead', '{\"thing\": \"x\"}', 'dead', 10, 'it broke')",
+        job,
+    )
+    return to_text("job", job)
+
+
+async def test_an_operator_finds_retries_and_discards_dead_letters(world: World) -> None:
+    client = world.client((await operator(world)).token)
+    retried, discarded = await dead_letter(world.superuser), await dead_letter(world.superuser)
+    page = (await client.get("/v1/platform/jobs", params={"status": "dead", "task": "test.dead"})).json()
+    assert {retried, discarded} <= {job["id"] for job in page["data"]}
+    assert (await client.post(f"/v1/platform/jobs/{retried}/retry")).status_code == 204
+    assert (await client.post(f"/v1/platform/jobs/{discarded}/discard")).status_code == 204
+    job = (await client.get(f"/v1/platform/jobs/{retried}")).json()
+    assert (job["status"], job["failures"], job["payload"]) == ("due", 0, {"thing": "x"})
+    again = await client.post(f"/v1/platform/jobs/{discarded}/retry")
+    assert again.status_code == 409
+    actions = (await client.get("/v1/platform/actions")).json()["data"]
+    assert {(action["action"], action["target"]) for action in actions} >= {
+        ("job.retried", retried),
+        ("job.discarded", discarded),
+    }
+    assert actions[0]["context"]["request_id"]
+
+
+async def test_to_everybody_else_the_plane_does_not_exist(world: World) -> None:
+    owner = await world.owner()
+    job = await dead_letter(world.superuser)
+    for method, path in [("GET", "/jobs"), ("GET", f"/jobs/{job}"), ("POST", f"/jobs/{job}/retry"), ("GET", "/actions")]:
+        answer = await owner.client.request(method, f"/v1/platform{path}")
+        assert answer.status_code == 404
+        assert (await world.client().request(method, f"/v1/platform{path}")).status_code == 401
