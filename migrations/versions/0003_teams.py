@@ -16,11 +16,13 @@ def upgrade() -> None:
         "team",
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("name_norm", sa.Text, nullable=False),
-        sa.Column("description", sa.Text, nullable=False, server_default=""),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
-        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("description", sa.Text, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
         sa.UniqueConstraint("tenant_id", "name_norm", name="team_name"),
+        sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="team_name_length"),
+        sa.CheckConstraint("length(description) <= 1000", name="team_description_length"),
         updatable=("name", "name_norm", "description", "updated_at", "version"),
     )
     op.execute('CREATE INDEX team_name_order ON app.team (tenant_id, name_norm COLLATE "C", id)')
@@ -28,14 +30,14 @@ def upgrade() -> None:
         op,
         "team_member",
         sa.Column("team_id", sa.Uuid, nullable=False),
-        sa.Column("membership_id", sa.Uuid, nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
-        sa.UniqueConstraint("tenant_id", "team_id", "membership_id", name="team_member_once"),
+        sa.Column("member_id", sa.Uuid, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.UniqueConstraint("tenant_id", "team_id", "member_id", name="team_member_once"),
         tenant_reference("team_id", "team"),
-        tenant_reference("membership_id", "membership"),
+        tenant_reference("member_id", "membership"),
     )
-    op.create_index("team_member_of", "team_member", ["tenant_id", "membership_id", "id"], schema="app")
-    op.create_index("team_member_in", "team_member", ["tenant_id", "team_id", "id"], schema="app")
+    op.create_index("team_member_in", "team_member", ["tenant_id", "team_id", "created_at", "member_id"], schema="app")
+    op.create_index("team_member_of", "team_member", ["tenant_id", "member_id", "team_id"], schema="app")
 
 
 def downgrade() -> None:

@@ -1,0 +1,132 @@
+"""Teams over HTTP."""
+
+from litestar import Controller, delete, get, patch, post, put
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from insula.core.db import Transaction
+from insula.core.errors import NotFound
+from insula.core.listing import Page, PageRequest
+from insula.core.permissions import READERS, STAFF, Permission
+from insula.features.teams.repository import MEMBER, TEAM, TEAM_MEMBER, TEAM_MEMBERS, TEAMS, TEAMS_OF_MEMBER
+from insula.features.teams.schemas import MemberId, TeamCreate, TeamId, TeamMemberRead, TeamRead, TeamUpdate
+from insula.features.teams.service import TeamService
+
+READ = Permission("teams:read", "See teams and who is in them.", READERS)
+WRITE = Permission("teams:write", "Create, change and delete teams and say who is in them.", STAFF)
+PERMISSIONS = (READ, WRITE)
+
+
+def provide_teams(db: NamedDependency[Transaction]) -> TeamService:
+    return TeamService(db)
+
+
+class TeamController(Controller):
+    """The teams of an organization."""
+
+    path = "/v1/organizations/{organization_id:str}"
+    tags = ["Teams"]  # noqa: RUF012  # Litestar's declaration
+    dependencies = {"teams": Provide(provide_teams, sync_to_thread=False)}  # noqa: RUF012
+
+    @get("/teams", permission=READ)
+    async def list_teams(
+        self,
+        db: NamedDependency[Transaction],
+        page: NamedDependency[PageRequest],
+        name_prefix: FromQuery[str | None] = None,
+    ) -> Page[TeamRead]:
+        """List teams; sort by created_at or name."""
+        return await TEAMS.page(db, page, name_prefix=name_prefix)
+
+    @get("/teams/{team_id:str}", permission=READ)
+    async def get_team(self, db: NamedDependency[Transaction], team_id: FromPath[TeamId]) -> TeamRead:
+        """Get a team."""
+        return await _found_team(db, team_id)
+
+    @post("/teams", permission=WRITE)
+    async def create_team(self, teams: NamedDependency[TeamService], data: JSONBody[TeamCreate]) -> TeamRead:
+        """Create a team."""
+        return TeamRead.of(await teams.form(data))
+
+    @patch("/teams/{team_id:str}", permission=WRITE)
+    async def update_team(
+        self,
+        teams: NamedDependency[TeamService],
+        team_id: FromPath[TeamId],
+        version: NamedDependency[int | None],
+        data: JSONBody[TeamUpdate],
+    ) -> TeamRead:
+        """Change a team."""
+        return TeamRead.of(await teams.change(team_id, data, version))
+
+    @delete("/teams/{team_id:str}", permission=WRITE)
+    async def delete_team(
+        self,
+        teams: NamedDependency[TeamService],
+        team_id: FromPath[TeamId],
+        version: NamedDependency[int | None],
+    ) -> None:
+        """Delete a team; its members and what it owned remain."""
+        await teams.dissolve(team_id, version)
+
+
+class TeamMemberController(Controller):
+    """Who is in which team."""
+
+    path = "/v1/organizations/{organization_id:str}"
+    tags = ["Teams"]  # noqa: RUF012  # Litestar's declaration
+    dependencies = {"teams": Provide(provide_teams, sync_to_thread=False)}  # noqa: RUF012
+
+    @get("/teams/{team_id:str}/members", permission=READ)
+    async def list_team_members(
+        self,
+        db: NamedDependency[Transaction],
+        page: NamedDependency[PageRequest],
+        team_id: FromPath[TeamId],
+    ) -> Page[TeamMemberRead]:
+        """List the members of a team; sort by created_at."""
+        await _found_team(db, team_id)
+        return await TEAM_MEMBERS.page(db, page, team_id=team_id)
+
+    @put("/teams/{team_id:str}/members/{member_id:str}", permission=WRITE)
+    async def add_team_member(
+        self,
+        db: NamedDependency[Transaction],
+        teams: NamedDependency[TeamService],
+        team_id: FromPath[TeamId],
+        member_id: FromPath[MemberId],
+    ) -> TeamMemberRead:
+        """Put a member into a team, or leave them there."""
+        await teams.take_in(team_id, member_id)
+        member = await TEAM_MEMBER.one_or_none(db, team_id=team_id, member_id=member_id)
+        assert member is not None
+        return member
+
+    @delete("/teams/{team_id:str}/members/{member_id:str}", permission=WRITE)
+    async def remove_team_member(
+        self, teams: NamedDependency[TeamService], team_id: FromPath[TeamId], member_id: FromPath[MemberId]
+    ) -> None:
+        """Take a member out of a team."""
+        await teams.take_out(team_id, member_id)
+
+    @get("/members/{member_id:str}/teams", permission=READ)
+    async def list_teams_of_member(
+        self,
+        db: NamedDependency[Transaction],
+        page: NamedDependency[PageRequest],
+        member_id: FromPath[MemberId],
+    ) -> Page[TeamRead]:
+        """List the teams a member is in; sort by created_at."""
+        if await MEMBER.one_or_none(db, id=member_id) is None:
+            raise NotFound
+        return await TEAMS_OF_MEMBER.page(db, page, member_id=member_id)
+
+
+async def _found_team(db: Transaction, team_id: str) -> TeamRead:
+    team = await TEAM.one_or_none(db, id=team_id)
+    if team is None:
+        raise NotFound
+    return team
+
+
+CONTROLLERS = (TeamController, TeamMemberController)

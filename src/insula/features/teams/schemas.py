@@ -1,0 +1,110 @@
+"""What the teams API takes and gives."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import UNSET, Meta, UnsetType
+
+from insula.core.errors import Conflict
+from insula.core.events import Changed, Event
+from insula.core.ids import describe
+from insula.core.schemas import Change, Name, Read, Write
+
+TeamId = Annotated[str, describe("tea", "a team")]
+MemberId = Annotated[str, describe("mem", "a member")]
+Description = Annotated[
+    str,
+    Meta(
+        max_length=1000,
+        pattern=r"^[^\x00\ud800-\udfff]*$",
+        description="What the team is for.",
+        examples=["Builds and runs the shop."],
+    ),
+]
+
+
+class TeamCreate(Write, frozen=True, kw_only=True):
+    """A new team."""
+
+    name: Name
+    description: Description = ""
+
+
+class TeamUpdate(Change, frozen=True, kw_only=True):
+    """The fields of a team to change."""
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+
+
+class TeamRead(Read, frozen=True):
+    """A team."""
+
+    id: TeamId
+    name: str
+    description: str
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class TeamMemberRead(Read, frozen=True):
+    """A member of a team, as the organization knows them."""
+
+    member_id: MemberId
+    name: str
+    email: str
+    role: str
+    created_at: Annotated[datetime, Meta(description="When the member came into the team.")]
+
+
+class TeamNameTaken(Conflict):
+    """Another team of the organization has this name; case and spacing do not tell names apart."""
+
+    code, title = "team_name_taken", "Another team has this name"
+
+
+class TeamCreated(Event, frozen=True, kw_only=True):
+    """A team was made."""
+
+    TYPE = "team.created"
+    TARGET = "team"
+
+    name: str
+
+
+class TeamUpdated(Changed, frozen=True, kw_only=True):
+    """A team's fields changed."""
+
+    TYPE = "team.updated"
+    TARGET = "team"
+
+
+class TeamDeleted(Event, frozen=True, kw_only=True):
+    """A team was deleted; its members and what it owned remain."""
+
+    TYPE = "team.deleted"
+    TARGET = "team"
+
+    name: str
+
+
+class TeamMemberAdded(Event, frozen=True, kw_only=True):
+    """A member came into a team."""
+
+    TYPE = "team.member_added"
+    TARGET = "team"
+
+    member_id: str
+
+
+class TeamMemberRemoved(Event, frozen=True, kw_only=True):
+    """A member was taken out of a team, and is still a member of the organization."""
+
+    TYPE = "team.member_removed"
+    TARGET = "team"
+
+    member_id: str
+
+
+EVENTS = (TeamCreated, TeamUpdated, TeamDeleted, TeamMemberAdded, TeamMemberRemoved)

@@ -1,0 +1,63 @@
+"""What people do with teams."""
+
+from insula.core.db import Transaction
+from insula.core.errors import NotFound
+from insula.core.events import changed, record
+from insula.features.teams.models import Team, TeamMember
+from insula.features.teams.repository import TeamMemberRepository, TeamRepository
+from insula.features.teams.schemas import (
+    TeamCreate,
+    TeamCreated,
+    TeamDeleted,
+    TeamMemberAdded,
+    TeamMemberRemoved,
+    TeamUpdate,
+    TeamUpdated,
+)
+
+
+class TeamService:
+    """Forms, changes and dissolves the teams of one organization, and says who is in them."""
+
+    def __init__(self, db: Transaction) -> None:
+        self._db = db
+        self._teams = TeamRepository(db)
+        self._members = TeamMemberRepository(db)
+
+    async def form(self, data: TeamCreate) -> Team:
+        """Make a team; a taken name is refused by the database."""
+        team = await self._teams.add(Team(name=data.name, description=data.description))
+        record(self._db, TeamCreated(target_id=team.id, name=team.name))
+        return team
+
+    async def change(self, team_id: str, data: TeamUpdate, version: int | None) -> Team:
+        """Change the fields that were sent."""
+        team = await self._teams.get(team_id, version=version)
+        before, after = changed(team, data.changes())
+        if after:
+            await self._db.flush()
+            record(self._db, TeamUpdated(target_id=team.id, before=before, after=after))
+        return team
+
+    async def dissolve(self, team_id: str, version: int | None) -> None:
+        """Delete a team; what it owned belongs to no team then."""
+        team = await self._teams.get(team_id, version=version)
+        await self._db.session.delete(team)
+        record(self._db, TeamDeleted(target_id=team.id, name=team.name))
+
+    async def take_in(self, team_id: str, member_id: str) -> None:
+        """Put a member into a team; nothing happens when they are in it. Raises NotFound for either."""
+        await self._teams.get(team_id)  # its lock lets one caller at a time look and add
+        if await self._members.find(team_id, member_id):
+            return
+        await self._members.add(TeamMember(team_id=team_id, member_id=member_id))
+        record(self._db, TeamMemberAdded(target_id=team_id, member_id=member_id))
+
+    async def take_out(self, team_id: str, member_id: str) -> None:
+        """Take a member out of a team. Raises NotFound when they are not in it."""
+        await self._teams.get(team_id)
+        place = await self._members.find(team_id, member_id)
+        if place is None:
+            raise NotFound
+        await self._db.session.delete(place)
+        record(self._db, TeamMemberRemoved(target_id=team_id, member_id=member_id))
