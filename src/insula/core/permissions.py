@@ -25,7 +25,8 @@ DESCRIPTIONS: Final = {
     Role.VIEWER: "Sees the organization's resources, changes nothing.",
 }
 
-_RANK: Final = {Role.OWNER: 3, Role.ADMIN: 2, Role.MEMBER: 1, Role.BILLING: 1, Role.VIEWER: 0}
+RANK: Final = {Role.OWNER: 3, Role.ADMIN: 2, Role.MEMBER: 1, Role.BILLING: 1, Role.VIEWER: 0}
+"""Nobody acts on a role of a higher rank."""
 
 EVERYONE: Final = frozenset(Role)
 STAFF: Final = frozenset({Role.OWNER, Role.ADMIN})
@@ -56,15 +57,16 @@ class Permissions:
 
     def of(self, role: str) -> frozenset[str]:
         """What a role may do; a role the program does not know may do nothing."""
-        return self._of_role.get(Role(role), frozenset()) if role in _RANK else frozenset()
+        return self._of_role.get(Role(role), frozenset()) if role in RANK else frozenset()
 
 
 def may_grant(granter: str, role: str) -> bool:
     """Nobody hands out, changes or takes away a role above their own; billing and member are equals that
-    hold different rights, so only staff grants either."""
-    if granter not in _RANK or role not in _RANK:
+    hold different rights, so only staff grants either.
+    """
+    if granter not in RANK or role not in RANK:
         return False
-    return granter in STAFF and _RANK[Role(granter)] >= _RANK[Role(role)]
+    return granter in STAFF and RANK[Role(granter)] >= RANK[Role(role)]
 
 
 class Principal(msgspec.Struct, frozen=True):
