@@ -106,7 +106,7 @@ def bodies(letter: EmailMessage) -> tuple[str, str]:
 
 async def test_a_letter_arrives_as_it_was_written() -> None:
     async with opened(Postbox()) as postbox:
-        await mailer(postbox.port).send(invitation())
+        await mailer(postbox.port, username="", password="").send(invitation())
     (letter,) = postbox.letters
     assert postbox.recipients == ["ada@example.org"]
     assert letter["From"] == "Insula <hello@insula.example>"
@@ -146,7 +146,7 @@ def test_every_link_starts_with_the_configured_address(template: str) -> None:
     for body in bodies(elsewhere.render(invitation(template=template, context=LETTERS[template]))):
         links = re.findall(r"https?:[^\s\"<]+", body)
         assert links
-        assert all(link.startswith("https://app.example.com/insula/") for link in links)
+        assert all(re.match(r"https://app\.example\.com/insula/(?!/)", link) for link in links)
 
 
 def test_a_token_cannot_leave_the_fragment() -> None:
@@ -195,8 +195,7 @@ async def test_names_in_any_script_survive_the_journey() -> None:
     (encoded,) = postbox.letters[0]["To"].addresses
     assert (encoded.display_name, encoded.addr_spec) == (name, "ada@example.org")
     assert postbox.recipients == ["ada@example.org", "zoë@bücher.example"]
-    raw = str(postbox.letters[1]["To"]).encode(errors="surrogateescape")
-    assert raw.decode() == "Zoë <zoë@bücher.example>"
+    assert str(postbox.letters[1]["To"]) == "Zoë <zoë@bücher.example>"
 
 
 async def test_a_retried_letter_keeps_its_message_id() -> None:
@@ -210,9 +209,7 @@ async def test_a_retried_letter_keeps_its_message_id() -> None:
 
 @pytest.mark.parametrize("stage", ["RCPT", "DATA"])
 @pytest.mark.parametrize(("answer", "error"), [("554 never", MailRefused), ("451 later", MailUnavailable)])
-async def test_a_5xx_answer_is_final_and_a_4xx_is_not(
-    stage: str, answer: str, error: type[Exception]
-) -> None:
+async def test_a_5xx_answer_is_final_and_a_4xx_is_not(stage: str, answer: str, error: type[Exception]) -> None:
     async with opened(Postbox(**{stage: answer})) as postbox:
         with pytest.raises(error, match=answer[4:]):
             await mailer(postbox.port).send(invitation())

@@ -109,9 +109,7 @@ async def test_a_restart_keeps_the_letters(tmp_path: Path) -> None:
     assert reopened[0].links[0].startswith("https://app.example.com/accept-invitation")
 
 
-async def test_only_the_last_letters_are_kept(
-    inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_the_last_letters_are_kept(inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(letters, "KEPT", 2)
     await post(inbox, NO_ACCOUNT, INVITATION, INVITATION)
     assert [letter.id for letter in inbox.letters.find()] == [3, 2]
@@ -137,9 +135,7 @@ async def test_an_unchanged_inbox_is_not_sent_twice(inbox: Inbox, browser: httpx
     assert (await browser.get("/messages", headers=known)).status_code == 200
 
 
-async def test_only_this_machine_reaches_it_and_only_by_its_own_name(
-    inbox: Inbox, browser: httpx.AsyncClient
-) -> None:
+async def test_only_this_machine_reaches_it_and_only_by_its_own_name(inbox: Inbox, browser: httpx.AsyncClient) -> None:
     await post(inbox, INVITATION)
     port = inbox.http_port
     for own in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"):
@@ -159,9 +155,7 @@ async def test_only_this_machine_reaches_it_and_only_by_its_own_name(
             await asyncio.open_connection("127.0.0.2", port)
 
 
-async def test_other_sites_can_neither_read_nor_frame_nor_delete(
-    inbox: Inbox, browser: httpx.AsyncClient
-) -> None:
+async def test_other_sites_can_neither_read_nor_frame_nor_delete(inbox: Inbox, browser: httpx.AsyncClient) -> None:
     await post(inbox, INVITATION)
     origin = {"origin": "https://evil.example"}
     for path in ("/", "/messages", "/messages/1", "/messages/9"):
@@ -195,9 +189,7 @@ async def test_a_letter_is_shown_without_scripts_or_origin(inbox: Inbox, browser
     assert "allow-same-origin" not in policy
 
 
-@pytest.mark.parametrize(
-    "path", ["/x", "/messages/2", "/messages/01x", "/messages/1/raw", "/messages/" + "9" * 99]
-)
+@pytest.mark.parametrize("path", ["/x", "/messages/2", "/messages/01x", "/messages/1/raw", "/messages/" + "9" * 99])
 async def test_what_is_not_there_is_not_found(inbox: Inbox, browser: httpx.AsyncClient, path: str) -> None:
     await post(inbox, INVITATION)
     assert (await browser.get(path)).status_code == 404
@@ -212,12 +204,12 @@ async def test_noise_gets_no_answer_and_does_no_harm(inbox: Inbox, browser: http
     assert await read(browser) == []
 
 
-async def test_letters_with_utf8_headers_and_without_html_are_shown(
-    inbox: Inbox, browser: httpx.AsyncClient
-) -> None:
+async def test_letters_with_utf8_headers_and_without_html_are_shown(inbox: Inbox, browser: httpx.AsyncClient) -> None:
     def send() -> None:
         with smtplib.SMTP("127.0.0.1", inbox.smtp_port) as smtp:
-            letter = "From: Zoë <z@example.org>\r\nSubject: Grüße\r\n\r\nSee http://a.example/x?y=1, (http://b.example)."
+            letter = (
+                "From: Zoë <z@example.org>\r\nSubject: Grüße\r\n\r\nSee http://a.example/x?y=1, (http://b.example)."
+            )
             smtp.sendmail("z@example.org", ["a@example.org", "b@example.org"], letter.encode(), ["SMTPUTF8"])
 
     await asyncio.to_thread(send)
@@ -227,17 +219,16 @@ async def test_letters_with_utf8_headers_and_without_html_are_shown(
     assert letter["html"] == ""
 
 
-async def test_stopping_does_not_wait_for_idle_visitors(tmp_path: Path) -> None:
+async def test_stopping_does_not_wait_for_idle_visitors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     inbox = Inbox(tmp_path)
     await inbox.start()
-    connections = [
-        await asyncio.open_connection("127.0.0.1", port) for port in (inbox.http_port, inbox.smtp_port)
-    ]
+    connections = [await asyncio.open_connection("127.0.0.1", port) for port in (inbox.http_port, inbox.smtp_port)]
     await asyncio.sleep(0.05)
     await asyncio.wait_for(inbox.stop(), 1)
     for reader, writer in connections:
         await asyncio.wait_for(reader.read(), 1)
         writer.close()
+    assert caplog.records == []
     again = Inbox(tmp_path, inbox.smtp_port, inbox.http_port)
     await again.start()
     assert again.url == inbox.url

@@ -1,6 +1,7 @@
 """The inbox of `insula up`: takes every letter this machine sends and shows it in a browser."""
 
 import asyncio
+import logging
 from pathlib import Path
 from weakref import WeakSet
 
@@ -27,13 +28,15 @@ class Inbox:
         self.http_port = http_port
         self._servers: list[asyncio.Server] = []
         self._senders: WeakSet[SMTP] = WeakSet()
-        self._visits: set[asyncio.Task[None]] = set()
+        self._visits: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.http_port}"
 
     async def start(self) -> None:
+        # aiosmtpd tells of every command, at a level that is for the product's own news.
+        logging.getLogger("mail.log").setLevel(logging.WARNING)
         smtp = await asyncio.get_running_loop().create_server(self._sender, LOOPBACK, self.smtp_port)
         self._servers.append(smtp)
         http = await asyncio.start_server(self._visit, LOOPBACK, self.http_port)
@@ -48,12 +51,13 @@ class Inbox:
         for sender in self._senders:
             if sender.transport:
                 sender.transport.close()
-        for visit in self._visits:
-            visit.cancel()
-        await asyncio.gather(*self._visits, return_exceptions=True)
+        for writer in self._visits.values():
+            writer.close()
+        if self._visits:
+            await asyncio.wait(self._visits)
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """aiosmtpd calls this by its name when a letter is complete."""
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """Keep a letter that is complete; aiosmtpd calls this by its name."""
         assert isinstance(envelope.content, bytes)
         self.letters.add(envelope.content, envelope.rcpt_tos)
         return "250 OK"
@@ -74,8 +78,8 @@ class Inbox:
         """One request, one answer, and the connection ends: nothing here needs to be fast."""
         visit = asyncio.current_task()
         assert visit
-        self._visits.add(visit)
-        visit.add_done_callback(self._visits.discard)
+        self._visits[visit] = writer
+        visit.add_done_callback(self._visits.pop)
         try:
             async with asyncio.timeout(TIME_TO_ASK):
                 await self._converse(reader, writer)

@@ -45,9 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     def events(self) -> list[h11.Response | h11.Data | h11.EndOfMessage]:
         headers = {**_HEADERS, "content-length": str(len(self.body)), **self.headers}
-        start = h11.Response(
-            status_code=self.status, headers=list(headers.items()), reason=self.status.phrase
-        )
+        start = h11.Response(status_code=self.status, headers=list(headers.items()), reason=self.status.phrase)
         return [start, h11.Data(data=self.body), h11.EndOfMessage()]
 
 

@@ -88,20 +88,15 @@ def _opened(number: int, content: bytes, recipients: list[str]) -> Letter:
     text = _body(message, "plain")
     return Letter(
         id=number,
-        message_id=_header(message, "Message-ID"),
+        message_id=str(message.get("Message-ID", "")),
         to=recipients,
-        sender=_header(message, "From"),
-        subject=_header(message, "Subject"),
+        sender=str(message.get("From", "")),
+        subject=str(message.get("Subject", "")),
         received_at=clock.now(),
         text=text,
         html=_body(message, "html"),
         links=list(dict.fromkeys(_LINK.findall(text))),
     )
-
-
-def _header(message: EmailMessage, name: str) -> str:
-    # RFC 6532 letters carry UTF-8 in their headers, which the parser leaves as escaped bytes.
-    return str(message.get(name, "")).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _body(message: EmailMessage, kind: str) -> str:
