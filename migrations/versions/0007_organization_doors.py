@@ -1,7 +1,8 @@
-"""The doors that make and name organizations."""
+"""The doors that make, name, list and purge organizations; how long a deleted one can be restored."""
 
 from pathlib import Path
 
+import sqlalchemy as sa
 from alembic import op
 
 from insula.core.rls import run_script
@@ -10,11 +11,18 @@ revision = "0007"
 down_revision = "0006"
 
 SQL = Path(__file__).parent.parent / "sql"
-FUNCTIONS: tuple[str, ...] = ()
+FUNCTIONS = ("purge_organizations", "my_organizations", "claim_slug", "create_organization", "type_id")
 
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
+    op.add_column("organization", sa.Column("restorable_until", sa.DateTime(timezone=True)), schema="app")
+    op.execute("GRANT UPDATE (restorable_until) ON app.organization TO app_rw")
+    op.execute(
+        "CREATE INDEX organization_purge ON app.organization (restorable_until) WHERE restorable_until IS NOT NULL"
+    )
+    # The purge looks for an organization's rows in every table.
+    op.execute("CREATE INDEX credential_tenant ON app.credential (tenant_id) WHERE tenant_id IS NOT NULL")
     run_script(op, SQL / "organizations.sql", role="app_door")
 
 
@@ -24,3 +32,5 @@ def downgrade() -> None:
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
+    op.execute("DROP INDEX app.credential_tenant")
+    op.drop_column("organization", "restorable_until", schema="app")

@@ -3,7 +3,14 @@
 from typing import Final
 
 from insula.core.feature import Feature
-from insula.features import platform, projects, teams
+from insula.features import access, audit, organizations, platform, projects, teams
 
-FEATURES: Final[tuple[Feature, ...]] = (teams.FEATURE, projects.FEATURE, platform.FEATURE)
+FEATURES: Final[tuple[Feature, ...]] = (
+    access.FEATURE,
+    organizations.FEATURE,
+    teams.FEATURE,
+    projects.FEATURE,
+    audit.FEATURE,
+    platform.FEATURE,
+)
 """Lowest first: a feature may import those before it."""

@@ -1,0 +1,70 @@
+"""What the audit API takes and gives."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from insula.core.events import AccessDenied, Event
+from insula.core.ids import describe
+from insula.core.schemas import Read
+
+EventId = Annotated[str, describe("evt", "an event")]
+EventType = Annotated[str, Meta(max_length=100, description="`noun.verb_past`", examples=["member.updated"])]
+ActorType = Annotated[
+    Literal["user", "job", "system", "operator"],
+    Meta(description="A person, background work, the program itself, or who runs it."),
+]
+ReferenceId = Annotated[str, Meta(max_length=100, description="The id of anything.")]
+TargetType = Annotated[str, Meta(max_length=100, description="What kind of thing it happened to.", examples=["member"])]
+Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset.", examples=["2026-11-01T00:00:00Z"])]
+
+
+class EventRead(Read, frozen=True):
+    """Something that happened in the organization: what, to what, by whom, from where."""
+
+    id: EventId
+    type: EventType
+    schema_version: Annotated[int, Meta(description="Of the type's schema, which `data` follows.")]
+    occurred_at: datetime
+    actor_type: ActorType
+    actor_id: ReferenceId | None
+    credential_id: Annotated[str | None, Meta(description="What the actor showed: a session, or the job itself.")]
+    target_type: TargetType
+    target_id: ReferenceId | None
+    data: Annotated[
+        msgspec.Raw | dict[str, Any], Meta(description="What the type says; changes carry `before` and `after`.")
+    ]
+    context: Annotated[
+        msgspec.Raw | dict[str, str], Meta(description="As far as known: `ip`, `user_agent`, `request_id`, `trace_id`.")
+    ]
+
+
+class EventTypeRead(Read, frozen=True):
+    """A type of event there is."""
+
+    type: EventType
+    version: int
+    feature: Annotated[str, Meta(description="The part of the product that it belongs to.")]
+    target_type: TargetType
+    description: str
+    schema: Annotated[dict[str, Any], Meta(description="JSON Schema (2020-12) of the event's `data`.")]
+
+
+class EventTypeList(Read, frozen=True):
+    """The catalogue."""
+
+    data: list[EventTypeRead]
+
+
+class AuditRead(Event, frozen=True, kw_only=True):
+    """Somebody looked at the organization's events; ``filters`` is what they looked for."""
+
+    TYPE = "audit.read"
+    TARGET = "organization"
+
+    filters: dict[str, str]
+
+
+EVENTS = (AccessDenied, AuditRead)

@@ -1,0 +1,271 @@
+"""What the organizations API takes and gives."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from insula.core.errors import Conflict, Forbidden
+from insula.core.events import Changed, Event
+from insula.core.ids import describe
+from insula.core.permissions import Role
+from insula.core.schemas import Change, Metadata, Name, Read, Write
+
+OrganizationId = Annotated[str, describe("org", "an organization")]
+MemberId = Annotated[str, describe("mem", "a member")]
+UserId = Annotated[str, describe("usr", "the person, the same in every organization")]
+OrganizationStatus = Literal["active", "suspended", "deleted"]
+MemberStatus = Literal["active", "suspended"]
+Slug = Annotated[
+    str,
+    Meta(
+        min_length=2,
+        max_length=63,
+        pattern="^[a-z0-9](-?[a-z0-9])+$",
+        description="The organization's name in addresses; nobody else's at the same time.",
+        examples=["acme"],
+    ),
+]
+RestorableUntil = Annotated[datetime | None, Meta(description="Until then an owner can restore it.")]
+
+
+class OrganizationCreate(Write, frozen=True, kw_only=True):
+    """A new organization."""
+
+    name: Name
+    slug: Slug | None = None
+    """Made from the name when it is left out."""
+    metadata: Metadata = {}  # noqa: RUF012  # msgspec copies it
+
+
+class OrganizationUpdate(Change, frozen=True, kw_only=True):
+    """The fields of an organization to change."""
+
+    name: Name | UnsetType = UNSET
+    slug: Slug | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class OrganizationRead(Read, frozen=True):
+    """An organization."""
+
+    id: OrganizationId
+    name: str
+    slug: str
+    metadata: msgspec.Raw | dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class MyOrganization(Read, frozen=True):
+    """An organization as one of its members sees it from outside."""
+
+    id: OrganizationId
+    name: str
+    slug: str
+    status: OrganizationStatus
+    restorable_until: RestorableUntil
+    member_id: MemberId
+    role: Role
+    member_status: MemberStatus
+    joined_at: datetime
+
+
+class MemberUpdate(Change, frozen=True, kw_only=True):
+    """What staff may change of a member."""
+
+    role: Role | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
+
+
+class ProfileUpdate(Change, frozen=True, kw_only=True):
+    """What members may change of themselves."""
+
+    name: Name | UnsetType = UNSET
+
+
+class OwnershipTransfer(Write, frozen=True, kw_only=True):
+    """Who is to be the owner."""
+
+    member_id: MemberId
+
+
+class MemberRead(Read, frozen=True):
+    """A member, as the organization knows them."""
+
+    id: MemberId
+    user_id: UserId
+    name: str
+    email: str
+    role: Role
+    status: MemberStatus
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class EmailUnverified(Forbidden):
+    """Whoever answers for an organization can be reached."""
+
+    code, title = "email_unverified", "Verify your e-mail address first"
+
+
+class TooManyOrganizations(Forbidden):
+    """Nobody needs so many; somebody who scripts does."""
+
+    code, title = "too_many_organizations", "You own as many organizations as one person may"
+
+
+class SlugTaken(Conflict):
+    """It says no more than that: not whose it is, and not since when."""
+
+    code, title = "slug_taken", "This slug is taken"
+
+
+class NotDeleted(Conflict):
+    """There is nothing to restore."""
+
+    code, title = "not_deleted", "The organization is not deleted"
+
+
+class RestoreWindowOver(Conflict):
+    """Its rows may be gone at any moment."""
+
+    code, title = "restore_window_over", "The organization can no longer be restored"
+
+
+class RoleAboveYours(Forbidden):
+    """Nobody acts on a member above themselves or hands out a role above their own."""
+
+    code, title = "role_above_yours", "This role is above your own"
+
+
+class LastOwner(Conflict):
+    """Without an active owner an organization could be neither managed nor deleted."""
+
+    code, title = "last_owner", "The organization needs another active owner first"
+
+
+class MemberSuspended(Conflict):
+    """Who may not enter cannot own."""
+
+    code, title = "member_suspended", "The member is suspended"
+
+
+class OrganizationCreated(Event, frozen=True, kw_only=True):
+    """An organization was made."""
+
+    TYPE = "organization.created"
+    TARGET = "organization"
+
+    name: str
+    slug: str
+
+
+class OrganizationUpdated(Changed, frozen=True, kw_only=True):
+    """An organization's fields changed."""
+
+    TYPE = "organization.updated"
+    TARGET = "organization"
+
+
+class OrganizationDeleted(Event, frozen=True, kw_only=True):
+    """An organization was deleted; an owner can restore it for a while."""
+
+    TYPE = "organization.deleted"
+    TARGET = "organization"
+
+    restorable_until: datetime
+
+
+class OrganizationRestored(Event, frozen=True, kw_only=True):
+    """A deleted organization is back."""
+
+    TYPE = "organization.restored"
+    TARGET = "organization"
+
+
+class OrganizationPurged(Event, frozen=True, kw_only=True):
+    """Everything of an organization is gone for good."""
+
+    TYPE = "organization.purged"
+    TARGET = "organization"
+
+
+class OwnershipTransferred(Event, frozen=True, kw_only=True):
+    """An owner handed the organization to another member and is an admin now."""
+
+    TYPE = "organization.ownership_transferred"
+    TARGET = "organization"
+
+    from_member_id: str
+    to_member_id: str
+
+
+class MemberAdded(Event, frozen=True, kw_only=True):
+    """Somebody became a member."""
+
+    TYPE = "member.added"
+    TARGET = "member"
+
+    user_id: str
+    role: str
+
+
+class MemberUpdated(Changed, frozen=True, kw_only=True):
+    """A member's role or profile changed."""
+
+    TYPE = "member.updated"
+    TARGET = "member"
+
+
+class MemberWasSuspended(Event, frozen=True, kw_only=True):
+    """A member may not enter for now."""
+
+    TYPE = "member.suspended"
+    TARGET = "member"
+
+
+class MemberReinstated(Event, frozen=True, kw_only=True):
+    """A suspended member may enter again."""
+
+    TYPE = "member.reinstated"
+    TARGET = "member"
+
+
+class MemberRemoved(Event, frozen=True, kw_only=True):
+    """A member was put out of the organization."""
+
+    TYPE = "member.removed"
+    TARGET = "member"
+
+    user_id: str
+    role: str
+
+
+class MemberLeft(Event, frozen=True, kw_only=True):
+    """A member left the organization."""
+
+    TYPE = "member.left"
+    TARGET = "member"
+
+    user_id: str
+    role: str
+
+
+EVENTS = (
+    OrganizationCreated,
+    OrganizationUpdated,
+    OrganizationDeleted,
+    OrganizationRestored,
+    OrganizationPurged,
+    OwnershipTransferred,
+    MemberAdded,
+    MemberUpdated,
+    MemberWasSuspended,
+    MemberReinstated,
+    MemberRemoved,
+    MemberLeft,
+)
