@@ -157,11 +157,14 @@ def _verdict(error: Exception) -> MailRefused | MailUnavailable:
     """
     match error:
         case aiosmtplib.SMTPRecipientsRefused(recipients=[refusal]):
-            final = refusal.code >= 500
-        case aiosmtplib.SMTPDataError(code=code):
-            final = code >= 500
+            return _final_from_500(refusal)
+        case aiosmtplib.SMTPDataError():
+            return _final_from_500(error)
         case aiosmtplib.SMTPNotSupported():  # this address needs SMTPUTF8
-            final = True
+            return MailRefused(str(error))
         case _:
-            final = False
-    return MailRefused(str(error)) if final else MailUnavailable(str(error))
+            return MailUnavailable(str(error))
+
+
+def _final_from_500(answer: aiosmtplib.SMTPResponseException) -> MailRefused | MailUnavailable:
+    return (MailRefused if answer.code >= 500 else MailUnavailable)(f"{answer.code} {answer.message}")
