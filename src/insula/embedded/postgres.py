@@ -73,13 +73,12 @@ class EmbeddedPostgres(FolderServer):
     def _forget_another(self) -> None:
         """Remove a pid file that Postgres would stop at, if it names no server of this folder."""
         file = self.data / "postmaster.pid"
-        try:
-            pid = file.read_text().partition("\n")[0]
-            # Killed while writing it; or the number has gone to another process since, as in a new container.
-            if not pid or Path(f"/proc/{pid}/cwd").readlink() != self.data:
-                file.unlink()
-        except OSError:
-            return  # No file; or no such process (or no /proc), and then Postgres decides for itself.
+        if not file.exists():
+            return
+        pid = file.read_text().partition("\n")[0]
+        # Killed while writing it, or not yet reaped, or the number has since gone to another process.
+        if not pid or (sys.platform == "linux" and not works_in(pid, self.data)):
+            file.unlink()
 
     def _create_data(self) -> None:
         """Run initdb beside the final place, so that half a database is never taken for a whole one."""
@@ -178,10 +177,18 @@ def find_binaries() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
+def works_in(pid: str, folder: Path) -> bool:
+    """Whether this is a living process (a zombie has no folder) that stands in ``folder``."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink() == folder
+    except OSError:
+        return False
+
+
 @functools.cache
 def namespaces_work() -> bool:
     """Whether this kernel (or the container's rules) lets us make a user namespace."""
     if sys.platform != "linux":
         return False
     attempt = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), "9", "namespace", "/bin/true"]
-    return subprocess.run(attempt, capture_output=True, check=False).returncode == 0  # noqa: S603 - our own script
+    return subprocess.run(attempt, capture_output=True, check=False).returncode == 0  # noqa: S603

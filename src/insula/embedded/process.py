@@ -147,8 +147,8 @@ class FolderServer(ABC):
         for attempt in range(3):
             self.port = self._wanted_port or self._free_port(again=attempt > 0)
             (self.folder / "port").write_text(str(self.port))
-            self._process = self.spawn(self._command())
-            if self._wait():
+            process = self._process = self.spawn(self._command())
+            if self._wait(process):
                 self._lock.release()  # The server's own copy of the lock stays.
                 return
             self._process = None
@@ -177,12 +177,11 @@ class FolderServer(ABC):
                 pass_fds=(self._lock.fileno(),),
             )
 
-    def _wait(self) -> bool:
+    def _wait(self, process: subprocess.Popen[bytes]) -> bool:
         """Wait for the first answer; False when the server ended instead."""
-        assert self._process is not None  # noqa: S101 - for the type checker
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 return False
             if self._answers():
                 return True
