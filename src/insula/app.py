@@ -27,6 +27,7 @@ from insula.core.http.problems import handlers
 from insula.core.http.rate_limit import AddressRateLimit
 from insula.core.http.reply import Reply
 from insula.core.limits import Limit, Limiter
+from insula.core.metrics import watch_pool
 from insula.core.permissions import Permissions
 from insula.product import FEATURES
 from insula.settings import Settings
@@ -53,7 +54,8 @@ def create_app(settings: Settings) -> AccessLog:
 def create_litestar(settings: Settings) -> Litestar:
     """The API without its outermost middleware."""
     databases, redis, keys = Databases.of(settings), connect(settings.redis_url), Keys.from_secret(settings.secret)
-    addresses = _address_limit(settings, Limiter(redis))
+    limiter = Limiter(redis)
+    addresses = _address_limit(settings, limiter)
     permissions = Permissions(permission for feature in FEATURES for permission in feature.permissions)
     doors = Doors(
         database=databases.rw,
@@ -64,6 +66,7 @@ def create_litestar(settings: Settings) -> Litestar:
         limits={"members": settings.limit_members, "projects": settings.limit_projects},
         admission=RateLimits(
             redis,
+            limiter,
             addresses,
             credential=Limit("credential", settings.rate_per_minute, 60),
             organization=Limit("organization", settings.rate_organization_per_minute, 60),
@@ -110,11 +113,16 @@ def _address_limit(settings: Settings, limiter: Limiter) -> AddressRateLimit:
     )
 
 
+def _watch(database: Database) -> None:
+    watch_pool(database.login, lambda: database.size, lambda: database.in_use, lambda: database.waiting)
+
+
 def _lifespan(databases: Databases, redis: Redis) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncIterator[None]:
         for database in (databases.rw, databases.identity, databases.platform):
             await database.open()
+            _watch(database)
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeAlias
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -87,6 +88,9 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 8, old_pgbouncer: bool = False) -> None:
         self._url = url
+        self.login = urlsplit(url).username or ""
+        self.waiting = 0
+        """Transactions that wait for a connection at this moment."""
         self._size = pool_size
         cache: dict[str, Any] = {"statement_cache_size": 0} if old_pgbouncer else {}
         self._driver_options = cache
@@ -150,10 +154,13 @@ class Database:
     async def _begin(self, read_only: bool) -> Transaction:
         failure: Exception | None = None
         for _ in range(self._size + 1):  # after a restart of the server every pooled connection is stale
+            self.waiting += 1
             try:
                 transaction = await self._acquire(read_only)
             except (*_LOST, TimeoutError, PoolTimeout) as error:
                 raise Unavailable(private=f"no connection: {error!r}") from error
+            finally:
+                self.waiting -= 1
             try:
                 await transaction.driver.execute(BEGIN)
             except BaseException as error:

@@ -25,10 +25,9 @@ class RateLimits:
     """
 
     def __init__(
-        self, redis: Redis, addresses: AddressRateLimit, *, credential: Limit, organization: Limit
+        self, redis: Redis, limiter: Limiter, addresses: AddressRateLimit, credential: Limit, organization: Limit
     ) -> None:
-        self._redis, self._addresses = redis, addresses
-        self._limiter = Limiter(redis)
+        self._redis, self._limiter, self._addresses = redis, limiter, addresses
         self._credential, self._organization = credential, organization
 
     async def refused(self, scope: HTTPScope) -> None:

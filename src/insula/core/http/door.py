@@ -8,12 +8,14 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from litestar.utils.scope.state import ScopeState
+from structlog.contextvars import bind_contextvars
 
 from insula.core import errors
 from insula.core.db import Database, Transaction
 from insula.core.http.authentication import Presented, presented
 from insula.core.http.problems import RERUN
 from insula.core.ids import to_text, to_uuid
+from insula.core.metrics import AUTH
 from insula.core.permissions import Facts, Permissions, Principal
 
 DB: Final = "insula_db"
@@ -92,12 +94,15 @@ class RequestTransaction(ASGIMiddleware):
         if verdict == "organization_deleted" and deleted:
             verdict = "admitted"
         if verdict != "admitted":
+            AUTH.labels("session", verdict).inc()
             if verdict == "unauthenticated":
                 await doors.admission.refused(scope)
             raise _refusal(verdict)
         principal = _principal(found, scope, doors)
         transaction.principal = principal
         scope["user"], scope[DB], scope[PRESENTED] = principal, transaction, shown
+        bind_contextvars(tenant=principal.organization_id, user=principal.user_id)
+        AUTH.labels(principal.credential_kind, "admitted").inc()
         await doors.admission.admitted(scope, principal)
 
 

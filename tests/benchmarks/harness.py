@@ -1,0 +1,153 @@
+"""A program to measure: embedded servers, some data, requests without a network, twins in alternating rounds."""
+
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from insula import app as program
+from insula.core.http.access_log import AccessLog
+from insula.core.ids import new_id, to_uuid
+from insula.core.logs import configure_logs
+from insula.embedded.postgres import EmbeddedPostgres
+from insula.embedded.valkey import EmbeddedValkey
+from insula.provision import LOGINS, migrate, provision
+from tests.benchmarks import twins
+from tests.factories import Member, World, settings_for
+
+Call = Callable[[], Awaitable[None]]
+DATABASE = "bench"
+
+
+class Bench(msgspec.Struct):
+    """Everything a benchmark works with."""
+
+    app: Any
+    world: World
+    admin: str
+    settings: Any
+
+    def requester(self, member: Member, method: str, path: str, body: Callable[[], Any] | None = None, *, keyed: bool = False) -> Call:
+        """A coroutine function that makes one request in process and checks that it succeeded."""
+        url = member.url(path)
+        base = [(b"authorization", f"Bearer {member.person.token}".encode()), (b"host", b"insula.test"),
+                (b"user-agent", b"bench"), (b"accept", b"*/*")]
+
+        async def call() -> None:
+            content = b"" if body is None else json.dumps(body()).encode()
+            headers = [*base, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))] if content else base
+            if keyed:
+                headers = [*headers, (b"idempotency-key", new_id("key").encode())]
+            scope = {
+                "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": url,
+                "raw_path": url.encode(), "query_string": b"", "headers": headers, "client": ("203.0.113.7", 1),
+                "server": ("insula.test", 80), "scheme": "http", "root_path": "", "state": {},
+            }
+            status = 0
+
+            async def receive() -> dict[str, Any]:
+                return {"type": "http.request", "body": content, "more_body": False}
+
+            async def send(message: dict[str, Any]) -> None:
+                nonlocal status
+                status = message.get("status", status)
+
+            await self.app(scope, receive, send)
+            assert status < 300, f"{method} {url}: {status}"
+
+        return call
+
+
+@asynccontextmanager
+async def running(admin: str, redis: str, owner: str) -> AsyncIterator[Bench]:
+    """The program with the twins' routes added."""
+    def url(login: str) -> str:
+        return f"postgresql://{login}:{login}@{admin.rsplit('@', 1)[1].split('/', 1)[0]}/{DATABASE}"
+
+    settings = settings_for(
+        database_url=url("app_rw"), identity_database_url=url("app_identity"), platform_database_url=url("app_platform"),
+        owner_database_url=url("app_migrator"), redis_url=redis, log_level="error", pool_size=8,
+        limit_projects=10_000_000,
+        rate_per_minute=10_000_000, rate_organization_per_minute=10_000_000, rate_anonymous_per_minute=10_000_000,
+    )
+    configure_logs("error", json=True)
+    program.FEATURES = (*program.FEATURES, twins.FEATURE)
+    litestar = program.create_litestar(settings)
+    async with litestar.lifespan():
+        superuser = await asyncpg.connect(admin, database=DATABASE)
+        try:
+            app = AccessLog(litestar)
+            yield Bench(app, World(app, settings, superuser), admin, settings)
+        finally:
+            await superuser.close()
+
+
+def servers() -> tuple[EmbeddedPostgres, EmbeddedValkey]:
+    """A Postgres as `insula up` runs it, and a Valkey."""
+    folder = Path(tempfile.mkdtemp(prefix="insula-bench-"))
+    return EmbeddedPostgres(folder / "postgres"), EmbeddedValkey(folder / "valkey")
+
+
+async def prepare(admin: str) -> None:
+    await provision(admin, DATABASE, {login: login for login in LOGINS})
+    await migrate(f"postgresql://app_migrator:app_migrator@{admin.rsplit('@', 1)[1].split('/', 1)[0]}/{DATABASE}")
+
+
+async def plant(superuser: asyncpg.Connection, organization: str, projects: int) -> None:
+    """So many projects for an organization."""
+    rows = [(to_uuid("prj", new_id("prj")), f"Project {n}", f"project {n}", f"P{n}") for n in range(projects)]
+    await superuser.execute(
+        "INSERT INTO app.project (tenant_id, id, name, name_norm, key, status, metadata, created_at, updated_at, version)"
+        " SELECT $1, r.id, r.name, r.norm, r.key, 'active', '{\"tags\": \"x\"}', now(), now(), 1"
+        " FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) AS r (id, name, norm, key)",
+        to_uuid("org", organization), *(list(column) for column in zip(*rows, strict=True)),
+    )
+
+
+async def compare(calls: dict[str, Call], *, rounds: int, size: int, at_once: int = 4) -> dict[str, tuple[float, float]]:
+    """Run the calls in alternating rounds; returns the median wall and CPU microseconds per call of each."""
+    for call in calls.values():
+        await _burst(call, 50, at_once)
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            await _burst(call, size, at_once)
+            samples[name].append(
+                ((time.perf_counter() - wall) / size * 1e6, (time.process_time() - cpu) / size * 1e6)
+            )
+    return {
+        name: (statistics.median(w for w, _ in found), statistics.median(c for _, c in found))
+        for name, found in samples.items()
+    }
+
+
+async def _burst(call: Call, count: int, at_once: int) -> None:
+    remaining = iter(range(count))
+
+    async def work() -> None:
+        for _ in remaining:
+            await call()
+
+    await asyncio.gather(*(work() for _ in range(at_once)))
+
+
+def report(title: str, measured: dict[str, tuple[float, float]], ours: str, goals: dict[str, float]) -> bool:
+    """Print the table and the ratios (how many times the twin's throughput ours has); whether the goals are met."""
+    print(f"\n{title}\n  {'':<28}{'us/call':>10}{'CPU us':>10}")
+    for name, (wall, cpu) in measured.items():
+        print(f"  {name:<28}{wall:>10.0f}{cpu:>10.0f}")
+    met = True
+    for twin, goal in goals.items():
+        ratio = measured[twin][0] / measured[ours][0]
+        met &= ratio >= goal
+        print(f"  {ours} is {ratio:.2f}x {twin} (goal {goal}x) {'ok' if ratio >= goal else 'MISSED'}")
+    return met
