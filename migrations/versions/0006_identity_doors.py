@@ -10,11 +10,39 @@ revision = "0006"
 down_revision = "0005"
 
 SQL = Path(__file__).parent.parent / "sql"
-FUNCTIONS: tuple[str, ...] = ()
+FUNCTIONS = (
+    "purge_sign_ups",
+    "revoke_my_sessions",
+    "revoke_my_session",
+    "my_sessions",
+    "arm_credential",
+    "change_password",
+    "password_of_session",
+    "reset_password",
+    "reset_owner",
+    "ask_reset",
+    "sign_out",
+    "renew_hash",
+    "sign_in",
+    "sign_in_recipe",
+    "verify_sign_up",
+    "verification_recipe",
+    "resend_verification",
+    "sign_up",
+    "open_session",
+    "create_user",
+    "set_password",
+    "take_credential",
+    "await_token",
+    "keep_newest",
+    "enqueue_for",
+    "recipe_of",
+)
 
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute('CREATE INDEX user_unverified ON app."user" (created_at) WHERE email_verified_at IS NULL')
     run_script(op, SQL / "identity.sql", role="app_door")
 
 
@@ -24,3 +52,4 @@ def downgrade() -> None:
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
+    op.execute("DROP INDEX app.user_unverified")

@@ -1,0 +1,130 @@
+"""Passwords: which are good enough, and Argon2id in a few threads with a short queue before them."""
+
+import asyncio
+import secrets
+import unicodedata
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Final
+
+from argon2 import Parameters, PasswordHasher, Type, extract_parameters
+from msgspec import Meta
+
+from insula.core import metrics
+from insula.core.errors import FieldError, RateLimited, Unprocessable
+
+Password = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        description="Any characters that can be typed; the length is what makes it strong.",
+        examples=["correct horse battery staple"],
+    ),
+]
+"""A password as a request carries it, new or not; ``Passwords.require_good`` judges new ones."""
+
+PARAMETERS: Final = Parameters(
+    type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=2, memory_cost=19_456, parallelism=1
+)
+"""OWASP's choice: 19 MiB and 28 ms of CPU. Hashes made with other parameters are renewed when their owners sign in."""
+
+_WAITING_PER_THREAD: Final = 32
+"""About a second's worth; whoever came later would rather be told to come again."""
+_SHORTEST_GIVEAWAY: Final = 4
+"""Shorter names occur inside of good passwords by chance."""
+_UNTYPABLE: Final = {"Cc", "Cs", "Zl", "Zp"}
+_SOME_TAG: Final = "A" * 43  # 32 bytes in the base64 of the PHC string format
+
+
+class PasswordRefused(Unprocessable):
+    """The new password is not good enough; ``errors`` say why."""
+
+    code, title = "password_refused", "This password cannot be used"
+
+
+class Passwords:
+    """Judges new passwords and hashes all of them, few at a time.
+
+    A storm of sign-ins so takes ``parallel`` threads and 19 MiB for each, never more; those that wait hold no
+    database connection, and those that would wait too long are refused.
+
+    What is stored is the PHC string ``$argon2id$v=19$m=..,t=..,p=..$salt$tag``. It never leaves the database: its
+    *recipe*, all but the tag, is enough to make the same string again from the right password, and only from that.
+    """
+
+    def __init__(self, *, parallel: int, min_length: int) -> None:
+        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="argon2")
+        self._room = parallel * (1 + _WAITING_PER_THREAD)
+        self._min_length = min_length
+        self._nobodys = _fresh_recipe()
+
+    def require_good(self, password: str, about: Sequence[str], pointer: str = "/password") -> None:
+        """Raise PasswordRefused for a new password that is short, cannot be typed, or says what is known.
+
+        ``about`` is what everybody knows of its owner: the address, the name. No rules of composition and no
+        truncation (NIST SP 800-63B-4, section 3.1.1.2).
+        """
+        text = _normalized(password)
+        complaints = []
+        if len(text) < self._min_length:
+            complaints.append(f"at least {self._min_length} characters")
+        if any(unicodedata.category(character) in _UNTYPABLE for character in text):
+            complaints.append("no control characters")
+        if any(giveaway in text.casefold() for giveaway in _giveaways(about)):
+            complaints.append("must not contain your name or your e-mail address")
+        if complaints:
+            raise PasswordRefused(errors=[FieldError(pointer, complaint) for complaint in complaints])
+
+    async def hash(self, password: str) -> str:
+        """What to store for a new password. Raises RateLimited when too many wait already."""
+        return await self._cook(password, _fresh_recipe())
+
+    async def answer(self, password: str, recipe: str | None) -> str:
+        """The string that is stored if ``password`` is right; where there is no recipe, one that nobody has.
+
+        Both take the same time, so that it does not tell who has an account. Raises RateLimited likewise.
+        """
+        return await self._cook(password, recipe or self._nobodys)
+
+    async def _cook(self, password: str, recipe: str) -> str:
+        if self._room <= 0:
+            metrics.AUTH.labels("password", "shed").inc()
+            raise RateLimited(retry_after=1)
+        self._room -= 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, _cooked, _normalized(password), recipe)
+        finally:
+            self._room += 1
+
+
+def outdated(recipe: str) -> bool:
+    """Whether a stored hash was made with other parameters than today's."""
+    return extract_parameters(recipe + _SOME_TAG) != PARAMETERS
+
+
+def _cooked(text: str, recipe: str) -> str:
+    encoded = recipe.split("$")[4]
+    salt = b64decode(encoded + "=" * (-len(encoded) % 4))
+    return PasswordHasher.from_parameters(extract_parameters(recipe + _SOME_TAG)).hash(text, salt=salt)
+
+
+def _fresh_recipe() -> str:
+    salt = b64encode(secrets.token_bytes(PARAMETERS.salt_len)).decode().rstrip("=")
+    cost = f"m={PARAMETERS.memory_cost},t={PARAMETERS.time_cost},p={PARAMETERS.parallelism}"
+    return f"$argon2id$v={PARAMETERS.version}${cost}${salt}$"
+
+
+def _normalized(password: str) -> str:
+    """One keyboard writes é as one code point, another as two (NIST SP 800-63B-4: NFKC before hashing)."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def _giveaways(about: Sequence[str]) -> Iterator[str]:
+    for text in about:
+        folded = _normalized(text).casefold()
+        for giveaway in {folded, folded.replace(" ", ""), folded.partition("@")[0]}:
+            if len(giveaway) >= _SHORTEST_GIVEAWAY:
+                yield giveaway
