@@ -14,7 +14,7 @@ QUICK = {"fsync": "off"}
 
 @pytest.fixture(scope="session")
 def initialized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a Postgres that has run once, for the tests that leave it whole: initdb is the slow part."""
+    """The folder of a Postgres that has run once, for tests that leave it whole: initdb is slow."""
     folder = tmp_path_factory.mktemp("initialized")
     with EmbeddedPostgres(folder, settings=QUICK):
         return folder

@@ -56,7 +56,8 @@ class FolderLock:
     def _holders(self) -> set[int]:
         """The processes that have the lock's file open."""
         if sys.platform != "linux":
-            found = subprocess.run(["/usr/sbin/lsof", "-t", self.path], capture_output=True, check=False)  # noqa: S603
+            lsof = ["/usr/sbin/lsof", "-t", self.path]
+            found = subprocess.run(lsof, capture_output=True, check=False)  # noqa: S603
             return {int(pid) for pid in found.stdout.split()}
         pids = set()
         for process in Path("/proc").glob("[0-9]*"):
