@@ -38,6 +38,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """After so many failures of the handler the job is a dead letter."""
 
 
+END = r"$(?!\n)"
+"""The end of a pattern: Python's ``$`` alone also matches before a last line break."""
+
 _UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 """Control characters and lone surrogates: NUL would not store, CR LF would split headers."""
 
@@ -46,18 +49,21 @@ Name = Annotated[
     Meta(
         min_length=1,
         max_length=200,
-        pattern=f"^[^{_UNPRINTABLE}]*[^ {_UNPRINTABLE}][^{_UNPRINTABLE}]*$",
+        pattern=f"^[^{_UNPRINTABLE}]*[^ {_UNPRINTABLE}][^{_UNPRINTABLE}]*{END}",
         description="One line of text.",
         examples=["Website relaunch"],
     ),
 ]
 """A name people gave something: one line, not blank."""
 
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+"""What may stand between the dots of an address's local part (RFC 5322, section 3.2.3)."""
+
 Email = Annotated[
     str,
     Meta(
         max_length=254,
-        pattern=r"^[^@\s\x00-\x20\x7f-\xff\"(),:;<>\[\\\]]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$",
+        pattern=rf"^{_ATOM}(\.{_ATOM})*@([A-Za-z0-9]([A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?\.)+[A-Za-z]{{2,63}}" + END,
         description="An e-mail address; compared without regard to case.",
         examples=["ada@example.com"],
     ),
@@ -66,8 +72,8 @@ Email = Annotated[
 
 Metadata = Annotated[
     dict[
-        Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")],
-        Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00\ud800-\udfff]*$")] | int | float | bool | None,
+        Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+" + END)],
+        Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00\ud800-\udfff]*" + END)] | int | float | bool | None,
     ],
     Meta(max_length=50, description="Your own keys and values, up to 50.", examples=[{"cost_center": "4711"}]),
 ]
