@@ -28,6 +28,7 @@ from insula.core.http.rate_limit import AddressRateLimit
 from insula.core.http.reply import Reply
 from insula.core.limits import Limit, Limiter
 from insula.core.metrics import watch_pool
+from insula.core.passwords import Passwords
 from insula.core.permissions import Permissions
 from insula.product import FEATURES
 from insula.settings import Settings
@@ -93,7 +94,10 @@ def create_litestar(settings: Settings) -> Litestar:
         state=State(
             {
                 "settings": settings, "keyring": keys, "databases": databases, "redis": redis,
-                "permissions": permissions, "features": FEATURES, "draining": Draining(),
+                "permissions": permissions, "features": FEATURES, "draining": Draining(), "limiter": limiter,
+                "passwords": Passwords(
+                    parallel=settings.argon2_parallel, min_length=settings.password_min_length
+                ),
             }
         ),
         logging_config=None,  # core/logs.py configures logging once for the process

@@ -38,8 +38,24 @@ def presented(scope: HTTPScope, origin: str) -> Presented:
         return Presented(_checked(token.strip()), by_cookie=False)
     token = _cookie([value for name, value in headers if name == b"cookie"])
     if scope["method"] not in _SAFE:
-        _refuse_forgery(dict(headers), origin)
+        refuse_forgery(scope, origin)
     return Presented(_checked(token), by_cookie=True)
+
+
+def refuse_forgery(scope: HTTPScope, origin: str) -> None:
+    """Raise Forbidden for a request that the browser may have sent on behalf of another site's page.
+
+    It sends the session cookie with such requests, and would keep the one of an answer; but they cannot name our
+    origin or set headers.
+    """
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    sent = headers.get(b"origin")
+    ours = b"x-requested-with" in headers if sent is None else sent == origin
+    if not ours:
+        raise Forbidden("This request uses the session cookie but does not come from the product's own pages.")
+    has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
+    if has_body and not headers.get(b"content-type", "").startswith("application/json"):
+        raise Forbidden("With the session cookie, bodies must be application/json.")
 
 
 def carries_credential(scope: Scope) -> bool:
@@ -68,14 +84,3 @@ def _cookie(values: list[str]) -> str:
     if len(found) != 1 or sum(value.count(f"{COOKIE}=") for value in values) > 1:
         raise Unauthenticated
     return found[0]
-
-
-def _refuse_forgery(headers: dict[bytes, str], origin: str) -> None:
-    """A browser sends the cookie with requests other sites caused; those cannot name our origin or set headers."""
-    sent = headers.get(b"origin")
-    ours = b"x-requested-with" in headers if sent is None else sent == origin
-    if not ours:
-        raise Forbidden("This request carries the session cookie but does not come from the product's own pages.")
-    has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
-    if has_body and not headers.get(b"content-type", "").startswith("application/json"):
-        raise Forbidden("With the session cookie, bodies must be application/json.")
