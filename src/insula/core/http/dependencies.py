@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 from litestar import Request
 from litestar.datastructures import State
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.params import HeaderParameter, QueryParameter
 
 from insula.core.db import Transaction
@@ -27,6 +27,7 @@ def provide_principal(request: Request[Any, Any, Any]) -> Principal:
 
 
 def provide_page(
+    db: NamedDependency[Transaction],  # noqa: ARG001  # one after the other: Litestar starts a task for each of several
     state: State,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Rows per page.")] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, QueryParameter(max_length=1000, description="next_cursor of the last page.")] = None,

@@ -20,8 +20,11 @@ class RouteUndeclared(Exception):
     """A route says neither who may call it nor why everybody may: the program does not start."""
 
 
-def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Refuse a member without the route's permission, and leave a trace of it in the organization's events."""
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Refuse a member without the route's permission, and leave a trace of it in the organization's events.
+
+    Async although it awaits nothing: Litestar runs other guards in threads.
+    """
     permission: Permission | None = handler.opt.get("permission")
     if permission is None:
         if not any(name in handler.opt for name in DECLARATIONS) and connection.scope.get("method") != "OPTIONS":
