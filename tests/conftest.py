@@ -55,7 +55,9 @@ class Servers:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
-    servers = Servers(Path(tempfile.mkdtemp(prefix="insula-tests-")))
+    folder = Path(tempfile.mkdtemp(prefix="insula-tests-"))
+    folder.chmod(0o711)  # where Postgres runs as nobody, it must be able to enter
+    servers = Servers(folder)
     config.stash[_SERVERS] = servers
     config.stash[_ADDRESSES] = servers.start()
 
