@@ -15,7 +15,7 @@ from insula.core.http.authentication import COOKIE
 from insula.core.http.dependencies import DEPENDENCIES
 from insula.core.http.door import ORGANIZATION
 from insula.core.http.guard import declared_routes
-from insula.core.http.parameters import QUERY_NAMES
+from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import ALL, Problem
 from insula.core.http.refusals import name_of, refusals_of
 
@@ -108,7 +108,9 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
     parameters = operation.setdefault("parameters", [])
     for parameter in parameters:
         _refine(parameter, hints)
-    handler.opt[QUERY_NAMES] = frozenset(item["name"] for item in parameters if item["in"] == "query")
+    handler.opt[QUERY_TYPES] = {
+        item["name"]: hints.get(item["name"], Any) for item in parameters if item["in"] == "query"
+    }
     private = "public" not in handler.opt
     conditional = any(item["name"].lower() == "if-match" for item in parameters)
     if method == "POST" and private:

@@ -2,29 +2,38 @@
 
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, Response
 
 from insula.core.errors import FieldError, InvalidRequest
 from insula.core.http.idempotency import replay
 
-QUERY_NAMES: Final = "query_names"
-"""Handler option: the query parameters its operation knows."""
+QUERY_TYPES: Final = "query_types"
+"""Handler option: the query parameters its operation knows, and what each must be.
+
+Litestar converts them as well, but in ``T | None`` it forgets what T was annotated with: patterns, lengths, offsets.
+"""
 
 
 async def before_handler(request: Request[Any, Any, Any]) -> Response[bytes] | None:
-    """Refuse query parameters the operation does not know or that come twice; then answer repeats from the store."""
+    """Refuse query parameters that are unknown, wrong or given twice; then answer repeats from the store."""
     if request.scope["query_string"]:
-        _refuse_unknown(request)
+        _refuse_wrong(request)
     return await replay(request)
 
 
-def _refuse_unknown(request: Request[Any, Any, Any]) -> None:
-    known = request.route_handler.opt.get(QUERY_NAMES, frozenset())
+def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
+    known: dict[str, Any] = request.route_handler.opt.get(QUERY_TYPES, {})
     wrong = []
     for name, values in request.query_params.dict().items():
         if name not in known:
             wrong.append(FieldError(f"query/{name[:100]}", "unknown parameter"))
         elif len(values) > 1:
             wrong.append(FieldError(f"query/{name}", "given more than once"))
+        else:
+            try:
+                msgspec.convert(values[0], known[name], strict=False)
+            except msgspec.ValidationError as error:
+                wrong.append(FieldError(f"query/{name}", str(error)))
     if wrong:
         raise InvalidRequest(errors=wrong[:20])
