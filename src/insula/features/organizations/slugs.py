@@ -6,78 +6,11 @@ import unicodedata
 from typing import Final
 
 RESERVED: Final = frozenset(
-    {
-        "about",
-        "abuse",
-        "account",
-        "accounts",
-        "admin",
-        "administrator",
-        "api",
-        "app",
-        "apps",
-        "assets",
-        "auth",
-        "billing",
-        "blog",
-        "cdn",
-        "console",
-        "dashboard",
-        "dev",
-        "docs",
-        "email",
-        "ftp",
-        "graphql",
-        "health",
-        "help",
-        "hostmaster",
-        "imap",
-        "info",
-        "insula",
-        "legal",
-        "login",
-        "logout",
-        "mail",
-        "me",
-        "metrics",
-        "mx",
-        "new",
-        "no-reply",
-        "noreply",
-        "oauth",
-        "operator",
-        "organization",
-        "organizations",
-        "platform",
-        "pop",
-        "postmaster",
-        "pricing",
-        "privacy",
-        "root",
-        "saml",
-        "scim",
-        "security",
-        "settings",
-        "sign-in",
-        "sign-up",
-        "signin",
-        "signup",
-        "smtp",
-        "sso",
-        "staging",
-        "static",
-        "status",
-        "support",
-        "system",
-        "terms",
-        "test",
-        "user",
-        "users",
-        "v1",
-        "webhooks",
-        "webmaster",
-        "www",
-    }
+    "about abuse account accounts admin administrator api app apps assets auth billing blog cdn console dashboard dev "
+    "docs email ftp graphql health help hostmaster imap info insula legal login logout mail me metrics mx new no-reply "
+    "noreply oauth operator organization organizations platform pop postmaster pricing privacy root saml scim security "
+    "settings sign-in sign-up signin signup smtp sso staging static status support system terms test user users v1 "
+    "webhooks webmaster www".split()
 )
 """Names that our own pages, mailboxes and hosts have or may come to have."""
 
@@ -87,7 +20,7 @@ _SPARE: Final = 3
 
 def candidates(name: str) -> list[str]:
     """Slugs for an organization of this name, the nicest first; the others are nobody's, as far as chance goes."""
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub("[^a-z0-9]+", "-", ascii_name)[:_LONGEST].strip("-")
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub("[^a-z0-9]+", "-", letters)[:_LONGEST].strip("-")
     nice = [slug] if len(slug) > 1 and slug not in RESERVED else []
     return nice + [f"{slug or 'organization'}-{secrets.token_hex(4)}" for _ in range(_SPARE)]

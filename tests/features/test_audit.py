@@ -1,0 +1,218 @@
+"""The audit log over HTTP."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from insula.core.ids import new_id, to_uuid
+from insula.product import FEATURES
+from tests.factories import Member, World
+
+
+async def events(member: Member, **params: str) -> list[dict[str, Any]]:
+    answer = await member.client.get(member.url("/events"), params=params)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
+
+
+async def busy(world: World) -> tuple[Member, Member]:
+    """An organization in which something happened."""
+    owner = await world.owner()
+    admin = await world.member(owner.organization_id, "admin")
+    for number in range(3):
+        body = {"name": f"Project {number}", "key": f"P{number}"}
+        assert (await admin.client.post(admin.url("/projects"), json=body)).status_code == 201
+    await owner.client.patch(owner.url(""), json={"name": "Renamed"}, headers={"if-match": "*"})
+    return owner, admin
+
+
+async def test_an_event_says_who_did_what_from_where_and_how_it_was_before(world: World) -> None:
+    owner, admin = await busy(world)
+    first = (await owner.client.get(owner.url(""))).json()
+    headers = {
+        "if-match": '"2"', "user-agent": "curl/8", "x-request-id": "request-4711",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }
+    await admin.client.patch(admin.url(""), json={"name": "Later"}, headers=headers)
+    (event,) = await events(owner, type="organization.updated", actor_id=admin.person.id)
+    assert event["data"] == {"before": {"name": first["name"]}, "after": {"name": "Later"}}
+    assert (event["actor_type"], event["actor_id"]) == ("user", admin.person.id)
+    assert (event["target_type"], event["target_id"]) == ("organization", owner.organization_id)
+    assert event["credential_id"].startswith("crd_")
+    assert event["schema_version"] == 1
+    assert event["context"] == {
+        "ip": "203.0.113.7", "user_agent": "curl/8", "request_id": "request-4711",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    }
+    assert abs(datetime.fromisoformat(event["occurred_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert (await owner.client.get(owner.url(f"/events/{event['id']}"))).json() == event
+
+
+async def test_events_come_newest_first_and_are_found_by_what_they_say(world: World) -> None:
+    owner, admin = await busy(world)
+    assert [row["type"] for row in await events(owner)] == ["organization.updated", *["project.created"] * 3]
+    assert [row["data"]["key"] for row in await events(owner, type="project.created")] == ["P2", "P1", "P0"]
+    assert [row["data"]["key"] for row in await events(owner, type="project.created", sort="occurred_at")] == [
+        "P0", "P1", "P2",
+    ]
+    assert {row["actor_id"] for row in await events(owner, target_type="project")} == {admin.person.id}
+    assert [row["type"] for row in await events(owner, target_id=owner.organization_id, type="organization.updated")]
+    assert await events(owner, actor_id=new_id("usr")) == []
+    assert await events(owner, type="no.such_type") == []
+
+
+async def test_events_are_found_by_their_time(world: World, superuser: asyncpg.Connection) -> None:
+    owner, _ = await busy(world)
+    rows = await events(owner, type="project.created")
+    middle = await superuser.fetchrow(
+        "SELECT id FROM app.event WHERE id = $1", to_uuid("evt", rows[1]["id"])
+    )
+    instant = datetime.fromtimestamp((middle["id"].int >> 80) / 1000, UTC)
+    since = await events(owner, type="project.created", since=instant.isoformat())
+    until = await events(owner, type="project.created", until=instant.isoformat())
+    assert rows[1]["id"] in {row["id"] for row in since}
+    assert rows[1]["id"] not in {row["id"] for row in until}
+    assert [row["id"] for row in since + until] == [row["id"] for row in rows]
+    far = (datetime.now(UTC) + timedelta(days=4000)).isoformat()
+    assert await events(owner, since=far) == []
+    assert len(await events(owner, until=far, type="project.created")) == 3
+    assert await events(owner, until="1965-01-01T00:00:00Z") == []
+
+
+@pytest.mark.parametrize(
+    "params", [{"since": "yesterday"}, {"since": "2026-11-01T00:00:00"}, {"sort": "type"}, {"limit": "0"},
+               {"cursor": "x"}, {"organization_id": "x"}, {"type": "x" * 101}],
+)
+async def test_what_cannot_be_asked_of_events_is_refused(world: World, params: dict[str, str]) -> None:
+    owner = await world.owner()
+    assert (await owner.client.get(owner.url("/events"), params=params)).status_code == 400
+
+
+async def test_pages_of_events_join_without_gap_or_overlap_while_more_arrive(world: World) -> None:
+    owner, admin = await busy(world)
+    seen: list[str] = []
+    params = {"limit": "2"}
+    while True:
+        page = (await owner.client.get(owner.url("/events"), params=params)).json()
+        seen += [row["id"] for row in page["data"]]
+        await admin.client.patch(admin.url(""), json={"name": f"N{len(seen)}"}, headers={"if-match": "*"})
+        if page["next_cursor"] is None:
+            break
+        params["cursor"] = page["next_cursor"]
+    assert len(seen) == len(set(seen)) == 4
+    assert seen == sorted(seen, reverse=True)
+
+
+async def test_only_staff_reads_events(world: World) -> None:
+    owner, _ = await busy(world)
+    (first, *_) = await events(owner)
+    for role, status in (("admin", 200), ("member", 403), ("billing", 403), ("viewer", 403)):
+        member = await world.member(owner.organization_id, role)
+        for path in ("/events", f"/events/{first['id']}", "/event-types"):
+            assert (await member.client.get(member.url(path))).status_code == status
+
+
+@pytest.mark.attack(139)
+async def test_a_neighbours_events_do_not_exist(world: World) -> None:
+    owner, _ = await busy(world)
+    stranger, _ = await busy(world)
+    (event, *_) = await events(owner)
+    page = (await owner.client.get(owner.url("/events"), params={"limit": "1"})).json()
+    assert (await stranger.client.get(owner.url("/events"))).status_code == 404
+    assert (await stranger.client.get(owner.url(f"/events/{event['id']}"))).status_code == 404
+    for unknown in (event["id"], new_id("evt"), "nonsense"):
+        assert (await stranger.client.get(stranger.url(f"/events/{unknown}"))).status_code == 404
+    for params in ({"target_id": owner.organization_id}, {"actor_id": owner.person.id}):
+        assert await events(stranger, **params) == []
+    stolen = await stranger.client.get(
+        stranger.url("/events"), params={"limit": "1", "cursor": page["next_cursor"]}
+    )
+    assert stolen.status_code == 400
+    refused = await stranger.client.get(stranger.url("/events"), params={"tenant_id": owner.organization_id})
+    assert refused.status_code == 400
+
+
+@pytest.mark.attack(139)
+async def test_reading_the_log_is_in_the_log_once_per_look(world: World) -> None:
+    owner, admin = await busy(world)
+    page = (
+        await admin.client.get(
+            admin.url("/events"), params={"limit": "1", "type": "project.created", "since": "2026-01-01T00:00:00Z"}
+        )
+    ).json()
+    await admin.client.get(
+        admin.url("/events"),
+        params={"limit": "1", "type": "project.created", "since": "2026-01-01T00:00:00Z", "cursor": page["next_cursor"]},
+    )
+    await admin.client.get(admin.url(f"/events/{page['data'][0]['id']}"))
+    await admin.client.get(admin.url("/event-types"))
+    (look,) = await events(owner, type="audit.read")
+    assert (look["actor_id"], look["target_id"]) == (admin.person.id, owner.organization_id)
+    assert look["data"]["filters"] == {"type": "project.created", "since": "2026-01-01 00:00:00+00:00"}
+
+
+@pytest.mark.attack(139)
+async def test_a_look_that_failed_is_no_look(world: World, superuser: asyncpg.Connection) -> None:
+    owner = await world.owner()
+    assert (await owner.client.get(owner.url("/events"), params={"sort": "type"})).status_code == 400
+    assert await superuser.fetchval(
+        "SELECT count(*) FROM app.event WHERE tenant_id = $1", to_uuid("org", owner.organization_id)
+    ) == 0
+
+
+async def test_the_catalogue_names_every_type_of_every_feature_with_its_schema(world: World) -> None:
+    owner = await world.owner()
+    shown = (await owner.client.get(owner.url("/event-types"))).json()["data"]
+    declared = {event.TYPE: (feature.name, event) for feature in FEATURES for event in feature.events}
+    assert [row["type"] for row in shown] == sorted(declared)
+    assert {"access.denied", "audit.read", "organization.purged", "project.created"} <= declared.keys()
+    for row in shown:
+        feature, event = declared[row["type"]]
+        assert (row["feature"], row["version"], row["target_type"]) == (feature, event.VERSION, event.TARGET)
+        assert row["description"]
+        fields = set(event.__struct_fields__) - {"target_id"}
+        assert set(row["schema"]["properties"]) == fields == set(row["schema"]["required"])
+        assert "title" in row["schema"]
+
+
+async def test_every_stored_event_has_a_type_of_the_catalogue_and_data_of_its_schema(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    client = world.client((await world.person()).token)
+    made = (await client.post("/v1/organizations", json={"name": "Whole life"})).json()
+    owner_url = f"/v1/organizations/{made['id']}"
+    await client.patch(owner_url, json={"name": "Other"}, headers={"if-match": "*"})
+    member = await world.member(made["id"], "member")
+    await member.client.delete(owner_url, headers={"if-match": "*"})
+    path = f"{owner_url}/members/{member.membership_id}"
+    for action in ("suspension", "reinstatement"):
+        await client.post(f"{path}/{action}")
+    await client.patch(path, json={"role": "owner"}, headers={"if-match": "*"})
+    await client.post(f"{owner_url}/ownership-transfer", json={"member_id": member.membership_id})
+    await client.get(f"{owner_url}/events")
+    await client.post(f"{owner_url}/departure")
+    other = await world.member(made["id"], "viewer")
+    await member.client.delete(f"{owner_url}/members/{other.membership_id}", headers={"if-match": "*"})
+    await member.client.delete(owner_url, headers={"if-match": "*"})
+    await member.client.post(f"{owner_url}/restoration")
+    structs = {event.TYPE: event for feature in FEATURES for event in feature.events}
+    rows = await superuser.fetch(
+        "SELECT type, version, target_type, target_id, data::text AS data FROM app.event WHERE tenant_id = $1",
+        to_uuid("org", made["id"]),
+    )
+    for row in rows:
+        event = structs[row["type"]]
+        assert (row["version"], row["target_type"]) == (event.VERSION, event.TARGET)
+        stored = json.loads(row["data"])
+        assert set(stored) == set(event.__struct_fields__) - {"target_id"}
+        msgspec.convert(stored | {"target_id": row["target_id"]}, event)
+    assert {row["type"] for row in rows} == {
+        "organization.created", "organization.updated", "organization.deleted", "organization.restored",
+        "organization.ownership_transferred", "member.added", "member.updated", "member.suspended",
+        "member.reinstated", "member.left", "member.removed", "access.denied", "audit.read",
+    }

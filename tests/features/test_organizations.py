@@ -1,0 +1,433 @@
+"""Organizations over HTTP: made, named, changed, deleted, restored and purged."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from insula.core import clock
+from insula.core.ids import new_id, to_text, to_uuid
+from insula.features.organizations.jobs import PURGE
+from insula.features.organizations.service import OWNED_AT_MOST
+from insula.features.organizations.slugs import RESERVED, candidates
+from insula.settings import Settings
+from tests.factories import Member, World
+
+
+def unique(word: str) -> str:
+    return f"{word}-{new_id('x')[-10:]}"
+
+
+async def events_of(superuser: asyncpg.Connection, organization: str) -> list[str]:
+    rows = await superuser.fetch(
+        "SELECT type FROM app.event WHERE tenant_id = $1 ORDER BY id", to_uuid("org", organization)
+    )
+    return [row["type"] for row in rows]
+
+
+async def test_whoever_makes_an_organization_owns_it_and_is_in_it(world: World, superuser: asyncpg.Connection) -> None:
+    person = await world.person("Ada  LOVELACE")
+    client, slug = world.client(person.token), unique("engines")
+    made = await client.post("/v1/organizations", json={"name": "Engines", "slug": slug, "metadata": {"plan": "x"}})
+    assert made.status_code == 201, made.text
+    organization = made.json()
+    assert (organization["name"], organization["slug"], organization["metadata"]) == ("Engines", slug, {"plan": "x"})
+    assert made.headers["etag"] == '"1"'
+    got = await client.get(f"/v1/organizations/{organization['id']}")
+    assert got.json() == organization
+    me = (await client.get(f"/v1/organizations/{organization['id']}/members/me")).json()
+    assert (me["role"], me["status"], me["name"], me["email"]) == ("owner", "active", "Ada  LOVELACE", person.email)
+    assert me["user_id"] == person.id
+    found = await client.get(f"/v1/organizations/{organization['id']}/members", params={"name_prefix": "ada love"})
+    assert [row["id"] for row in found.json()["data"]] == [me["id"]]
+    rows = await superuser.fetch(
+        "SELECT * FROM app.event WHERE tenant_id = $1 ORDER BY id", to_uuid("org", organization["id"])
+    )
+    assert [(row["type"], row["target_id"], row["actor_id"]) for row in rows] == [
+        ("organization.created", organization["id"], person.id),
+        ("member.added", me["id"], person.id),
+    ]
+    assert rows[0]["credential_id"].startswith("crd_")
+    assert '"ip"' in rows[0]["context"]
+
+
+async def test_an_organization_is_repeated_once_per_idempotency_key(world: World) -> None:
+    client = world.client((await world.person()).token)
+    answers = [
+        await client.post("/v1/organizations", json={"name": "Once"}, headers={"idempotency-key": "k1"})
+        for _ in range(2)
+    ]
+    assert answers[0].json() == answers[1].json()
+    assert len((await client.get("/v1/me/organizations")).json()["data"]) == 1
+
+
+async def test_only_a_verified_address_makes_organizations(world: World, superuser: asyncpg.Connection) -> None:
+    person = await world.person()
+    await superuser.execute(
+        'UPDATE app."user" SET email_verified_at = NULL WHERE id = $1', to_uuid("usr", person.id)
+    )
+    refused = await world.client(person.token).post("/v1/organizations", json={"name": "Nope"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "email_unverified")
+
+
+async def test_a_stranger_makes_no_organization(world: World) -> None:
+    assert (await world.client().post("/v1/organizations", json={"name": "Nope"})).status_code == 401
+
+
+async def test_a_slug_is_made_from_the_name_and_never_a_reserved_or_taken_one(world: World) -> None:
+    client, name = world.client((await world.person()).token), f"Crème & Brûlée {new_id('x')[-8:]}"
+    first = (await client.post("/v1/organizations", json={"name": name})).json()["slug"]
+    assert first == "creme-brulee-" + name[-8:]
+    second = (await client.post("/v1/organizations", json={"name": name})).json()["slug"]
+    assert second.startswith(f"{first}-")
+    assert (await client.post("/v1/organizations", json={"name": "Admin"})).json()["slug"].startswith("admin-")
+    assert (await client.post("/v1/organizations", json={"name": "株式会社"})).json()["slug"].startswith("organization-")
+
+
+def test_every_candidate_has_the_form_of_a_slug() -> None:
+    for name in ("a", "-", "x" * 200, "A  B", "Ünï", *RESERVED):
+        for slug in candidates(name):
+            assert 2 <= len(slug) <= 63
+            assert slug.replace("-", "").isalnum()
+            assert "--" not in slug
+            assert slug not in RESERVED
+
+
+@pytest.mark.attack(8)
+async def test_a_taken_slug_is_refused_without_a_word_about_whose_it_is(world: World) -> None:
+    client, other = world.client((await world.person()).token), await world.owner("The Secret Ones")
+    taken = (await other.client.get(other.url(""))).json()["slug"]
+    refused = await client.post("/v1/organizations", json={"name": "Mine", "slug": taken})
+    assert (refused.status_code, refused.json()["code"]) == (409, "slug_taken")
+    assert other.organization_id not in refused.text
+    assert "Secret" not in refused.text
+    mine = (await client.post("/v1/organizations", json={"name": "Mine"})).json()
+    url = f"/v1/organizations/{mine['id']}"
+    refused = await client.patch(url, json={"slug": taken}, headers={"if-match": "*"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "slug_taken")
+    assert (await client.get(url)).json() == mine
+
+
+async def test_reserved_and_malformed_slugs_are_refused(world: World) -> None:
+    client = world.client((await world.person()).token)
+    refused = await client.post("/v1/organizations", json={"name": "X", "slug": "admin"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/slug")
+    for slug in ("A", "-a", "a-", "a--b", "Über", "a" * 64, "a b", ""):
+        assert (await client.post("/v1/organizations", json={"name": "X", "slug": slug})).status_code == 400
+    mine = (await client.post("/v1/organizations", json={"name": "X"})).json()
+    url = f"/v1/organizations/{mine['id']}"
+    assert (await client.patch(url, json={"slug": "www"}, headers={"if-match": "*"})).status_code == 422
+
+
+async def test_two_who_want_one_slug_at_once_get_one_organization(world: World) -> None:
+    slug = unique("race")
+    clients = [world.client((await world.person()).token) for _ in range(4)]
+    answers = await asyncio.gather(
+        *(client.post("/v1/organizations", json={"name": "R", "slug": slug}) for client in clients)
+    )
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+
+
+async def test_nobody_owns_more_organizations_than_the_limit(world: World, superuser: asyncpg.Connection) -> None:
+    person = await world.person()
+    await superuser.execute(
+        "INSERT INTO app.membership (tenant_id, id, user_id, role, name, name_norm, email, email_norm)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), $1, 'owner', 'n', 'n', 'e', 'e' FROM generate_series(1, $2)",
+        to_uuid("usr", person.id), OWNED_AT_MOST - 1,
+    )
+    client = world.client(person.token)
+    answers = await asyncio.gather(*(client.post("/v1/organizations", json={"name": "M"}) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 403, 403, 403]
+    refused = next(answer for answer in answers if answer.status_code == 403)
+    assert refused.json()["code"] == "too_many_organizations"
+
+
+async def test_my_organizations_are_listed_with_my_role_page_by_page(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    person = await world.person()
+    roles = ["owner", "admin", "viewer", "billing", "member"]
+    places = []
+    for role in roles:
+        owner = await world.owner()
+        places.append((await world.member(owner.organization_id, role, person)).organization_id)
+    await superuser.execute("UPDATE app.organization SET suspended_at = now() WHERE id = $1", to_uuid("org", places[1]))
+    client = world.client(person.token)
+    for sort, expected in (("created_at", list(zip(places, roles, strict=True))), ("-created_at", None)):
+        seen: list[tuple[str, str]] = []
+        cursor: str | None = None
+        while True:
+            params = {"limit": "2", "sort": sort} | ({"cursor": cursor} if cursor else {})
+            page = (await client.get("/v1/me/organizations", params=params)).json()
+            seen += [(row["id"], row["role"]) for row in page["data"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert seen == (expected or list(zip(places, roles, strict=True))[::-1])
+    suspended = (await client.get("/v1/me/organizations", params={"status": "suspended"})).json()["data"]
+    assert [row["id"] for row in suspended] == [places[1]]
+    assert (await client.get("/v1/me/organizations", params={"role": "viewer"})).json()["data"][0]["id"] == places[2]
+
+
+async def test_a_cursor_of_one_person_is_worthless_to_another(world: World) -> None:
+    first, second = await world.owner(), await world.owner()
+    for _ in range(2):
+        await world.member((await world.owner()).organization_id, "member", first.person)
+    page = (await first.client.get("/v1/me/organizations", params={"limit": 1})).json()
+    stolen = await second.client.get("/v1/me/organizations", params={"limit": 1, "cursor": page["next_cursor"]})
+    assert stolen.status_code == 400
+
+
+async def test_an_organization_is_changed_by_staff_and_read_by_every_role(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    roles = {role: await world.member(owner.organization_id, role) for role in ("admin", "member", "billing", "viewer")}
+    for member in roles.values():
+        assert (await member.client.get(owner.url(""))).status_code == 200
+    for role in ("member", "billing", "viewer"):
+        refused = await roles[role].client.patch(owner.url(""), json={"name": "X"}, headers={"if-match": "*"})
+        assert refused.status_code == 403
+    slug, admin = unique("renamed"), roles["admin"].client
+    assert (await admin.patch(owner.url(""), json={"name": "X"})).status_code == 428
+    changed = await admin.patch(
+        owner.url(""), json={"name": "New", "slug": slug, "metadata": {"a": 1}}, headers={"if-match": '"1"'}
+    )
+    assert changed.status_code == 200, changed.text
+    body = changed.json()
+    assert (body["name"], body["slug"], body["metadata"], body["version"]) == ("New", slug, {"a": 1}, 2)
+    assert (await admin.get(owner.url(""))).json() == body
+    assert (await admin.patch(owner.url(""), json={"name": "Y"}, headers={"if-match": '"1"'})).status_code == 412
+    only_slug = await admin.patch(owner.url(""), json={"slug": unique("again")}, headers={"if-match": '"2"'})
+    assert only_slug.json()["version"] == 3
+    event = await superuser.fetchrow(
+        "SELECT data::jsonb AS data FROM app.event WHERE tenant_id = $1 AND type = 'organization.updated' ORDER BY id",
+        to_uuid("org", owner.organization_id),
+    )
+    assert f'"slug": "{slug}"' in event["data"]
+
+
+async def test_a_given_up_slug_is_free_again(world: World) -> None:
+    first, second = await world.owner(), await world.owner()
+    slug = (await first.client.get(first.url(""))).json()["slug"]
+    await first.client.patch(first.url(""), json={"slug": unique("moved")}, headers={"if-match": "*"})
+    taken = await second.client.patch(second.url(""), json={"slug": slug}, headers={"if-match": "*"})
+    assert taken.json()["slug"] == slug
+
+
+async def test_a_deleted_organization_is_gone_for_everybody_until_an_owner_restores_it(
+    world: World, superuser: asyncpg.Connection, settings: Settings
+) -> None:
+    owner = await world.owner()
+    admin = await world.member(owner.organization_id, "admin")
+    await owner.client.post(owner.url("/projects"), json={"name": "Kept", "key": "KEPT"})
+    assert (await admin.client.delete(owner.url(""), headers={"if-match": "*"})).status_code == 403
+    assert (await owner.client.delete(owner.url(""), headers={"if-match": '"9"'})).status_code == 412
+    assert (await owner.client.delete(owner.url(""), headers={"if-match": '"1"'})).status_code == 204
+    for member in (owner, admin):
+        for path in ("", "/members", "/members/me", "/projects", "/events", "/access", "/roles"):
+            assert (await member.client.get(owner.url(path))).status_code == 404, path
+        mine = (await member.client.get("/v1/me/organizations")).json()["data"]
+        assert [(row["id"], row["status"]) for row in mine] == [(owner.organization_id, "deleted")]
+        assert mine[0]["restorable_until"] is not None
+    for path, body in (("/departure", None), ("/projects", {"name": "X", "key": "XX"})):
+        assert (await owner.client.post(owner.url(path), json=body)).status_code == 404
+    stranger = await world.owner()
+    assert (await stranger.client.post(owner.url("/restoration"))).status_code == 404
+    assert (await admin.client.post(owner.url("/restoration"))).status_code == 403
+    restored = await owner.client.post(owner.url("/restoration"))
+    assert restored.status_code == 201, restored.text
+    assert restored.json()["id"] == owner.organization_id
+    assert (await admin.client.get(owner.url("/projects"))).json()["data"][0]["name"] == "Kept"
+    again = await owner.client.post(owner.url("/restoration"))
+    assert (again.status_code, again.json()["code"]) == (409, "not_deleted")
+    recorded = await events_of(superuser, owner.organization_id)
+    assert [name for name in recorded if name.startswith("organization.")] == [
+        "organization.deleted", "organization.restored",
+    ]
+
+
+async def test_after_its_window_an_organization_cannot_be_restored(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    await delete_and_let_the_window_pass(owner, superuser)
+    refused = await owner.client.post(owner.url("/restoration"))
+    assert (refused.status_code, refused.json()["code"]) == (409, "restore_window_over")
+
+
+async def test_a_suspended_organization_is_refused_with_its_reason(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    await superuser.execute(
+        "UPDATE app.organization SET suspended_at = now() WHERE id = $1", to_uuid("org", owner.organization_id)
+    )
+    for method, path in (("GET", ""), ("GET", "/members"), ("POST", "/departure"), ("POST", "/restoration")):
+        assert (await owner.client.request(method, owner.url(path))).status_code == 403
+    assert (await owner.client.get("/v1/me/organizations")).json()["data"][0]["status"] == "suspended"
+
+
+@pytest.mark.attack(14)
+async def test_a_purged_organization_leaves_nothing_that_a_recycled_id_could_revive(
+    world: World, superuser: asyncpg.Connection, settings: Settings
+) -> None:
+    owner, neighbour = await world.owner(), await world.owner()
+    member = await world.member(owner.organization_id, "admin")
+    kept = {id(each): await fill(each, superuser) for each in (owner, neighbour)}
+    slug = (await owner.client.get(owner.url(""))).json()["slug"]
+    await delete_and_let_the_window_pass(owner, superuser)
+    await purge(settings)
+
+    assert await rows_of(superuser, owner.organization_id) == {"app.event": 1}
+    assert await events_of(superuser, owner.organization_id) == ["organization.purged"]
+    assert await rows_of(superuser, neighbour.organization_id) == kept[id(neighbour)]
+    for person in (owner.person, member.person):
+        assert (await world.client(person.token).get("/v1/me/organizations")).json()["data"] == []
+        assert await superuser.fetchval('SELECT count(*) FROM app."user" WHERE id = $1', to_uuid("usr", person.id))
+
+    heir, tenant = await world.person(), to_uuid("org", owner.organization_id)
+    await superuser.execute("INSERT INTO app.organization_slug VALUES ($1, $2)", slug, tenant)
+    await superuser.execute(
+        "INSERT INTO app.organization (tenant_id, id, name, slug) VALUES ($1, $1, 'Recycled', $2)", tenant, slug
+    )
+    heir_member = await world.member(owner.organization_id, "owner", heir)
+    for former in (owner, member):
+        for path in ("", "/members", "/projects", "/events"):
+            assert (await former.client.get(owner.url(path))).status_code == 404
+        assert (await former.client.post(owner.url("/restoration"))).status_code == 404
+    assert (await heir_member.client.get(owner.url("/projects"))).json()["data"] == []
+    assert len((await heir_member.client.get(owner.url("/members"))).json()["data"]) == 1
+
+
+async def test_a_purge_goes_on_where_the_last_run_stopped(
+    world: World, superuser: asyncpg.Connection, settings: Settings
+) -> None:
+    owner = await world.owner()
+    await superuser.execute(
+        "INSERT INTO app.project (tenant_id, id, name, name_norm, key, status, metadata, created_at, updated_at, version)"
+        " SELECT $1, gen_random_uuid(), 'P', 'p', 'K' || i, 'active', '{}', now(), now(), 1 FROM generate_series(1, 25) i",
+        to_uuid("org", owner.organization_id),
+    )
+    await delete_and_let_the_window_pass(owner, superuser)
+    runs = 1
+    while await purge(settings, batch=10) == 10:
+        runs += 1
+        assert runs < 20
+    assert runs >= 3
+    assert await rows_of(superuser, owner.organization_id) == {"app.event": 1}
+
+
+async def test_what_is_not_due_is_not_purged(world: World, superuser: asyncpg.Connection, settings: Settings) -> None:
+    living, deleted = await world.owner(), await world.owner()
+    assert (await deleted.client.delete(deleted.url(""), headers={"if-match": "*"})).status_code == 204
+    before = [await rows_of(superuser, each.organization_id) for each in (living, deleted)]
+    await purge(settings)
+    assert [await rows_of(superuser, each.organization_id) for each in (living, deleted)] == before
+    assert (await deleted.client.post(deleted.url("/restoration"))).status_code == 201
+    until = clock.now() - timedelta(seconds=1)
+    await superuser.execute(  # a window that was never closed by a deletion purges nothing
+        "UPDATE app.organization SET restorable_until = $2 WHERE id = $1", to_uuid("org", living.organization_id), until
+    )
+    await purge(settings)
+    assert (await living.client.get(living.url(""))).status_code == 200
+
+
+async def test_only_the_platform_may_purge(settings: Settings) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(PURGE.statement)
+    finally:
+        await connection.close()
+
+
+async def test_the_databases_ids_read_like_the_programs(superuser: asyncpg.Connection) -> None:
+    for _ in range(20):
+        text = new_id("org")
+        assert await superuser.fetchval("SELECT app.type_id('org', $1)", to_uuid("org", text)) == text
+    assert await superuser.fetchval("SELECT app.type_id('x', $1)", to_uuid("x", "x_7zzzzzzzzzzzzzzzzzzzzzzzzz")) == (
+        "x_7zzzzzzzzzzzzzzzzzzzzzzzzz"
+    )
+
+
+async def test_the_purges_event_has_an_id_of_its_time(
+    world: World, superuser: asyncpg.Connection, settings: Settings
+) -> None:
+    owner = await world.owner()
+    await delete_and_let_the_window_pass(owner, superuser)
+    before = new_id("evt")
+    await purge(settings)
+    found = await superuser.fetchval(
+        "SELECT id FROM app.event WHERE tenant_id = $1", to_uuid("org", owner.organization_id)
+    )
+    assert before[:12] <= to_text("evt", found)[:12] <= new_id("evt")[:12]
+    assert found.version == 7
+
+
+async def delete_and_let_the_window_pass(owner: Member, superuser: asyncpg.Connection) -> None:
+    assert (await owner.client.delete(owner.url(""), headers={"if-match": "*"})).status_code == 204
+    await superuser.execute(
+        "UPDATE app.organization SET deleted_at = now() - interval '31 days', restorable_until = now() - interval '1 day'"
+        " WHERE id = $1",
+        to_uuid("org", owner.organization_id),
+    )
+
+
+async def purge(settings: Settings, batch: int | None = None) -> int:
+    statement = PURGE.statement if batch is None else f"SELECT app.purge_organizations({batch})"
+    connection = await asyncpg.connect(settings.platform_database_url)
+    try:
+        return int(await connection.fetchval(statement))
+    finally:
+        await connection.close()
+
+
+async def fill(owner: Member, superuser: asyncpg.Connection) -> dict[str, int]:
+    """A row in every table that can hold one of an organization's; returns how many there are."""
+    project = await owner.client.post(owner.url("/projects"), json={"name": "P", "key": "P1"})
+    team = await owner.client.post(owner.url("/teams"), json={"name": "T"})
+    assert (project.status_code, team.status_code) == (201, 201)
+    await owner.client.put(owner.url(f"/teams/{team.json()['id']}/members/{owner.membership_id}"))
+    tenant = to_uuid("org", owner.organization_id)
+    credential = to_uuid("crd", new_id("crd"))
+    await superuser.execute(
+        "INSERT INTO app.credential (id, kind, hash, tenant_id, expires_at)"
+        " VALUES ($1, 'invitation', sha256(uuid_send($1)), $2, now() + interval '1 day')",
+        credential, tenant,
+    )
+    await superuser.execute(
+        "INSERT INTO app.invitation (tenant_id, id, email, email_norm, role, credential_id, expires_at)"
+        " VALUES ($1, gen_random_uuid(), 'a@example.com', 'a@example.com', 'admin', $2, now() + interval '1 day')",
+        tenant, credential,
+    )
+    await superuser.execute(
+        "INSERT INTO app.outbox (id, tenant_id, task, payload, due_at)"
+        " VALUES (gen_random_uuid(), $1, 'nothing', '{}', now() + interval '1 year')",
+        tenant,
+    )
+    counts = await rows_of(superuser, owner.organization_id)
+    assert counts.keys() == set(await tables(superuser)), "teach this test to fill the new table"
+    return counts
+
+
+async def tables(superuser: asyncpg.Connection) -> list[str]:
+    rows: list[Any] = await superuser.fetch(
+        "SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE a.attname = 'tenant_id' AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
+        " AND c.relnamespace = 'app'::regnamespace"
+    )
+    return [row["name"] for row in rows]
+
+
+async def rows_of(superuser: asyncpg.Connection, organization: str) -> dict[str, int]:
+    """How many rows an organization has, by table; tables without any are left out."""
+    counts = {
+        table: await superuser.fetchval(
+            f"SELECT count(*) FROM {table} WHERE tenant_id = $1", to_uuid("org", organization)
+        )
+        for table in await tables(superuser)
+    }
+    return {table: count for table, count in counts.items() if count}
