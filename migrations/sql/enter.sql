@@ -14,6 +14,7 @@ DECLARE
     found_row record;
     at timestamptz := transaction_timestamp();
 BEGIN
+    PERFORM app.clear_context();  -- first: PERFORM sets FOUND
     SELECT c.id, c.kind, c.user_id, c.scope, c.last_used_at,
            o.id AS organization_id, o.suspended_at, o.deleted_at, o.limits,
            m.id AS membership_id, m.role, m.status
@@ -25,7 +26,6 @@ BEGIN
      WHERE c.hash = secret_hash AND c.kind = 'session' AND c.revoked_at IS NULL AND c.expires_at > at
        AND c.last_used_at + c.idle_timeout > at;
 
-    PERFORM app.clear_context();
     IF NOT FOUND THEN
         verdict := 'unauthenticated';
         RETURN;
