@@ -3,9 +3,10 @@
 from typing import Final
 
 from insula.core.feature import Feature
-from insula.features import access, audit, organizations, platform, projects, teams
+from insula.features import access, audit, identity, organizations, platform, projects, teams
 
 FEATURES: Final[tuple[Feature, ...]] = (
+    identity.FEATURE,
     access.FEATURE,
     organizations.FEATURE,
     teams.FEATURE,

@@ -1,0 +1,163 @@
+"""What sign-up, sign-in and a person's own account take and give."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from insula.core.errors import InvalidRequest, Unauthenticated
+from insula.core.ids import describe
+from insula.core.passwords import Password
+from insula.core.schemas import Change, Email, Name, Read, Task, Write
+
+UserId = Annotated[str, describe("usr", "a user")]
+SessionId = Annotated[str, describe("crd", "a session")]
+MailedToken = Annotated[
+    str,
+    Meta(max_length=200, description="The token of a mailed link, from its fragment.", examples=["ins_ver_01j..."]),
+]
+Transport = Annotated[
+    Literal["bearer", "cookie"],
+    Meta(description="Where the session's secret goes: into the answer, or into a cookie that scripts cannot read."),
+]
+
+
+class SignUp(Write, frozen=True, kw_only=True):
+    """A person who would like an account."""
+
+    name: Name
+    email: Email
+    password: Password
+
+
+class Verification(Write, frozen=True, kw_only=True):
+    """The end of a sign-up: its mailed token, and the password chosen then."""
+
+    token: MailedToken
+    password: Password
+    transport: Transport = "bearer"
+
+
+class SignIn(Write, frozen=True, kw_only=True):
+    """A person who has an account."""
+
+    email: Email
+    password: Password
+    transport: Transport = "bearer"
+
+
+class LetterRequest(Write, frozen=True, kw_only=True):
+    """Where a letter should go."""
+
+    email: Email
+
+
+class LetterRequested(Read, frozen=True):
+    """The same whatever is known of the address."""
+
+    message: str = "If there is anything to send to this address, it is on its way."
+
+
+class Reset(Write, frozen=True, kw_only=True):
+    """A new password, by right of the mailed token."""
+
+    token: MailedToken
+    password: Password
+
+
+class PasswordChange(Write, frozen=True, kw_only=True):
+    """A new password, by right of the current one."""
+
+    current_password: Password
+    new_password: Password
+
+
+class MeUpdate(Change, frozen=True, kw_only=True):
+    """The fields of one's own account to change."""
+
+    name: Name | UnsetType = UNSET
+
+
+class MeRead(Read, frozen=True):
+    """One's own account. What an organization shows of a person is the profile of their membership."""
+
+    id: UserId
+    name: str
+    email: str
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class SessionStarted(Read, frozen=True):
+    """A new session. ``token`` is shown this once, and null when a cookie carries it."""
+
+    token: str | None
+    expires_at: datetime
+    user: MeRead
+
+
+class SessionRead(Read, frozen=True):
+    """A device or program that is signed in."""
+
+    id: SessionId
+    user_agent: str | None
+    ip: str | None
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool = False
+
+
+class SessionsRevoke(Write, frozen=True, kw_only=True):
+    """Whether to sign out here as well."""
+
+    include_current: bool = False
+
+
+class SessionsRevoked(Read, frozen=True):
+    """How many sessions ended."""
+
+    revoked: int
+
+
+class SignInFailed(Unauthenticated):
+    """One answer to every failure: which it was would say who has an account."""
+
+    code, title = "sign_in_failed", "The e-mail address or the password is wrong"
+
+
+class LinkInvalid(InvalidRequest):
+    """A mailed token that was used, replaced, altered, is over, or never was."""
+
+    code, title = "link_invalid", "The link is not valid any more; ask for a new one"
+
+
+class SendVerification(Task, frozen=True, kw_only=True):
+    """Mail the link that ends a sign-up."""
+
+    NAME = "identity.send_verification"
+
+    credential_id: str
+
+
+class SendSignUpAttempt(Task, frozen=True, kw_only=True):
+    """Tell the owner of an account that somebody signed up with their address."""
+
+    NAME = "identity.send_sign_up_attempt"
+
+
+class SendReset(Task, frozen=True, kw_only=True):
+    """Mail the link that sets a new password."""
+
+    NAME = "identity.send_reset"
+
+    credential_id: str
+
+
+class SendPasswordChanged(Task, frozen=True, kw_only=True):
+    """Tell a person that their password is another one now."""
+
+    NAME = "identity.send_password_changed"
+
+    changed_at: datetime
