@@ -34,7 +34,6 @@ LETTERS: dict[str, dict[str, str]] = {
     "identity/sign_up_attempt": {},
     "identity/reset_password": {"token": TOKEN, "expires_in": "30 minutes"},
     "identity/password_changed": {"changed_at": "3 March 2026, 14:05 UTC"},
-    "identity/no_account": {},
     "invitations/invitation": {
         "token": TOKEN,
         "organization_name": "Acme",

@@ -27,7 +27,7 @@ INVITATION = Mail(
         "expires_on": "10 March 2026",
     },
 )
-NO_ACCOUNT = Mail(to="grace@example.org", template="identity/no_account", message_id="out_01jxyz")
+ATTEMPT = Mail(to="grace@example.org", template="identity/sign_up_attempt", message_id="out_01jxyz")
 
 
 @pytest.fixture
@@ -82,14 +82,14 @@ async def test_what_the_mailer_sends_can_be_read_as_json(inbox: Inbox, browser: 
 
 
 async def test_letters_are_found_by_address_and_subject(inbox: Inbox, browser: httpx.AsyncClient) -> None:
-    await post(inbox, INVITATION, NO_ACCOUNT)
-    invitation, no_account = 1, 2
+    await post(inbox, INVITATION, ATTEMPT)
+    invitation, attempt = 1, 2
 
     async def found(**filters: str) -> list[int]:
         return [letter["id"] for letter in await read(browser, **filters)]
 
-    assert await found() == [no_account, invitation]
-    assert await found(to="Grace@Example.org") == [no_account]
+    assert await found() == [attempt, invitation]
+    assert await found(to="Grace@Example.org") == [attempt]
     assert await found(subject="INVITES you") == [invitation]
     assert await found(to="ada@example.org", subject="no account") == []
     assert await found(to="example.org") == []
@@ -111,7 +111,7 @@ async def test_a_restart_keeps_the_letters(tmp_path: Path) -> None:
 
 async def test_only_the_last_letters_are_kept(inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(letters, "KEPT", 2)
-    await post(inbox, NO_ACCOUNT, INVITATION, INVITATION)
+    await post(inbox, ATTEMPT, INVITATION, INVITATION)
     assert [letter.id for letter in inbox.letters.find()] == [3, 2]
     assert sorted(path.name for path in (tmp_path / "mail").iterdir()) == ["2.json", "3.json"]
 
@@ -119,11 +119,11 @@ async def test_only_the_last_letters_are_kept(inbox: Inbox, tmp_path: Path, monk
 async def test_deleting_empties_the_inbox_and_its_folder(
     inbox: Inbox, browser: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    await post(inbox, INVITATION, NO_ACCOUNT)
+    await post(inbox, INVITATION, ATTEMPT)
     assert (await browser.delete("/messages")).status_code == 204
     assert await read(browser) == []
     assert list((tmp_path / "mail").iterdir()) == []
-    await post(inbox, NO_ACCOUNT)
+    await post(inbox, ATTEMPT)
     assert [letter["id"] for letter in await read(browser)] == [3]
 
 
@@ -131,7 +131,7 @@ async def test_an_unchanged_inbox_is_not_sent_twice(inbox: Inbox, browser: httpx
     await post(inbox, INVITATION)
     known = {"if-none-match": (await browser.get("/messages")).headers["etag"]}
     assert (await browser.get("/messages", headers=known)).status_code == 304
-    await post(inbox, NO_ACCOUNT)
+    await post(inbox, ATTEMPT)
     assert (await browser.get("/messages", headers=known)).status_code == 200
 
 
