@@ -17,7 +17,7 @@ from insula.core.http.rate_limit import counted_address
 from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal
-from insula.features.identity.doors import IdentityDoors, SessionTerms
+from insula.features.identity.doors import IdentityDoors
 from insula.features.identity.repository import ME, sessions_page
 from insula.features.identity.schemas import (
     LetterRequest,
@@ -37,6 +37,7 @@ from insula.features.identity.schemas import (
     Verification,
 )
 from insula.features.identity.service import MeService, PasswordService, SignInService, SignUpService
+from insula.features.identity.sessions import SessionTerms
 from insula.features.identity.throttle import Throttle
 
 _STRANGER: Final = "nobody is signed in yet"

@@ -1,6 +1,5 @@
 """The functions app_identity may execute; each call is a transaction of its own, so none is open in between."""
 
-from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from insula.features.identity.schemas import (
     SessionStarted,
     SignUp,
 )
+from insula.features.identity.sessions import SessionTerms
 
 _SIGN_UP: Final = "SELECT app.sign_up($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9)"
 _RESEND_VERIFICATION: Final = "SELECT app.resend_verification($1, $2, $3, $4::text::jsonb, $5)"
@@ -39,14 +39,6 @@ _RESET_OWNER: Final = "SELECT * FROM app.reset_owner($1)"
 _RESET: Final = "SELECT app.reset_password($1, $2, $3, $4::text::jsonb, $5)"
 _OWNER_OF_SESSION: Final = "SELECT * FROM app.password_of_session($1)"
 _CHANGE: Final = "SELECT app.change_password($1, $2, $3, $4, $5::text::jsonb, $6)"
-
-
-class SessionTerms(msgspec.Struct, frozen=True):
-    """How long sessions last, and how many of them a person may have."""
-
-    idle: timedelta
-    lifetime: timedelta
-    kept: int
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -135,19 +127,9 @@ class IdentityDoors:
     async def _open_session(
         self, door: str, who: str | bytes, answer: str, replaced: str | None
     ) -> SessionStarted | None:
-        credential = tokens.credential_id()
-        token = tokens.mint("session", credential)
-        terms, expires_at = self._terms, clock.now() + self._terms.lifetime
-        person = await self._call(
-            door, who, answer,
-            _key(credential), self._digest(token), self._digest(replaced) if replaced else None,
-            terms.idle, expires_at, terms.kept, self._details(),
-        )  # fmt: skip
-        return None if person["id"] is None else SessionStarted(token, expires_at, _me(person))
-
-    def _details(self) -> str:
-        facts = {"ip": self._facts.ip, "user_agent": self._facts.user_agent}
-        return msgspec.json.encode({name: value for name, value in facts.items() if value}).decode()
+        session = self._terms.begin(self._keys, self._facts, replaced)
+        person = await self._call(door, who, answer, *session.binds)
+        return None if person["id"] is None else SessionStarted(session.token, session.expires_at, _me(person))
 
     def _letter(self, task: Task) -> tuple[UUID, str, str | None]:
         """A job as doors take it: id, payload, trace; which task it is, the door says."""
@@ -172,7 +154,11 @@ def _user_id(found: asyncpg.Record) -> str | None:
 
 
 def _me(person: asyncpg.Record) -> MeRead:
-    at: datetime = person["created_at"]
     return MeRead(
-        to_text(USER, person["id"]), person["name"], person["email"], at, person["updated_at"], person["version"]
+        id=to_text(USER, person["id"]),
+        name=person["name"],
+        email=person["email"],
+        created_at=person["created_at"],
+        updated_at=person["updated_at"],
+        version=person["version"],
     )

@@ -1,0 +1,46 @@
+"""Sessions as they begin: their secret, how long they last, what they remember of where they began."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from insula.core import clock, tokens
+from insula.core.crypto import Keys
+from insula.core.ids import to_uuid
+from insula.core.permissions import Facts
+from insula.features.identity.models import SESSION_PREFIX
+
+
+class NewSession(msgspec.Struct, frozen=True):
+    """A session that a door is about to open: the token is in here, the database gets its hash only."""
+
+    token: str
+    expires_at: datetime
+    binds: tuple[Any, ...]
+    """What app.open_session takes after the person: id, hash, replaced hash, idle time, end, how many, details."""
+
+
+class SessionTerms(msgspec.Struct, frozen=True):
+    """How long sessions last, and how many of them a person may have."""
+
+    idle: timedelta
+    lifetime: timedelta
+    kept: int
+
+    def begin(self, keys: Keys, facts: Facts, replaced: str | None = None) -> NewSession:
+        """A session with a fresh token, for whoever ``facts`` describe; it ends the one whose token is ``replaced``."""
+        credential = tokens.credential_id()
+        token = tokens.mint("session", credential)
+        expires_at = clock.now() + self.lifetime
+        known = {name: value for name, value in (("ip", facts.ip), ("user_agent", facts.user_agent)) if value}
+        binds = (
+            to_uuid(SESSION_PREFIX, credential),
+            tokens.digest(token, keys.credential),
+            tokens.digest(replaced, keys.credential) if replaced else None,
+            self.idle,
+            expires_at,
+            self.kept,
+            msgspec.json.encode(known).decode(),
+        )
+        return NewSession(token, expires_at, binds)
