@@ -56,6 +56,15 @@ async def open_database(connection: asyncpg.Connection, database: str) -> None:
         await _run(connection, "GRANT CONNECT ON DATABASE %I TO %I", database, role)
 
 
+async def forget(admin_dsn: str, database: str) -> None:
+    """Drop a database and all that is in it."""
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        await _run(connection, "DROP DATABASE IF EXISTS %I WITH (FORCE)", database)
+    finally:
+        await connection.close()
+
+
 async def migrate(owner_dsn: str, revision: str = "head") -> None:
     """Run the migrations up to ``revision``, as a member of app_owner, over a connection of their own.
 

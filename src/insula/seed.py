@@ -33,7 +33,11 @@ ORGANIZATIONS: Final[dict[str, dict[str, Any]]] = {
             "vera@example.com": "viewer",
         },
         "teams": {"Web": ["adam@example.com", "mia@example.com"], "Research": ["mia@example.com"]},
-        "projects": [("Website relaunch", "WEB", "Web"), ("Rocket skates", "SKATES", "Research"), ("Anvil", "ANV", None)],
+        "projects": [
+            ("Website relaunch", "WEB", "Web"),
+            ("Rocket skates", "SKATES", "Research"),
+            ("Anvil", "ANVIL", None),
+        ],
         "invited": {"nora@example.com": "member", "felix@example.com": "admin"},
     },
     "Globex": {

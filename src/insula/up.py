@@ -23,7 +23,7 @@ from insula.embedded.lock import FolderLock
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.process import free_port, is_free
 from insula.embedded.valkey import EmbeddedValkey
-from insula.provision import LOGINS, migrate, provision
+from insula.provision import LOGINS, forget, migrate, provision
 from insula.server import serve
 from insula.settings import Settings
 from insula.worker import create_worker
@@ -32,6 +32,7 @@ DATABASE: Final = "insula"
 _LOCALHOST: Final = "127.0.0.1"
 _INSTANCE: Final = "instance.env"
 _SECRETS: Final = "secrets.json"
+_PLANTED: Final = "planted"
 _SMTP_PORT, _INBOX_PORT, _METRICS_PORT = 1025, 8025, 9464
 
 
@@ -62,7 +63,7 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
             with postgres, valkey:
                 status.update("Preparing the database...")
                 settings = _settings(home, port or free_port(), postgres, valkey)
-                asyncio.run(_prepare(postgres, settings, _secrets(home).passwords))
+                asyncio.run(_prepare(home, postgres, settings))
                 asyncio.run(_live(home, settings, console, status))
     finally:
         (home / _INSTANCE).unlink(missing_ok=True)
@@ -131,9 +132,11 @@ def _or_free(port: int) -> int:
     return port if is_free(port) else free_port()
 
 
-async def _prepare(postgres: EmbeddedPostgres, settings: Settings, passwords: dict[str, str]) -> None:
+async def _prepare(home: Path, postgres: EmbeddedPostgres, settings: Settings) -> None:
     assert settings.owner_database_url is not None
-    await provision(postgres.dsn(), DATABASE, passwords)
+    if not (home / _PLANTED).exists():
+        await forget(postgres.dsn(), DATABASE)  # a first start that was cut short left half a demo
+    await provision(postgres.dsn(), DATABASE, _secrets(home).passwords)
     await migrate(settings.owner_database_url)
 
 
@@ -152,6 +155,7 @@ async def _live(home: Path, settings: Settings, console: Console, status: Any) -
             tasks.create_task(_ending(worker.serve(stopping), stopping))
             status.update("Planting the demo...")
             await seed.plant(settings)
+            (home / _PLANTED).touch()
             status.update("Waiting for the API...")
             await _answers(settings)
             _write_instance(home, settings, inbox)
