@@ -60,7 +60,7 @@ async def test_events_come_newest_first_and_are_found_by_what_they_say(world: Wo
     assert [row["data"]["key"] for row in await events(owner, type="project.created", sort="occurred_at")] == [
         "P0", "P1", "P2",
     ]
-    assert {row["actor_id"] for row in await events(owner, target_type="project")} == {admin.person.id}
+    assert {row["target_type"] for row in await events(owner, actor_id=admin.person.id)} == {"project"}
     assert [row["type"] for row in await events(owner, target_id=owner.organization_id, type="organization.updated")]
     assert await events(owner, actor_id=new_id("usr")) == []
     assert await events(owner, type="no.such_type") == []

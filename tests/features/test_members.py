@@ -11,6 +11,9 @@ import pytest
 from insula.core.ids import new_id, to_uuid
 from tests.factories import Member, World
 
+WAITING = (
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+)
 ROLES = ("owner", "admin", "member", "billing", "viewer")
 
 
@@ -315,7 +318,7 @@ async def test_whoever_was_demoted_meanwhile_acts_no_more(world: World, superuse
 
 async def waiting_for_a_lock(superuser: asyncpg.Connection) -> None:
     for _ in range(200):
-        if await superuser.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+        if await superuser.fetchval(WAITING):
             return
         await asyncio.sleep(0.02)
     raise AssertionError("nobody waits")

@@ -5,10 +5,18 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from insula.core import clock
+from insula.core.crypto import Keys
+from insula.core.db import Database
 from insula.core.ids import new_id, to_text, to_uuid
+from insula.core.queue import Queue
+from insula.core.tokens import digest
+from insula.core.upkeep import Upkeep
+from insula.features import organizations
 from insula.features.organizations.jobs import PURGE
 from insula.features.organizations.service import OWNED_AT_MOST
 from insula.features.organizations.slugs import RESERVED, candidates
@@ -342,6 +350,60 @@ async def test_only_the_platform_may_purge(settings: Settings) -> None:
             await connection.execute(PURGE.statement)
     finally:
         await connection.close()
+
+
+async def test_the_purge_comes_round_with_the_other_chores(
+    world: World, superuser: asyncpg.Connection, settings: Settings, redis_url: str
+) -> None:
+    owner = await world.owner()
+    await delete_and_let_the_window_pass(owner, superuser)
+    redis = Redis.from_url(redis_url)
+    chore = msgspec.structs.replace(PURGE, name=unique("purge"))  # this minute's own tick may be taken
+    database = await Database(settings.platform_database_url, pool_size=1).open()
+    try:
+        await Upkeep(database, Queue(redis), [chore], lease_seconds=60).tick()
+    finally:
+        await database.close()
+        await redis.aclose()
+    assert await rows_of(superuser, owner.organization_id) == {"app.event": 1}
+    assert PURGE in organizations.FEATURE.schedules
+
+
+@pytest.mark.attack(15)
+async def test_the_doors_of_organizations_open_for_their_own_key_only(
+    world: World, superuser: asyncpg.Connection, settings: Settings
+) -> None:
+    owner, other = await world.owner(), await world.owner()
+    await world.member(other.organization_id, "viewer", owner.person)
+    tenant = to_uuid("org", owner.organization_id)
+    names = "SELECT o.id, o.name, slug FROM app.organization_slug JOIN app.organization AS o USING (slug) ORDER BY o.id"
+    before = await superuser.fetch(names)
+    found = digest(owner.person.token, Keys.from_secret(settings.secret).credential)
+    connection = await asyncpg.connect(settings.database_url)
+    try:
+        async with connection.transaction():  # nobody is nowhere
+            assert await connection.fetch("SELECT * FROM app.my_organizations()") == []
+            await connection.execute("SELECT app.claim_slug('stolen-by-nobody')")
+            for secret in (b"\0" * 32, b"", None):
+                verdict = await connection.fetchval(
+                    "SELECT app.create_organization($1, $2, $3, '{}', 'N', '{n-n-n}', '{}', 'n', 1, '{}')",
+                    secret, tenant, tenant,
+                )
+                assert verdict == "unauthenticated"
+        async with connection.transaction():  # inside of one, the others are out of sight
+            assert (await connection.fetchval("SELECT verdict FROM app.enter($1, $2)", found, tenant)) == "admitted"
+            assert await connection.fetch("SELECT * FROM app.my_organizations()") == []
+        async with connection.transaction():
+            assert (await connection.fetchval("SELECT verdict FROM app.enter($1, NULL)", found)) == "admitted"
+            assert len(await connection.fetch("SELECT * FROM app.my_organizations()")) == 2
+            with pytest.raises(asyncpg.UniqueViolationError):  # an organization there is cannot be made again
+                await connection.execute(
+                    "SELECT app.create_organization($1, $2, $2, '{}', 'N', '{n-n-n}', '{}', 'n', 9, '{}')",
+                    found, to_uuid("org", other.organization_id),
+                )
+    finally:
+        await connection.close()
+    assert await superuser.fetch(names) == before
 
 
 async def test_the_databases_ids_read_like_the_programs(superuser: asyncpg.Connection) -> None:

@@ -20,7 +20,6 @@ from insula.features.audit.schemas import (
     EventTypeList,
     Instant,
     ReferenceId,
-    TargetType,
 )
 
 READ = Permission("events:read", "See everything that happened in the organization.", STAFF)
@@ -42,7 +41,6 @@ class AuditController(Controller):
         type: FromQuery[EventType | None] = None,  # noqa: A002  # the field's name
         actor_id: FromQuery[ReferenceId | None] = None,
         target_id: FromQuery[ReferenceId | None] = None,
-        target_type: FromQuery[TargetType | None] = None,
         since: FromQuery[Instant | None] = None,
         until: FromQuery[Instant | None] = None,
     ) -> Page[EventRead]:
@@ -51,7 +49,6 @@ class AuditController(Controller):
             "type": type,
             "actor_id": actor_id,
             "target_id": target_id,
-            "target_type": target_type,
             "since": since,
             "until": until,
         }

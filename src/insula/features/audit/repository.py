@@ -21,7 +21,6 @@ EVENTS = Listing(
         "type": Filter(_EVENTS.type),
         "actor_id": Filter(_EVENTS.actor_id),
         "target_id": Filter(_EVENTS.target_id),
-        "target_type": Filter(_EVENTS.target_type),
         "since": Since(_EVENTS.id),
         "until": Until(_EVENTS.id),
     },

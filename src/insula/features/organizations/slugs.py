@@ -10,7 +10,7 @@ RESERVED: Final = frozenset(
     "docs email ftp graphql health help hostmaster imap info insula legal login logout mail me metrics mx new no-reply "
     "noreply oauth operator organization organizations platform pop postmaster pricing privacy root saml scim security "
     "settings sign-in sign-up signin signup smtp sso staging static status support system terms test user users v1 "
-    "webhooks webmaster www".split()
+    "webhooks webmaster www".split()  # noqa: SIM905  # as a list it would be a page long
 )
 """Names that our own pages, mailboxes and hosts have or may come to have."""
 
