@@ -13,18 +13,17 @@ from insula.core.crypto import Keys
 from insula.core.db import Database
 from insula.core.feature import Feature
 from insula.core.jobs import Services
-from insula.core.mail import Mailer, Relay as MailRelay
+from insula.core.mail import Mailer
+from insula.core.mail import Relay as MailRelay
 from insula.core.metrics import serve_metrics
 from insula.core.queue import Queue, Worker
 from insula.core.relay import Relay
 from insula.core.runner import Runner
 from insula.core.upkeep import Upkeep
-from insula.features import projects
+from insula.product import FEATURES
 from insula.settings import Settings
 
-FEATURES: Final = (projects.FEATURE,)
-"""Every feature of the program, lowest first."""
-
+_STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _ANSWER_SECONDS: Final = 5.0
 """More than the longest wait for a job, less than anybody's patience with a Redis that has stopped answering."""
 
@@ -39,9 +38,7 @@ class WorkerProcess:
         concurrency, lease = settings.worker_concurrency, float(settings.job_lease_seconds)
         self._database = _database(settings.database_url, settings, connections=concurrency)
         self._platform = _database(settings.platform_database_url, settings, connections=2)
-        self._redis = Redis.from_url(
-            settings.redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=1
-        )
+        self._redis = Redis.from_url(settings.redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=1)
         handlers = {task: handler for feature in features for task, handler in feature.handlers.items()}
         schedules = [schedule for feature in features for schedule in feature.schedules]
         queue = Queue(self._redis)
@@ -56,9 +53,13 @@ class WorkerProcess:
         """Work until SIGTERM or SIGINT, then finish what is under way."""
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP:
             loop.add_signal_handler(number, stopping.set)
-        await self.serve(stopping)
+        try:
+            await self.serve(stopping)
+        finally:
+            for number in _STOP:
+                loop.remove_signal_handler(number)
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Work until ``stopping``, then take nothing new and let running jobs finish for ``drain_seconds``."""
@@ -96,9 +97,7 @@ def services(settings: Settings) -> Services:
         password=settings.smtp_password or "",
         tls=settings.smtp_tls,
     )
-    mailer = Mailer(
-        mail, sender=settings.mail_from, sender_name=settings.mail_from_name, base_url=settings.base_url
-    )
+    mailer = Mailer(mail, sender=settings.mail_from, sender_name=settings.mail_from_name, base_url=settings.base_url)
     return Services(mailer=mailer, keys=Keys.from_secret(settings.secret))
 
 

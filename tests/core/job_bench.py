@@ -1,14 +1,10 @@
 """A worker taken apart: its relay, queue and runner within reach, on a database with a few tasks made for tests."""
 
-import os
 from base64 import b64decode
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-import pytest
 from redis.asyncio import Redis
 
 from insula.core.crypto import Keys
@@ -21,7 +17,6 @@ from insula.core.relay import Relay
 from insula.core.runner import Lease, Runner
 from insula.core.schemas import Task
 from insula.core.upkeep import Upkeep
-from tests.conftest import address, clone
 
 EFFECTS = """
 CREATE TABLE IF NOT EXISTS app.effect (
@@ -93,9 +88,7 @@ class Bench:
         return Runner(self.database, handlers, self.services, lease_seconds)
 
     def relay(self, *, in_flight: int = 200, ahead: int = 10) -> Relay:
-        return Relay(
-            self.platform, self.queue, in_flight=in_flight, ahead=ahead, lease_seconds=self.lease_seconds
-        )
+        return Relay(self.platform, self.queue, in_flight=in_flight, ahead=ahead, lease_seconds=self.lease_seconds)
 
     def upkeep(self, *schedules: Any) -> Upkeep:
         return Upkeep(self.platform, self.queue, schedules, lease_seconds=self.lease_seconds)
@@ -145,9 +138,7 @@ class Bench:
         return runs
 
     async def row(self, job_id: str) -> asyncpg.Record:
-        found = await self.superuser.fetchrow(
-            "SELECT * FROM app.outbox WHERE id = $1", to_uuid("job", job_id)
-        )
+        found = await self.superuser.fetchrow("SELECT * FROM app.outbox WHERE id = $1", to_uuid("job", job_id))
         assert found is not None
         return found
 
@@ -166,32 +157,3 @@ class Bench:
     async def clear(self) -> None:
         await self.superuser.execute("TRUNCATE app.outbox, app.tick, app.effect")
         await self.redis.flushdb()
-
-
-@pytest.fixture(scope="session")
-async def job_urls(addresses: dict[str, str], redis_url: str) -> dict[str, str]:
-    """A database of jobs alone, by login; ``redis`` beside it."""
-    name = f"insula_jobs_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    await clone(addresses["admin"], name)
-    admin = addresses["admin"].rsplit("/", 1)[0] + f"/{name}"
-    connection = await asyncpg.connect(admin)
-    await connection.execute(EFFECTS)
-    await connection.close()
-    logins = {login: address(addresses["admin"], login, name) for login in ("app_rw", "app_platform")}
-    return {**logins, "admin": admin, "redis": redis_url}
-
-
-@pytest.fixture
-async def bench(job_urls: dict[str, str]) -> AsyncIterator[Bench]:
-    """The bench, with nothing on it."""
-    async with AsyncExitStack() as stack:
-        superuser = await asyncpg.connect(job_urls["admin"])
-        stack.push_async_callback(superuser.close)
-        redis = Redis.from_url(job_urls["redis"], socket_timeout=5)
-        stack.push_async_callback(redis.aclose)
-        bench = Bench(job_urls, superuser, redis)
-        for database in (bench.database, bench.platform, bench.anybody):
-            await database.open()
-            stack.push_async_callback(database.close)
-        await bench.clear()
-        yield bench

@@ -49,9 +49,7 @@ class JobState(msgspec.Struct, frozen=True):
     finished_at: datetime | None
 
 
-async def list_jobs(
-    db: Transaction, *, status: Status = "dead", after: str = "", limit: int = 50
-) -> list[JobState]:
+async def list_jobs(db: Transaction, *, status: Status = "dead", after: str = "", limit: int = 50) -> list[JobState]:
     """Jobs in the order they were asked for; ``after`` is the id of the last one of the page before."""
     rows = await db.driver.fetch(_LIST, status, to_uuid(ID_PREFIX, after), limit)
     return [_state(row) for row in rows]

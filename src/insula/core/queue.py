@@ -1,6 +1,7 @@
 """SAQ as the dispatcher: it carries leases to workers. What must not be lost is in Postgres, so Redis may lose all."""
 
 import asyncio
+import logging
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any, Final
@@ -21,6 +22,7 @@ _AWAY_PAUSE: Final = 0.5
 _RUN: Final = "run"
 
 _log = structlog.get_logger("insula.queue")
+logging.getLogger("saq").setLevel(logging.WARNING)  # below that it tells several lines about every job
 
 
 class Queue(RedisQueue):
@@ -54,7 +56,7 @@ class Queue(RedisQueue):
         ]
         await self.redis.rpush(self._queued, *map(self.serialize, jobs))  # type: ignore[misc]  # redis-py: sync or async
 
-    async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> saq.Job | None:  # noqa: ARG002
+    async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> saq.Job | None:  # noqa: ARG002, ASYNC109  # SAQ's signature
         # One at a time asks, the others wait here: a worker holds one connection, however many jobs it runs.
         async with self._turn:
             if self.closing:
@@ -76,9 +78,7 @@ class Queue(RedisQueue):
     async def _update(self, job: saq.Job, status: Status | None = None, **kwargs: Any) -> None:
         pass
 
-    async def _finish(
-        self, job: saq.Job, status: Status, *, result: Any = None, error: str | None = None
-    ) -> None:
+    async def _finish(self, job: saq.Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
         pass
 
     async def _retry(self, job: saq.Job, error: str | None) -> None:

@@ -104,9 +104,7 @@ class Runner:
             metrics.JOBS.labels(started["task"], outcome).inc()
             metrics.JOB_SECONDS.labels(started["task"]).observe(time.monotonic() - began)
 
-    async def _attempt(
-        self, lease: Lease, started: asyncpg.Record, kind: type[Task], handler: Handler
-    ) -> Outcome:
+    async def _attempt(self, lease: Lease, started: asyncpg.Record, kind: type[Task], handler: Handler) -> Outcome:
         try:
             async with asyncio.timeout(self._lease_seconds):
                 task = msgspec.json.decode(started["payload"], type=kind)
@@ -123,9 +121,7 @@ class Runner:
             return await self._fail(lease, error, started["failures"] + 1, kind.MAX_FAILURES)
         return "done"
 
-    async def _handle(
-        self, lease: Lease, trace: str | None, handler: Handler, task: Task, context: JobContext
-    ) -> None:
+    async def _handle(self, lease: Lease, trace: str | None, handler: Handler, task: Task, context: JobContext) -> None:
         if not isinstance(handler, Effect):
             async with self._entered(lease, trace) as db:
                 await handler(db, task, context)

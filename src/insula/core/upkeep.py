@@ -85,12 +85,12 @@ INSERT INTO app.outbox (id, tenant_id, user_id, task, payload) VALUES ($1, NULL,
 _GAUGES: Final = """
 SELECT (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'due' LIMIT 100000) AS due) AS due,
        (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'dead' LIMIT 100000) AS dead) AS dead,
-       coalesce(extract(epoch FROM now() - (SELECT min(due_at) FROM app.outbox WHERE status = 'due')), 0)::float AS oldest
+       (SELECT extract(epoch FROM now() - min(due_at))::float FROM app.outbox WHERE status = 'due') AS oldest
 """
 
 
 class Upkeep:
-    """Looks after the outbox once a second; every worker process does, and the database sees to it that once is once."""
+    """Looks after the outbox every second. Each worker process does; that once is once, the database sees to."""
 
     def __init__(
         self, platform: Database, queue: Queue, schedules: Sequence[Schedule], *, lease_seconds: float
@@ -152,7 +152,7 @@ class Upkeep:
         async with self._platform.transaction(read_only=True) as db:
             found = await db.driver.fetchrow(_GAUGES)
         metrics.OUTBOX_DEPTH.set(found["due"])
-        metrics.OUTBOX_OLDEST.set(max(0.0, found["oldest"]))
+        metrics.OUTBOX_OLDEST.set(found["oldest"] or 0.0)
         metrics.DEAD_LETTERS.set(found["dead"])
 
 

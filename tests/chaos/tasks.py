@@ -1,0 +1,91 @@
+"""The work that chaos interrupts: three kinds of jobs, each leaving one effect for each time it counted."""
+
+import asyncio
+import random
+from typing import Final
+
+from insula.core.db import Transaction
+from insula.core.feature import Feature
+from insula.core.jobs import Effect, JobContext, enqueue
+from insula.core.schemas import Task
+
+SCHEMA: Final = """
+CREATE TABLE app.chaos_effect (
+    key text NOT NULL, tenant_id uuid DEFAULT app.tenant_id(), happened_at timestamptz DEFAULT clock_timestamp()
+);
+CREATE TABLE app.chaos_call (job_id text NOT NULL, attempt integer NOT NULL);
+GRANT INSERT ON app.chaos_effect, app.chaos_call TO app_rw;
+"""
+"""No key is unique here: what happens twice must show."""
+
+_SLOWEST: Final = 0.2
+
+
+class Stamp(Task, frozen=True):
+    """An effect in the database."""
+
+    NAME = "chaos.stamp"
+
+    key: str
+
+
+class Call(Task, frozen=True):
+    """An effect outside of it: may be repeated after a crash, under one idempotency key, and is recorded once."""
+
+    NAME = "chaos.call"
+
+    key: str
+
+
+class Chain(Task, frozen=True):
+    """An effect, and a further job."""
+
+    NAME = "chaos.chain"
+
+    key: str
+
+
+def task_for(number: int, key: str) -> Task:
+    """The three kinds in turn."""
+    return (Stamp, Call, Chain)[number % 3](key=key)
+
+
+def promised(number: int, key: str) -> set[str]:
+    """The effects that this task has when it is done."""
+    return {key, f"{key}/after"} if number % 3 == 2 else {key}
+
+
+async def stamp(db: Transaction, task: Stamp | Call | Chain, context: JobContext) -> None:
+    await db.driver.execute("INSERT INTO app.chaos_effect (key) VALUES ($1)", task.key)
+    await asyncio.sleep(random.uniform(0, _SLOWEST))
+
+
+async def chain(db: Transaction, task: Chain, context: JobContext) -> None:
+    enqueue(db, Stamp(key=f"{task.key}/after"))
+    await stamp(db, task, context)
+
+
+async def prepare_call(db: Transaction, task: Call, context: JobContext) -> str:
+    await db.driver.execute(
+        "INSERT INTO app.chaos_call (job_id, attempt) VALUES ($1, $2)", context.job_id, context.attempt
+    )
+    return task.key
+
+
+async def perform_call(key: str, context: JobContext) -> str:
+    await asyncio.sleep(random.uniform(0, _SLOWEST))
+    return key
+
+
+async def record_call(db: Transaction, task: Call, result: str, context: JobContext) -> None:
+    await stamp(db, Stamp(key=result), context)
+
+
+FEATURE: Final = Feature(
+    name="chaos",
+    handlers={
+        Stamp: stamp,
+        Chain: chain,
+        Call: Effect(prepare=prepare_call, perform=perform_call, record=record_call),
+    },
+)

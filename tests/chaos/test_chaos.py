@@ -1,0 +1,64 @@
+"""Workers, Redis and Postgres are killed at random: what was promised happens, and once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tests.chaos.contenders import Program, SaqAlone
+from tests.chaos.house import House
+from tests.chaos.run import run
+
+
+async def test_what_was_promised_happens_once_whatever_is_killed(pytestconfig: pytest.Config) -> None:
+    kills: int = pytestconfig.getoption("--chaos-kills", 12)
+    seconds: float = pytestconfig.getoption("--chaos-seconds", 6.0)
+    report = await run(Program(), kills=kills, seconds=seconds)
+    print(report)
+    assert sum(report.killed.values()) == kills
+    assert report.promises > seconds * 10, "too little was asked for to prove anything"
+    assert report.broken() == []
+
+
+async def test_the_same_count_finds_what_saq_alone_loses() -> None:
+    report = await run(SaqAlone(), kills=6, seconds=3, victims=("worker", "redis"))
+    assert any("lost" in broken for broken in report.broken()), report
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    async with House(Program.work, workers=1) as house:
+        yield house
+
+
+async def _until(superuser: asyncpg.Connection, question: str) -> None:
+    async with asyncio.timeout(30):
+        while not await superuser.fetchval(question):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs_and_leaves_the_rest(house: House) -> None:
+    superuser, program = await house.superuser(), Program()
+    await program.open(house.settings, superuser)
+    for number in range(200):
+        await program.ask(number, f"effect-{number}")
+    await _until(superuser, "SELECT count(*) > 20 FROM app.chaos_effect")
+    (took,) = await house.terminate_workers()
+    await program.close()
+    assert took < 2
+    after = dict(
+        await superuser.fetch("SELECT status, count(*) FROM app.outbox WHERE started_at IS NOT NULL GROUP BY 1")
+    )
+    assert after.keys() == {"done"}, "nothing was left in the middle"
+    counted = await superuser.fetchval("SELECT sum(crashes) + sum(failures) FROM app.outbox")
+    assert counted == 0
+    await superuser.close()
+
+
+async def test_an_idle_worker_stops_at_once(house: House) -> None:
+    superuser = await house.superuser()
+    await _until(superuser, "SELECT count(*) > 0 FROM app.tick")
+    await superuser.close()
+    (took,) = await house.terminate_workers()
+    assert took < 2

@@ -1,0 +1,41 @@
+"""The bench that tests of jobs work on, in a database of its own: they look at all jobs that there are."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from tests.conftest import address, clone
+from tests.core.job_bench import EFFECTS, Bench
+
+
+@pytest.fixture(scope="session")
+async def job_urls(addresses: dict[str, str], redis_url: str) -> dict[str, str]:
+    """A database of jobs alone, by login; ``redis`` beside it."""
+    name = f"insula_jobs_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    await clone(addresses["admin"], name)
+    admin = addresses["admin"].rsplit("/", 1)[0] + f"/{name}"
+    connection = await asyncpg.connect(admin)
+    await connection.execute(EFFECTS)
+    await connection.close()
+    logins = {login: address(addresses["admin"], login, name) for login in ("app_rw", "app_platform")}
+    return {**logins, "admin": admin, "redis": redis_url}
+
+
+@pytest.fixture
+async def bench(job_urls: dict[str, str]) -> AsyncIterator[Bench]:
+    """The bench, with nothing on it."""
+    async with AsyncExitStack() as stack:
+        superuser = await asyncpg.connect(job_urls["admin"])
+        stack.push_async_callback(superuser.close)
+        redis = Redis.from_url(job_urls["redis"], socket_timeout=5)
+        stack.push_async_callback(redis.aclose)
+        bench = Bench(job_urls, superuser, redis)
+        for database in (bench.database, bench.platform, bench.anybody):
+            await database.open()
+            stack.push_async_callback(database.close)
+        await bench.clear()
+        yield bench

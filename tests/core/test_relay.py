@@ -1,0 +1,197 @@
+"""The relay: whose turn it is, how much is under way, and what happens when Redis is not there."""
+
+import asyncio
+import time
+from uuid import UUID
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from insula.core.jobs import wake
+from insula.core.queue import Queue
+from insula.core.relay import POLL_SECONDS, Relay
+from tests.core.job_bench import Bench, Note, leave_effect
+
+A, B, C, D, E, F = (UUID(int=number) for number in range(1, 7))
+
+
+async def lanes(bench: Bench) -> list[UUID]:
+    """Whose jobs wait in the queue, in its order."""
+    rows = {}
+    for lease in await bench.taken():
+        rows[lease.job_id] = (await bench.row(lease.job_id))["lane"]
+    return list(rows.values())
+
+
+async def test_organizations_take_turns(bench: Bench) -> None:
+    await bench.flood(B, 50)
+    for tenant in (A, C, D):
+        await bench.ask(Note(), Note(), tenant=tenant)
+    await bench.relay(ahead=8).hand_out()
+    assert sorted(await lanes(bench)) == [A, A, B, B, C, C, D, D]
+
+
+async def test_the_circle_goes_on_where_it_stopped(bench: Bench) -> None:
+    for tenant in (A, B, C, D, E):
+        await bench.flood(tenant, 4)
+    relay, seen = bench.relay(ahead=2), []
+    for _ in range(5):
+        await relay.hand_out()
+        seen.append(await lanes(bench))
+        while not seen[-1]:
+            await relay.hand_out()
+            seen[-1] = await lanes(bench)
+    assert {tenant for turn in seen for tenant in turn} == {A, B, C, D, E}
+    assert seen[0] == [A, B] and seen[1] == [C, D]
+
+
+async def test_users_and_the_program_itself_have_turns_of_their_own(bench: Bench) -> None:
+    await bench.flood(A, 50)
+    await bench.ask(Note(), user=B)
+    await bench.ask(Note())
+    await bench.relay(ahead=3).hand_out()
+    assert set(await lanes(bench)) == {A, B, UUID(int=2**128 - 1)}
+
+
+async def test_one_organization_holds_a_quarter_of_what_is_in_flight_and_hides_nobody(bench: Bench) -> None:
+    for tenant in (A, B, C, D, E):
+        await bench.flood(tenant, 30)
+    relay = bench.relay(in_flight=16, ahead=100)
+    taken: list[UUID] = []
+    for _ in range(4):
+        await relay.hand_out()
+        taken += await lanes(bench)
+    assert len(taken) == 16, "the cap on all of them"
+    assert max(taken.count(tenant) for tenant in set(taken)) == 4, "the cap on one of them"
+
+    # Four stand at their cap; one place is free, and the fifth must get it.
+    await bench.clear()
+    for tenant in (A, B, C, D, E):
+        await bench.flood(tenant, 30)
+    await bench.superuser.execute(
+        "UPDATE app.outbox SET status = 'leased', lease_hash = sha256('x'), leased_until = now() + interval '1 minute'"
+        " WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY lane) AS n FROM app.outbox"
+        " WHERE lane < $1) AS first WHERE n <= 4)",
+        E,
+    )
+    relay = bench.relay(in_flight=17, ahead=100)
+    await relay.hand_out()
+    assert await lanes(bench) == [E]
+
+
+async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(bench: Bench) -> None:
+    for tenant in (A, B, C, D, E, F):
+        await bench.flood(tenant, 20)
+    relays = [bench.relay(in_flight=30, ahead=100) for _ in range(6)]
+    for _ in range(5):
+        await asyncio.gather(*(relay.hand_out() for relay in relays))
+    leases = await bench.taken()
+    assert len(leases) == len({lease.job_id for lease in leases}) == 30
+    assert await bench.statuses() == {"leased": 30, "due": 90}
+
+
+async def test_few_jobs_wait_in_the_queue_however_many_are_due(bench: Bench) -> None:
+    await bench.flood(A, 100)
+    relay = bench.relay(ahead=10)
+    for _ in range(5):
+        await relay.hand_out()
+    assert await bench.queue.waiting() == 10
+    assert (await bench.statuses())["leased"] == 10
+
+
+@pytest.mark.attack(130)
+async def test_a_flood_of_one_organization_delays_another_by_less_than_two_seconds(bench: Bench) -> None:
+    await bench.flood(A, 30_000)
+    relay, runner = bench.relay(), bench.runner({Note: leave_effect})
+    for _ in range(5):
+        for lease in await bench.leases(relay):
+            await runner.run(lease)
+    (job_id,) = await bench.ask(Note(text="at last"), tenant=B)
+    began = time.monotonic()
+    while (await bench.row(job_id))["status"] != "done":
+        for lease in await bench.leases(relay):
+            await runner.run(lease)
+    assert time.monotonic() - began < 2
+
+
+async def test_while_redis_is_away_nothing_is_claimed(bench: Bench) -> None:
+    await bench.ask(Note())
+    away = Redis.from_url("redis://127.0.0.1:1/0")
+    relay = Relay(bench.platform, Queue(away), in_flight=10, ahead=10, lease_seconds=60)
+    with pytest.raises((RedisError, OSError)):
+        await relay.hand_out()
+    assert await bench.statuses() == {"due": 1}
+    await away.aclose()
+
+
+async def test_what_cannot_be_handed_over_goes_back_uncounted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job_id,) = await bench.ask(Note())
+
+    async def refuse(*_: object) -> None:
+        raise RedisError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.queue, "dispatch", refuse)
+        with pytest.raises(RedisError):
+            await bench.relay().hand_out()
+    row = await bench.row(job_id)
+    assert (row["status"], row["failures"], row["crashes"], row["lease_hash"]) == ("due", 0, 0, None)
+    assert await bench.work(bench.runner({Note: leave_effect})) == 1
+
+
+async def test_a_flushed_redis_loses_no_job(bench: Bench) -> None:
+    jobs = await bench.ask(*(Note() for _ in range(5)), tenant=A)
+    await bench.relay().hand_out()
+    await bench.redis.flushdb()
+    upkeep = bench.upkeep()
+    await bench.superuser.execute("UPDATE app.outbox SET leased_until = leased_until - interval '4 s'")
+    await upkeep.sweep()
+    assert await bench.statuses() == {"leased": 5}, "they may still be on their way"
+    await bench.superuser.execute("UPDATE app.outbox SET leased_until = leased_until - interval '2 s'")
+    await upkeep.sweep()
+    assert await bench.work(bench.runner({Note: leave_effect})) == 5
+    assert {effect["job_id"] for effect in await bench.effects()} == set(jobs)
+    assert {(await bench.row(job_id))["crashes"] for job_id in jobs} == {0}
+
+
+async def test_jobs_that_wait_in_the_queue_are_not_taken_for_lost(bench: Bench) -> None:
+    await bench.ask(Note(), Note())
+    await bench.relay().hand_out()
+    await bench.superuser.execute("UPDATE app.outbox SET leased_until = leased_until - interval '30 s'")
+    await bench.upkeep().sweep()
+    assert await bench.statuses() == {"leased": 2}
+
+
+async def test_messages_of_others_do_not_stop_a_worker(bench: Bench) -> None:
+    strange = [
+        b"", b"nonsense", b"[]", b'"text"', b"null", b"\xff\xfe", b"{}",
+        b'{"queue": "other", "function": "run"}',
+        b'{"queue": "insula", "function": "run", "key": "x", "new_field": 1}',
+    ]  # fmt: skip
+    for message in strange:
+        await bench.redis.rpush("saq:insula:queued", message)
+    for _ in strange:
+        assert await bench.queue.dequeue() is None
+    await bench.ask(Note())
+    assert await bench.work(bench.runner({Note: leave_effect})) == 1
+
+
+async def test_the_bell_brings_the_relay_at_once(bench: Bench) -> None:
+    relay, stopping = bench.relay(), asyncio.Event()
+    running = asyncio.create_task(relay.run(stopping))
+    while not await bench.redis.pubsub_numsub("insula:jobs") >= [(b"insula:jobs", 1)]:
+        await asyncio.sleep(0.01)
+    waits = []
+    for _ in range(5):
+        await asyncio.sleep(POLL_SECONDS / 2)
+        await bench.ask(Note(), tenant=A)
+        rang = time.monotonic()
+        await wake(bench.redis)
+        while not await bench.queue.waiting():
+            await asyncio.sleep(0.002)
+        waits.append(time.monotonic() - rang)
+        await bench.taken()
+    stopping.set()
+    await running
+    assert sorted(waits)[2] < POLL_SECONDS / 4

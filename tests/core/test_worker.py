@@ -1,0 +1,114 @@
+"""The worker process as a whole, inside the test's own process."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from insula.core.db import Transaction
+from insula.core.feature import Feature
+from insula.core.jobs import Handler, JobContext, wake
+from insula.embedded import EmbeddedValkey
+from insula.settings import Settings
+from insula.worker import FEATURES, create_worker
+from tests.core.job_bench import Bench, Note, leave_effect
+from tests.factories import settings_for
+
+
+def settings_on(bench: Bench, **changes: Any) -> Settings:
+    urls = {
+        "database_url": bench.urls["app_rw"],
+        "identity_database_url": bench.urls["app_rw"],
+        "platform_database_url": bench.urls["app_platform"],
+        "redis_url": bench.urls["redis"],
+    }
+    return settings_for(**(urls | {"metrics_port": 0} | changes))
+
+
+@asynccontextmanager
+async def working(settings: Settings, handler: Handler) -> AsyncIterator[asyncio.Event]:
+    """A worker runs; setting the event stops it, as SIGTERM would."""
+    stopping = asyncio.Event()
+    feature = Feature(name="test", handlers={Note: handler})
+    process = asyncio.create_task(create_worker(settings, (feature,)).serve(stopping))
+    try:
+        yield stopping
+    finally:
+        stopping.set()
+        await process
+
+
+async def ends_as(bench: Bench, job_id: str, status: str) -> None:
+    async with asyncio.timeout(15):
+        while (await bench.row(job_id))["status"] != status:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_job_is_done_moments_after_its_commit(bench: Bench) -> None:
+    async with working(settings_on(bench), leave_effect):
+        (first,) = await bench.ask(Note())
+        await ends_as(bench, first, "done")
+        asked = time.monotonic()
+        (second,) = await bench.ask(Note())
+        await wake(bench.redis)
+        await ends_as(bench, second, "done")
+        assert time.monotonic() - asked < 1
+    assert len(await bench.effects()) == 2
+
+
+async def test_a_job_that_outlasts_the_drain_is_released_uncounted(bench: Bench) -> None:
+    begun = asyncio.Event()
+
+    async def hang(db: Transaction, task: Note, context: JobContext) -> None:
+        await leave_effect(db, task, context)
+        begun.set()
+        await asyncio.sleep(60)
+
+    async with working(settings_on(bench, drain_seconds=0), hang) as stopping:
+        (job_id,) = await bench.ask(Note())
+        await begun.wait()
+        stopping.set()
+        await ends_as(bench, job_id, "due")
+    row = await bench.row(job_id)
+    assert (row["failures"], row["crashes"], row["attempt"]) == (0, 0, 1)
+    assert await bench.effects() == []
+
+
+async def test_redis_may_go_away_and_come_back(bench: Bench, tmp_path: Path) -> None:
+    valkey = EmbeddedValkey(tmp_path, settings={"appendonly": "no"})
+    valkey.start()
+    try:
+        async with working(settings_on(bench, redis_url=valkey.url), leave_effect):
+            (before,) = await bench.ask(Note())
+            await ends_as(bench, before, "done")
+            valkey.stop()
+            (during,) = await bench.ask(Note())
+            await asyncio.sleep(0.5)  # the outage is logged, once
+            spent = time.process_time()
+            await asyncio.sleep(1.5)
+            assert time.process_time() - spent < 0.3, "waiting for Redis must not use up a core"
+            assert (await bench.row(during))["status"] == "due"
+            valkey.start()
+            await ends_as(bench, during, "done")
+            assert (await bench.row(during))["crashes"] == 0
+    finally:
+        valkey.stop()
+
+
+def test_the_program_has_a_worker(settings: Settings) -> None:
+    create_worker(settings)
+    tasks = [task.NAME for feature in FEATURES for task in feature.handlers]
+    assert len(tasks) == len(set(tasks))
+
+
+async def test_features_whose_tasks_share_a_name_do_not_start(bench: Bench) -> None:
+    class Twin(Note, frozen=True):
+        pass
+
+    twins = Feature(name="twins", handlers={Note: leave_effect, Twin: leave_effect})
+    with pytest.raises(ValueError, match="share a name"):
+        create_worker(settings_on(bench), (twins,))
