@@ -137,6 +137,9 @@ def _refine(parameter: dict[str, Any], hints: dict[str, Any]) -> None:
     for union in ("oneOf", "anyOf"):
         kinds = [kind for kind in schema.pop(union, []) if kind.get("type") != "null"]
         schema |= kinds[0] if len(kinds) == 1 else {union: kinds} if kinds else {}
+    definitions = schema.pop("$defs", {})
+    if (reference := schema.pop("$ref", None)) is not None:  # an enum's name; a parameter says its values
+        schema |= definitions[reference.rpartition("/")[2]]
     if "enum" in schema:
         schema["enum"] = [value for value in schema["enum"] if value is not None]
     if schema.get("default", ...) is None:
