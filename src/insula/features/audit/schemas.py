@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
 from insula.core.events import AccessDenied, Event
@@ -33,11 +32,9 @@ class EventRead(Read, frozen=True):
     credential_id: Annotated[str | None, Meta(description="What the actor showed: a session, or the job itself.")]
     target_type: TargetType
     target_id: ReferenceId | None
-    data: Annotated[
-        msgspec.Raw | dict[str, Any], Meta(description="What the type says; changes carry `before` and `after`.")
-    ]
+    data: Annotated[dict[str, Any], Meta(description="What the type says; changes carry `before` and `after`.")]
     context: Annotated[
-        msgspec.Raw | dict[str, str], Meta(description="As far as known: `ip`, `user_agent`, `request_id`, `trace_id`.")
+        dict[str, str], Meta(description="As far as known: `ip`, `user_agent`, `request_id`, `trace_id`.")
     ]
 
 

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from insula.core.errors import Conflict, Forbidden
@@ -22,7 +21,7 @@ Slug = Annotated[
     Meta(
         min_length=2,
         max_length=63,
-        pattern="^[a-z0-9](-?[a-z0-9])+$",
+        pattern=r"^[a-z0-9](-?[a-z0-9])+$(?!\n)",
         description="The organization's name in addresses; nobody else's at the same time.",
         examples=["acme"],
     ),
@@ -53,7 +52,7 @@ class OrganizationRead(Read, frozen=True):
     id: OrganizationId
     name: str
     slug: str
-    metadata: msgspec.Raw | dict[str, Any]
+    metadata: dict[str, Any]
     created_at: datetime
     updated_at: datetime
     version: int

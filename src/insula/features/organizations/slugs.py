@@ -5,14 +5,20 @@ import secrets
 import unicodedata
 from typing import Final
 
+# fmt: off
 RESERVED: Final = frozenset(
-    "about abuse account accounts admin administrator api app apps assets auth billing blog cdn console dashboard dev "
-    "docs email ftp graphql health help hostmaster imap info insula legal login logout mail me metrics mx new no-reply "
-    "noreply oauth operator organization organizations platform pop postmaster pricing privacy root saml scim security "
-    "settings sign-in sign-up signin signup smtp sso staging static status support system terms test user users v1 "
-    "webhooks webmaster www".split()  # noqa: SIM905  # as a list it would be a page long
+    {
+        "about", "abuse", "account", "accounts", "admin", "administrator", "api", "app", "apps", "assets",
+        "auth", "billing", "blog", "cdn", "console", "dashboard", "dev", "docs", "email", "ftp", "graphql",
+        "health", "help", "hostmaster", "imap", "info", "insula", "legal", "login", "logout", "mail", "me",
+        "metrics", "mx", "new", "no-reply", "noreply", "oauth", "operator", "organization", "organizations",
+        "platform", "pop", "postmaster", "pricing", "privacy", "root", "saml", "scim", "security", "settings",
+        "sign-in", "sign-up", "signin", "signup", "smtp", "sso", "staging", "static", "status", "support",
+        "system", "terms", "test", "user", "users", "v1", "webhooks", "webmaster", "www",
+    }
 )
 """Names that our own pages, mailboxes and hosts have or may come to have."""
+# fmt: on
 
 _LONGEST: Final = 48
 _SPARE: Final = 3
