@@ -54,10 +54,10 @@ BEGIN
 END $$;
 
 -- What a mailed link will open, once a worker has armed it with its token's hash; until then nobody knows one.
-CREATE FUNCTION app.await_token(credential uuid, of_kind text, person uuid, details jsonb, keep integer) RETURNS void
+CREATE FUNCTION app.await_token(link uuid, of_kind text, person uuid, details jsonb, keep integer) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO app.credential (id, kind, hash, user_id, details, expires_at)
-    VALUES (credential, of_kind, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), person, details,
+    VALUES (link, of_kind, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), person, details,
             now() + interval '1 day');
     SELECT app.keep_newest(person, of_kind, keep)
 $$;
@@ -322,11 +322,11 @@ GRANT EXECUTE ON FUNCTION
 -- Inside the signed context. The first is the worker's, in the transaction of a job: false when the link would open
 -- nothing any more. The others are a person's own: who sees and ends their sessions.
 
-CREATE FUNCTION app.arm_credential(credential uuid, token_hash bytea, lifetime interval) RETURNS boolean
+CREATE FUNCTION app.arm_credential(link uuid, token_hash bytea, lifetime interval) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE app.credential SET hash = token_hash, expires_at = now() + lifetime
-     WHERE id = credential AND user_id = app.user_id() AND kind IN ('verification', 'reset') AND revoked_at IS NULL;
+     WHERE id = link AND user_id = app.user_id() AND kind IN ('verification', 'reset') AND revoked_at IS NULL;
     RETURN FOUND;
 END $$;
 
