@@ -461,8 +461,9 @@ async def fill(owner: Member, superuser: asyncpg.Connection) -> dict[str, int]:
         credential, tenant,
     )
     await superuser.execute(
-        "INSERT INTO app.invitation (tenant_id, id, email, email_norm, role, credential_id, expires_at)"
-        " VALUES ($1, gen_random_uuid(), 'a@example.com', 'a@example.com', 'admin', $2, now() + interval '1 day')",
+        "INSERT INTO app.invitation (tenant_id, id, email, email_norm, role, status, credential_id, sendings, expires_at,"
+        " created_at, updated_at, version) VALUES ($1, gen_random_uuid(), 'a@example.com', 'a@example.com', 'admin',"
+        " 'pending', $2, 1, now() + interval '1 day', now(), now(), 1)",
         tenant, credential,
     )
     await superuser.execute(
