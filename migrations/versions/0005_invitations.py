@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from insula.core.rls import create_tenant_table
+from insula.core.rls import create_tenant_table, tenant_reference
 
 revision = "0005"
 down_revision = "0004"
@@ -17,18 +17,19 @@ def upgrade() -> None:
         sa.Column("email", sa.Text, nullable=False),
         sa.Column("email_norm", sa.Text, nullable=False),
         sa.Column("role", sa.Text, nullable=False),
-        sa.Column("status", sa.Text, nullable=False, server_default="pending"),
-        sa.Column("invited_by", sa.Uuid, comment="the membership that invited; NULL once it is gone"),
+        sa.Column("status", sa.Text, nullable=False, comment="as last written: a pending one may be over by now"),
+        sa.Column("invited_by", sa.Uuid, comment="the member who answers for it; NULL once they are gone"),
         sa.Column("credential_id", sa.Uuid, nullable=False),
-        sa.Column("sendings", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("sendings", sa.Integer, nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
-        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        tenant_reference("invited_by", "membership", ondelete="SET NULL (invited_by)"),
         sa.CheckConstraint(
             "status IN ('pending', 'accepted', 'declined', 'revoked', 'expired')", name="invitation_status"
         ),
-        updatable=("role", "status", "invited_by", "credential_id", "sendings", "expires_at", "updated_at", "version"),
+        updatable=("status", "invited_by", "sendings", "expires_at", "updated_at", "version"),
         deletable=False,
     )
     op.execute(
@@ -36,6 +37,9 @@ def upgrade() -> None:
     )
     op.create_index("invitation_status_order", "invitation", ["tenant_id", "status", "id"], schema="app")
     op.execute('CREATE INDEX invitation_email ON app.invitation (tenant_id, email_norm COLLATE "C", id)')
+    op.create_index("invitation_inviter", "invitation", ["tenant_id", "invited_by"], schema="app")
+    # The holder of an address finds what is open for it, whichever organization it is from.
+    op.create_index("invitation_holder", "invitation", ["email_norm", "id"], schema="app")
 
 
 def downgrade() -> None:

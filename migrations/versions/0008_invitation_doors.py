@@ -1,4 +1,4 @@
-"""The doors of an invitation's holder."""
+"""The doors of an invitation: its secret, and what its holder may do."""
 
 from pathlib import Path
 
@@ -10,7 +10,21 @@ revision = "0008"
 down_revision = "0007"
 
 SQL = Path(__file__).parent.parent / "sql"
-FUNCTIONS: tuple[str, ...] = ()
+FUNCTIONS = (
+    "decline_invitation",
+    "join_by_invitation",
+    "preview_invitation",
+    "my_invitations",
+    "accept_invitation",
+    "disarm_invitations",
+    "arm_invitations",
+    "admit_invited",
+    "close_invitation",
+    "take_invitation_of",
+    "take_invitation",
+    "invitation_verdict",
+    "may_grant",
+)
 
 
 def upgrade() -> None:

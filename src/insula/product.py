@@ -3,13 +3,14 @@
 from typing import Final
 
 from insula.core.feature import Feature
-from insula.features import access, audit, identity, organizations, platform, projects, teams
+from insula.features import access, audit, identity, invitations, organizations, platform, projects, teams
 
 FEATURES: Final[tuple[Feature, ...]] = (
     identity.FEATURE,
     access.FEATURE,
     organizations.FEATURE,
     teams.FEATURE,
+    invitations.FEATURE,
     projects.FEATURE,
     audit.FEATURE,
     platform.FEATURE,

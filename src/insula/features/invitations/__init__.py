@@ -1,0 +1,18 @@
+"""Invitations: how people come into an organization."""
+
+from insula.core.feature import Feature
+from insula.features.invitations.controllers import CONTROLLERS
+from insula.features.invitations.jobs import HANDLERS
+from insula.features.invitations.models import ID_PREFIX
+from insula.features.invitations.permissions import PERMISSIONS
+from insula.features.invitations.schemas import EVENTS, InvitationOpen
+
+FEATURE = Feature(
+    name="invitations",
+    controllers=CONTROLLERS,
+    permissions=PERMISSIONS,
+    events=EVENTS,
+    id_prefixes={ID_PREFIX: "invitation"},
+    handlers=HANDLERS,
+    constraints={"invitation_open": InvitationOpen},
+)

@@ -1,0 +1,34 @@
+"""The letter of an invitation."""
+
+from typing import Final
+
+from insula.core.db import Transaction
+from insula.core.jobs import Handler, JobContext, mailing
+from insula.core.mail import Mail
+from insula.core.schemas import Task
+from insula.core.tokens import derive
+from insula.features.invitations.repository import LETTER
+from insula.features.invitations.schemas import SendInvitation
+
+
+async def send_invitation(db: Transaction, task: SendInvitation, context: JobContext) -> Mail | None:
+    """Nothing is sent for an invitation that was sent anew, is closed, or has nobody to answer for it any more."""
+    letter = await LETTER.one_or_none(db, id=task.invitation_id, sending=task.sending)
+    if letter is None:
+        return None
+    token = derive("invitation", letter.credential_id, context.services.keys.mailed_token, task.sending)
+    return Mail(
+        to=letter.email,
+        template="invitations/invitation",
+        message_id=context.job_id,
+        context={
+            "token": token,
+            "organization_name": letter.organization_name,
+            "inviter_name": letter.inviter_name,
+            "role_name": letter.role.capitalize(),
+            "expires_on": f"{letter.expires_at:%-d %B %Y}",
+        },
+    )
+
+
+HANDLERS: Final[dict[type[Task], Handler]] = {SendInvitation: mailing(send_invitation)}

@@ -1,0 +1,44 @@
+"""How many letters an organization may send, and which token each carries."""
+
+from collections.abc import Collection
+from typing import Final
+
+from insula.core import cache
+from insula.core.crypto import Keys
+from insula.core.errors import FieldError, InvalidRequest, RateLimited
+from insula.core.limits import Limit, Limiter
+from insula.core.tokens import derive, digest
+from insula.features.invitations.models import Invitation
+
+_DAY: Final = 86_400
+_TO_ONE_ADDRESS: Final = Limit("invitation-address", 5, _DAY, strict=True)
+"""Counted for each organization by itself: what others send to an address must not be told by a refusal."""
+
+
+class Letters:
+    """Keeps invitations from becoming a way to flood mailboxes, a single one or many."""
+
+    def __init__(self, limiter: Limiter, keys: Keys, per_day: int) -> None:
+        self._limiter, self._keys, self._per_day = limiter, keys, per_day
+
+    async def take(self, organization_id: str, addresses: Collection[str]) -> None:
+        """Count a letter to each of these normalised addresses, or none. Raises RateLimited."""
+        if len(addresses) > self._per_day:
+            raise InvalidRequest(errors=[FieldError("/invitations", f"at most {self._per_day} letters a day")])
+        limits = [(cache.key(organization_id, "invitations"), self._all_at_once(len(addresses)))]
+        for address in addresses:
+            # Redis learns no addresses of people.
+            hidden = digest(address, self._keys.credential).hex()
+            limits.append((cache.key(organization_id, "invitation", hidden), _TO_ONE_ADDRESS))
+        decision = await self._limiter.check(limits)
+        if not decision.allowed:
+            raise RateLimited(decision.retry_after)
+
+    def token_digest(self, invitation: Invitation) -> bytes:
+        """What is stored of the token that the invitation's latest letter will carry."""
+        token = derive("invitation", invitation.credential_id, self._keys.mailed_token, invitation.sendings)
+        return digest(token, self._keys.credential)
+
+    def _all_at_once(self, letters: int) -> Limit:
+        """The limiter takes one at a time: so many letters are one that takes as many times as long to pay off."""
+        return Limit("invitations", self._per_day, letters * _DAY, burst=self._per_day // letters, strict=True)

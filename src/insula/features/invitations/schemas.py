@@ -1,0 +1,243 @@
+"""What the invitations API takes and gives."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from insula.core.errors import Conflict
+from insula.core.events import Event
+from insula.core.ids import describe
+from insula.core.passwords import Password
+from insula.core.permissions import Role
+from insula.core.schemas import Email, Name, Read, Task, Write
+from insula.features.identity.schemas import MailedToken, SessionStarted, Transport
+from insula.features.organizations.schemas import MemberId, OrganizationId
+
+InvitationId = Annotated[str, describe("inv", "an invitation")]
+InvitationStatus = Literal["pending", "accepted", "declined", "revoked", "expired"]
+Inviter = Annotated[str | None, Meta(description="The member who answers for it; null once they are gone.")]
+Acceptable = Annotated[
+    bool,
+    Meta(
+        description="Whether it lets its holder in now: it is pending, and who answers for it may still grant the role."
+        " Where only that is missing, resend it, and you answer for it."
+    ),
+]
+
+
+class InvitationCreate(Write, frozen=True, kw_only=True):
+    """Somebody to invite."""
+
+    email: Email
+    role: Role
+
+
+class InvitationDraft(Write, frozen=True, kw_only=True):
+    """Somebody to invite, among others: every address that is none is reported, not only the first."""
+
+    email: Annotated[
+        str,
+        Meta(max_length=254, description="An e-mail address.", examples=["ada@example.com"]),
+    ]
+    role: Role
+
+
+class InvitationBatch(Write, frozen=True, kw_only=True):
+    """People to invite, all or none."""
+
+    invitations: Annotated[list[InvitationDraft], Meta(min_length=1, max_length=100)]
+
+
+class InvitationRead(Read, frozen=True):
+    """An invitation, without what only its letter says: the token."""
+
+    id: InvitationId
+    email: str
+    role: Role
+    status: InvitationStatus
+    acceptable: Acceptable
+    invited_by: Inviter
+    sendings: Annotated[int, Meta(description="Letters sent.")]
+    expires_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class InvitationsRead(Read, frozen=True):
+    """The invitations of a batch, in its order."""
+
+    data: list[InvitationRead]
+
+
+class InvitationToken(Write, frozen=True, kw_only=True):
+    """The proof of holding an invitation."""
+
+    token: MailedToken
+
+
+class InvitationPreview(Read, frozen=True):
+    """What the holder of a mailed token is offered.
+
+    ``has_account`` says whether to sign in or to sign up. Only the token's holder learns it, about the address of the
+    letter that they have just shown to read.
+    """
+
+    organization_name: str
+    inviter_name: str
+    role: Role
+    email: str
+    expires_at: datetime
+    has_account: bool
+
+
+class InvitationSignUp(Write, frozen=True, kw_only=True):
+    """A new person who accepts an invitation; the address is the invitation's, and verified by its token."""
+
+    token: MailedToken
+    name: Name
+    password: Password
+    transport: Transport = "bearer"
+
+
+class Joined(Read, frozen=True):
+    """Where the holder is a member now."""
+
+    organization_id: OrganizationId
+    member_id: MemberId
+    role: Role
+
+
+class JoinedAndSignedIn(Read, frozen=True):
+    """A new person's membership and first session."""
+
+    membership: Joined
+    session: SessionStarted
+
+
+class MyInvitation(Read, frozen=True):
+    """An invitation to one's own address that can be accepted."""
+
+    id: InvitationId
+    organization_id: OrganizationId
+    organization_name: str
+    inviter_name: str
+    role: Role
+    expires_at: datetime
+    created_at: datetime
+
+
+class InvitationOpen(Conflict):
+    """One letter at a time; it can be sent again."""
+
+    code, title = "invitation_open", "An invitation to this address is open; resend or revoke it"
+
+
+class AlreadyMember(Conflict):
+    """Nobody is a member twice."""
+
+    code, title = "already_member", "This person is a member already"
+
+
+class InvitationClosed(Conflict):
+    """It can be neither accepted nor changed any more."""
+
+    code, title = "invitation_closed", "The invitation is not open any more"
+
+
+class InvitationUsed(InvitationClosed):
+    """Once is enough."""
+
+    code, title = "invitation_accepted", "The invitation has been accepted; sign in"
+
+
+class InvitationOver(InvitationClosed):
+    """The organization can send it again."""
+
+    code, title = "invitation_expired", "The invitation's time is over; ask for it to be sent again"
+
+
+class InvitationsRefused(Conflict):
+    """Some rows of a batch cannot be carried out, so none was; ``errors`` names each."""
+
+    code, title = "invitations_refused", "Some of these people cannot be invited; nobody was"
+
+
+class SignInFirst(Conflict):
+    """An account is not taken over by an invitation, it accepts one."""
+
+    code, title = "sign_in_first", "This address has an account: sign in to accept the invitation"
+
+
+class WrongAccount(Conflict):
+    """An invitation is for one address; it is never attached to whoever happens to be signed in."""
+
+    code, title = "wrong_account", "The invitation is for another address than that of your account"
+
+
+class InvitationCreated(Event, frozen=True, kw_only=True):
+    """Somebody was invited."""
+
+    TYPE = "invitation.created"
+    TARGET = "invitation"
+
+    role: str
+
+
+class InvitationResent(Event, frozen=True, kw_only=True):
+    """An invitation got another letter; the link of the earlier one is dead."""
+
+    TYPE = "invitation.resent"
+    TARGET = "invitation"
+
+    sendings: int
+
+
+class InvitationRevoked(Event, frozen=True, kw_only=True):
+    """An invitation was withdrawn."""
+
+    TYPE = "invitation.revoked"
+    TARGET = "invitation"
+
+
+class InvitationAccepted(Event, frozen=True, kw_only=True):
+    """The holder became a member."""
+
+    TYPE = "invitation.accepted"
+    TARGET = "invitation"
+
+    member_id: str
+
+
+class InvitationDeclined(Event, frozen=True, kw_only=True):
+    """The holder said no; the actor is whoever reads the mailbox, and unknown."""
+
+    TYPE = "invitation.declined"
+    TARGET = "invitation"
+
+
+class InvitationExpired(Event, frozen=True, kw_only=True):
+    """An invitation whose time was over made room for a new one."""
+
+    TYPE = "invitation.expired"
+    TARGET = "invitation"
+
+
+EVENTS = (
+    InvitationCreated,
+    InvitationResent,
+    InvitationRevoked,
+    InvitationAccepted,
+    InvitationDeclined,
+    InvitationExpired,
+)
+
+
+class SendInvitation(Task, frozen=True, kw_only=True):
+    """Mail the letter with the token of one sending; a later sending makes it pointless."""
+
+    NAME = "invitations.send_invitation"
+
+    invitation_id: str
+    sending: int
