@@ -1,0 +1,69 @@
+"""Attacks on ownership: requests that are right one by one, sent at once."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from insula.core.ids import to_uuid
+from tests.factories import Member, World
+from tests.features.test_members import act, change, owners_of, remove
+
+WAITING = (
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+)
+
+
+@pytest.mark.attack(93)
+async def test_owners_who_depose_each_other_at_once_leave_an_owner(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    def leave(actor: Member, _: Member) -> Any:
+        return actor.client.post(actor.url("/departure"))
+
+    def demote(actor: Member, target: Member) -> Any:
+        return change(actor, target, role="viewer")
+
+    def suspend(actor: Member, target: Member) -> Any:
+        return act(actor, target, "suspension")
+
+    def hand_over(actor: Member, target: Member) -> Any:
+        return actor.client.post(actor.url("/ownership-transfer"), json={"member_id": target.membership_id})
+
+    verbs = [demote, leave, remove, suspend, hand_over]
+    for attempt in range(50):
+        first = await world.owner()
+        second = await world.member(first.organization_id, "owner")
+        one, other = verbs[attempt % 5], verbs[attempt // 5 % 5]
+        answers = await asyncio.gather(one(first, second), other(second, first))
+        statuses = [answer.status_code for answer in answers]
+        assert all(status in {200, 201, 204, 403, 404, 409, 422} for status in statuses), statuses
+        assert await owners_of(superuser, first.organization_id) >= 1, (one, other, statuses)
+
+
+async def test_whoever_was_demoted_meanwhile_acts_no_more(world: World, superuser: asyncpg.Connection) -> None:
+    owner = await world.owner()
+    admin, victim = [await world.member(owner.organization_id, role) for role in ("admin", "member")]
+    blocker = superuser.transaction()
+    await blocker.start()
+    await superuser.execute(
+        "SELECT FROM app.organization WHERE id = $1 FOR UPDATE", to_uuid("org", owner.organization_id)
+    )
+    pending = asyncio.create_task(remove(admin, victim))
+    await waiting_for_a_lock(superuser)
+    await superuser.execute(
+        "UPDATE app.membership SET role = 'viewer' WHERE id = $1", to_uuid("mem", admin.membership_id)
+    )
+    await blocker.commit()
+    refused = await pending
+    assert (refused.status_code, refused.json()["code"]) == (403, "role_above_yours")
+    assert (await victim.client.get(victim.url(""))).status_code == 200
+
+
+async def waiting_for_a_lock(superuser: asyncpg.Connection) -> None:
+    for _ in range(200):
+        if await superuser.fetchval(WAITING):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("nobody waits")
