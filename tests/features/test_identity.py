@@ -250,7 +250,10 @@ async def test_unconfirmed_sign_ups_are_purged_when_their_links_are_over(
 ) -> None:
     email = "never.confirmed@example.com"
     await stranger.post("/v1/auth/sign-up", json={"name": "Eve", "email": email, "password": PASSWORD})
-    purge, count = "SELECT app.purge_sign_ups(interval '7 days', 100)", 'SELECT count(*) FROM app."user" WHERE email = $1'
+    purge, count = (
+        "SELECT app.purge_sign_ups(interval '7 days', 100)",
+        'SELECT count(*) FROM app."user" WHERE email = $1',
+    )
     await world.superuser.execute(
         "UPDATE app.\"user\" SET created_at = now() - interval '8 days' WHERE email = $1", email
     )

@@ -42,7 +42,9 @@ class Mailbox:
         jobs = await self._superuser.fetch(_LEASE, address.casefold(), hashlib.sha256(lease).digest())
         for job in sorted(row["id"] for row in jobs):
             await self._runner.run(Lease(to_text("job", job), lease))
-            status, error = await self._superuser.fetchrow("SELECT status, last_error FROM app.outbox WHERE id = $1", job)
+            status, error = await self._superuser.fetchrow(
+                "SELECT status, last_error FROM app.outbox WHERE id = $1", job
+            )
             assert status == "done", error
         return list(self.mailer.sent)
 
@@ -126,7 +128,9 @@ async def test_a_letter_that_is_sent_twice_carries_the_same_link(world: World, l
     person = await world.person()
     await world.client().post("/v1/auth/reset-mail", json={"email": person.email})
     first = await mailbox.open(person.email)
-    await world.superuser.execute("UPDATE app.outbox SET status = 'due', started_at = NULL WHERE task = 'identity.send_reset'")
+    await world.superuser.execute(
+        "UPDATE app.outbox SET status = 'due', started_at = NULL WHERE task = 'identity.send_reset'"
+    )
     assert await mailbox.open(person.email) == first
 
 

@@ -1,0 +1,198 @@
+"""What the login behind sign-in can do in the database: what it is asked to, and nothing else."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from litestar import Litestar
+
+from insula.core import clock
+from insula.core.ids import to_uuid
+from insula.core.tokens import digest
+from insula.settings import Settings
+from tests.factories import Person, World
+from tests.features.test_identity import give_password
+from tests.features.test_identity_letters import PASSWORD
+
+_HOUSE = {"tenant_id", "user_id", "prove_untouched"}
+_IDENTITY = {
+    "sign_up", "resend_verification", "verification_recipe", "verify_sign_up", "sign_in_recipe", "sign_in", "renew_hash",
+    "sign_out", "ask_reset", "reset_owner", "reset_password", "password_of_session", "change_password",
+}  # fmt: skip
+_INVITATIONS = {"preview_invitation", "join_by_invitation", "decline_invitation"}
+
+_EXECUTABLE = """
+SELECT p.proname FROM pg_catalog.pg_proc p
+ WHERE p.pronamespace = 'app'::regnamespace AND has_function_privilege($1, p.oid, 'EXECUTE')
+"""
+_SIGN_IN = "SELECT * FROM app.sign_in($1, $2, $3, $4, NULL, '1 hour', $5, 100, '{}')"
+
+
+@pytest.fixture
+async def intruder(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody who found a way to run SQL as app_identity; nothing of it is committed."""
+    connection = await asyncpg.connect(settings.identity_database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield connection
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def attempt(connection: asyncpg.Connection, statement: str, *arguments: Any) -> str | None:
+    """The SQLSTATE of a statement, None when it worked; the transaction goes on."""
+    try:
+        async with connection.transaction():
+            await connection.execute(statement, *arguments)
+    except asyncpg.PostgresError as error:
+        return error.sqlstate
+    return None
+
+
+async def test_app_identity_may_touch_no_table(intruder: asyncpg.Connection, superuser: asyncpg.Connection) -> None:
+    tables = await superuser.fetch(
+        "SELECT oid::regclass::text AS name FROM pg_class WHERE relnamespace = 'app'::regnamespace"
+        " AND relkind IN ('r', 'p', 'v', 'm')"
+    )
+    assert len(tables) > 15
+    for table in (row["name"] for row in tables):
+        for statement in (f"SELECT FROM {table}", f"DELETE FROM {table}", f"INSERT INTO {table} DEFAULT VALUES",
+                          f"TRUNCATE {table}", f"LOCK {table} IN ACCESS SHARE MODE"):  # fmt: skip
+            assert await attempt(intruder, statement) == "42501", statement
+    columns = await superuser.fetchval(
+        "SELECT count(*) FROM information_schema.column_privileges WHERE grantee = 'app_identity' AND table_schema = 'app'"
+    )
+    assert columns == 0
+
+
+async def test_app_identity_may_execute_the_named_functions_and_no_other(superuser: asyncpg.Connection) -> None:
+    executable = {row["proname"] for row in await superuser.fetch(_EXECUTABLE, "app_identity")}
+    assert executable == _HOUSE | _IDENTITY | _INVITATIONS
+
+
+async def test_the_doors_of_sign_in_open_for_its_login_only(superuser: asyncpg.Connection) -> None:
+    for login in ("app_rw", "app_platform", "app_migrator"):
+        executable = {row["proname"] for row in await superuser.fetch(_EXECUTABLE, login)}
+        if login != "app_migrator":  # a member of app_door, which owns them
+            assert not executable & _IDENTITY, login
+    for inner in (
+        "create_user",
+        "open_session",
+        "set_password",
+        "take_credential",
+        "await_token",
+        "keep_newest",
+        "enqueue_for",
+    ):
+        for login in ("app_rw", "app_identity", "app_platform"):
+            assert inner not in {row["proname"] for row in await superuser.fetch(_EXECUTABLE, login)}, (inner, login)
+
+
+async def test_no_function_shows_a_hash(world: World, intruder: asyncpg.Connection) -> None:
+    person = await world.person()
+    await give_password(world, person)
+    stored = await world.superuser.fetchval(
+        "SELECT hash FROM app.password WHERE user_id = $1", to_uuid("usr", person.id)
+    )
+    recipe = await intruder.fetchval("SELECT app.sign_in_recipe($1)", person.email)
+    assert stored.startswith(recipe)
+    assert stored.removeprefix(recipe) not in {"", stored}
+    assert recipe.endswith("$")
+
+
+async def test_whoever_holds_the_login_cannot_open_a_session_without_the_password(
+    world: World, intruder: asyncpg.Connection
+) -> None:
+    person = await world.person()
+    await give_password(world, person)
+    recipe = await intruder.fetchval("SELECT app.sign_in_recipe($1)", person.email)
+    for answer in (recipe, "", recipe + "A" * 43, None):
+        found = await intruder.fetchrow(_SIGN_IN, person.email, answer, uuid4(), b"x" * 32, clock.now() + timedelta(1))
+        assert set(found.values()) == {None}
+
+
+async def test_whoever_holds_the_login_cannot_set_a_token_for_anybody(
+    world: World, intruder: asyncpg.Connection
+) -> None:
+    person = await world.person()
+    chosen = b"c" * 32
+    await intruder.execute("SELECT app.ask_reset($1, $2, $3, '{}', NULL)", person.email, uuid4(), uuid4())
+    assert await attempt(intruder, "SELECT app.arm_credential($1, $2, '1 hour')", uuid4(), chosen) == "42501"
+    assert await intruder.fetchval("SELECT app.reset_password($1, 'hash', $2, '{}', NULL)", chosen, uuid4()) is None
+
+
+async def test_a_failed_sign_in_writes_nothing_whatever_the_reason(world: World, intruder: asyncpg.Connection) -> None:
+    known, unverified, disabled = [await world.person() for _ in range(3)]
+    for person in (known, unverified, disabled):
+        await give_password(world, person)
+    await world.superuser.execute('UPDATE app."user" SET email_verified_at = NULL WHERE email = $1', unverified.email)
+    await world.superuser.execute('UPDATE app."user" SET disabled_at = now() WHERE email = $1', disabled.email)
+    right = {row["email"]: row["hash"] for row in await world.superuser.fetch(
+        'SELECT email, hash FROM app."user" JOIN app.password ON user_id = id')}  # fmt: skip
+    for email, answer in (
+        (known.email, "wrong"),
+        ("nobody@example.com", "wrong"),
+        (unverified.email, right[unverified.email]),
+        (disabled.email, right[disabled.email]),
+    ):
+        found = await intruder.fetchrow(_SIGN_IN, email, answer, uuid4(), b"x" * 32, clock.now() + timedelta(1))
+        assert found["id"] is None
+        # No transaction id, so nothing to write, and no wait for the disk that a stopwatch could see.
+        assert await intruder.fetchval("SELECT pg_current_xact_id_if_assigned()") is None
+
+
+async def test_a_worker_arms_links_of_its_own_job_only(world: World, litestar: Litestar) -> None:
+    ada, eve = await world.person(), await world.person()
+    await world.client().post("/v1/auth/reset-mail", json={"email": ada.email})
+    link: UUID = await world.superuser.fetchval(
+        "SELECT id FROM app.credential WHERE user_id = $1 AND kind = 'reset'", to_uuid("usr", ada.id)
+    )
+    session: UUID = await world.superuser.fetchval(
+        "SELECT id FROM app.credential WHERE user_id = $1 AND kind = 'session'", to_uuid("usr", ada.id)
+    )
+    armed = {
+        (whose.email, credential): await _arm(litestar, whose, credential)
+        for whose in (ada, eve)
+        for credential in (link, session)
+    }
+    assert armed == {
+        (ada.email, link): True,
+        (ada.email, session): False,
+        (eve.email, link): False,
+        (eve.email, session): False,
+    }
+
+
+async def _arm(litestar: Litestar, person: Person, credential: UUID) -> bool:
+    """As app_rw, inside this person's signed context."""
+    async with litestar.state.databases.rw.transaction(read_only=True) as db:
+        key = litestar.state.keyring.credential
+        await db.driver.fetchrow("SELECT * FROM app.enter($1, NULL)", digest(person.token, key))
+        return await db.driver.fetchval("SELECT app.arm_credential($1, $2, '1 hour')", credential, b"a" * 32)
+
+
+async def test_a_password_that_was_changed_meanwhile_opens_nothing(world: World, litestar: Litestar) -> None:
+    """The answer was made from the recipe of a password that is not stored any more when the second door looks."""
+    person = await world.person()
+    await give_password(world, person)
+    passwords = litestar.state.passwords
+    original = passwords.answer
+
+    async def slow_answer(password: str, recipe: str | None) -> str:
+        answer = await original(password, recipe)
+        await world.superuser.execute(
+            "UPDATE app.password SET hash = 'another' WHERE user_id = $1", to_uuid("usr", person.id)
+        )
+        return answer
+
+    passwords.answer = slow_answer
+    try:
+        refused = await world.client().post("/v1/auth/sign-in", json={"email": person.email, "password": PASSWORD})
+    finally:
+        del passwords.answer
+    assert refused.status_code == 401

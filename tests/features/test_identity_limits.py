@@ -1,0 +1,82 @@
+"""How often sign-in and its letters may be asked for."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import httpx
+import msgspec
+import pytest
+
+from insula.app import create_litestar
+from insula.core.http.access_log import AccessLog
+from insula.core.ids import new_id
+from insula.settings import Settings
+from tests.conftest import running
+from tests.factories import World
+
+PER_MINUTE = 4
+
+
+@pytest.fixture(scope="module")
+async def guarded(settings: Settings, superuser: asyncpg.Connection) -> AsyncIterator[World]:
+    """The program as strangers meet it, behind one proxy of ours."""
+    async with program(
+        msgspec.structs.replace(settings, rate_sign_in_per_minute=PER_MINUTE, trusted_proxies=1), superuser
+    ) as world:
+        yield world
+
+
+@asynccontextmanager
+async def program(settings: Settings, superuser: asyncpg.Connection) -> AsyncIterator[World]:
+    app = create_litestar(settings)
+    async with running(app):
+        yield World(AccessLog(app), settings, superuser)
+
+
+def address() -> str:
+    """A mailbox and, as a name, a caller that no other test has used."""
+    return f"{new_id('x')[-10:]}@example.com"
+
+
+async def try_from(world: World, caller: int, email: str, path: str = "sign-in") -> httpx.Response:
+    headers = {"x-forwarded-for": f"198.51.{caller // 256}.{caller % 256}"}
+    body = {"email": email} if path != "sign-in" else {"email": email, "password": "whatever it may be"}
+    return await world.client().post(f"/v1/auth/{path}", json=body, headers=headers)
+
+
+async def test_one_address_guesses_at_many_accounts_only_so_often(guarded: World) -> None:
+    answers = [await try_from(guarded, 1, address()) for _ in range(PER_MINUTE + 1)]
+    assert [answer.status_code for answer in answers] == [401] * PER_MINUTE + [429]
+    refused = answers[-1]
+    assert refused.json()["code"] == "rate_limited"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60 // PER_MINUTE
+    assert (await try_from(guarded, 2, address())).status_code == 401
+
+
+async def test_many_addresses_guess_at_one_account_only_so_often_and_others_do_not_suffer(guarded: World) -> None:
+    victim = address()
+    answers = [await try_from(guarded, 100 + caller, victim) for caller in range(PER_MINUTE + 1)]
+    assert [answer.status_code for answer in answers] == [401] * PER_MINUTE + [429]
+    # Never a lock: one more try every so often, whatever the guessers do.
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 3600 // (6 * PER_MINUTE)
+    assert (await try_from(guarded, 199, victim.upper())).status_code == 429
+    assert (await try_from(guarded, 199, address())).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["reset-mail", "verification-mail"])
+async def test_a_mailbox_is_not_flooded_from_many_addresses(guarded: World, path: str) -> None:
+    victim = address()
+    base = 300 if path == "reset-mail" else 400
+    answers = [await try_from(guarded, base + caller, victim, path) for caller in range(PER_MINUTE // 2 + 1)]
+    assert [answer.status_code for answer in answers] == [202] * (PER_MINUTE // 2) + [429]
+    assert (await try_from(guarded, base + 99, address(), path)).status_code == 202
+
+
+async def test_without_redis_the_limits_are_stricter_and_sign_in_goes_on(
+    settings: Settings, superuser: asyncpg.Connection
+) -> None:
+    away = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1/0", rate_sign_in_per_minute=8)
+    async with program(away, superuser) as world:
+        answers = [await try_from(world, 1, address()) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
