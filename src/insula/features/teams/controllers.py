@@ -8,8 +8,10 @@ from insula.core.db import Transaction
 from insula.core.errors import NotFound
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, Permission
-from insula.features.teams.repository import MEMBER, TEAM, TEAM_MEMBER, TEAM_MEMBERS, TEAMS, TEAMS_OF_MEMBER
-from insula.features.teams.schemas import MemberId, TeamCreate, TeamId, TeamMemberRead, TeamRead, TeamUpdate
+from insula.features.organizations.repository import MEMBER
+from insula.features.organizations.schemas import MemberId
+from insula.features.teams.repository import TEAM, TEAM_MEMBER, TEAM_MEMBERS, TEAMS, TEAMS_OF_MEMBER
+from insula.features.teams.schemas import TeamCreate, TeamId, TeamMemberRead, TeamRead, TeamUpdate
 from insula.features.teams.service import TeamService
 
 READ = Permission("teams:read", "See teams and who is in them.", READERS)

@@ -2,26 +2,16 @@
 
 import sqlalchemy as sa
 
-from insula.core.ids import TypeID
 from insula.core.listing import Filter, Listing, Prefix
 from insula.core.queries import Query, columns_of
 from insula.core.repository import Repository
-from insula.core.schemas import Read
+from insula.features.organizations.models import Membership
 from insula.features.teams.models import Team, TeamMember
 from insula.features.teams.schemas import TeamMemberRead, TeamRead
 
 _TEAMS = Team.__table__.c
 _PLACES = TeamMember.__table__.c
-_MEMBERSHIP = sa.table(
-    "membership",
-    sa.column("tenant_id", sa.Uuid),
-    sa.column("id", TypeID("mem")),
-    sa.column("name", sa.Text),
-    sa.column("email", sa.Text),
-    sa.column("role", sa.Text),
-    schema="app",
-)
-_MEMBERS = _MEMBERSHIP.c
+_MEMBERS = Membership.__table__.c
 
 
 class TeamRepository(Repository[Team]):
@@ -60,18 +50,9 @@ TEAMS_OF_MEMBER = Listing(
     filters={"member_id": Filter(_PLACES.member_id)},
 )
 
-
-class _Member(Read, frozen=True):
-    id: str
-
-
-MEMBER = Query(sa.select(_MEMBERS.id).where(_MEMBERS.id == sa.bindparam("id", type_=_MEMBERS.id.type)), _Member)
-
-_MEMBER = sa.select(
-    _PLACES.member_id, _MEMBERS.name, _MEMBERS.email, _MEMBERS.role, _PLACES.created_at
-).join_from(
+_MEMBER = sa.select(_PLACES.member_id, _MEMBERS.name, _MEMBERS.email, _MEMBERS.role, _PLACES.created_at).join_from(
     TeamMember,
-    _MEMBERSHIP,
+    Membership,
     sa.and_(_MEMBERS.tenant_id == _PLACES.tenant_id, _MEMBERS.id == _PLACES.member_id),
 )
 

@@ -8,10 +8,11 @@ from msgspec import UNSET, Meta, UnsetType
 from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
+from insula.core.permissions import Role
 from insula.core.schemas import Change, Name, Read, Write
+from insula.features.organizations.schemas import MemberId
 
 TeamId = Annotated[str, describe("tea", "a team")]
-MemberId = Annotated[str, describe("mem", "a member")]
 Description = Annotated[
     str,
     Meta(
@@ -54,7 +55,7 @@ class TeamMemberRead(Read, frozen=True):
     member_id: MemberId
     name: str
     email: str
-    role: str
+    role: Role
     created_at: Annotated[datetime, Meta(description="When the member came into the team.")]
 
 
