@@ -9,6 +9,7 @@ CREATE TABLE app.door_key (
     ipad bytea NOT NULL CHECK (length(ipad) = 64),
     opad bytea NOT NULL CHECK (length(opad) = 64)
 );
+COMMENT ON TABLE app.door_key IS 'class: registry';
 
 -- A fresh random key for every database: two 256-bit halves out of eight strong random UUIDs, padded for HMAC.
 DO $$

@@ -1,0 +1,74 @@
+"""Every function a login may execute, and what it asks for: to read this page is to review every door."""
+
+from typing import Final
+
+APP_RW: Final = {
+    # Reading the context that a door signed.
+    "tenant_id": "nothing; tells the context's own tenant",
+    "user_id": "nothing; tells the context's own user",
+    "prove_untouched": "nothing; at worst it ends its own connection",
+    # Doors: a secret goes in, a context comes out.
+    "enter": "the hash of a session",
+    "enter_job": "a job's lease",
+    "create_organization": "the hash of a session; the tenant it signs for is one it made",
+    # Inside the context: rows of its tenant or of its user, whatever the arguments say.
+    "begin_idempotent": "a context: row security shows the user's own answers",
+    "claim_slug": "a context with a tenant",
+    "my_organizations": "a context with a user and no tenant",
+    "arm_credential": "a context with the credential's user",
+    "my_sessions": "a context with a user",
+    "revoke_my_session": "a context with a user",
+    "revoke_my_sessions": "a context with a user",
+    "arm_invitations": "a context with a tenant",
+    "disarm_invitations": "a context with a tenant",
+    "accept_invitation": "a context with a user and no tenant; the token's hash, or the user's own verified address",
+    "my_invitations": "a context with a user and no tenant",
+    "may_grant": "nothing; compares two names of roles",
+    # The life of a job, for whoever holds its lease.
+    "start_job": "a job's lease",
+    "finish_job": "a job's lease",
+    "fail_job": "a job's lease",
+    "release_job": "a job's lease",
+}
+
+APP_IDENTITY: Final = {
+    "tenant_id": "nothing; this login never has a context",
+    "user_id": "nothing; this login never has a context",
+    "prove_untouched": "nothing; at worst it ends its own connection",
+    "sign_up": "nothing; tells nothing, and sends one letter to the address",
+    "resend_verification": "nothing; tells nothing, and sends one letter to the address",
+    "verification_recipe": "the hash of a mailed token",
+    "verify_sign_up": "the hash of a mailed token, and the password",
+    "sign_in_recipe": "an address; tells how its password was hashed, not the hash",
+    "sign_in": "an address and its password",
+    "renew_hash": "the hash that is there now",
+    "sign_out": "the hash of a session",
+    "ask_reset": "nothing; tells nothing, and sends one letter to the address",
+    "reset_owner": "the hash of a mailed token",
+    "reset_password": "the hash of a mailed token",
+    "password_of_session": "the hash of a session",
+    "change_password": "the hash of a session, and the password",
+    "preview_invitation": "the hash of a mailed token",
+    "join_by_invitation": "the hash of a mailed token",
+    "decline_invitation": "the hash of a mailed token",
+}
+
+APP_PLATFORM: Final = {
+    "tenant_id": "nothing; this login never has a context",
+    "user_id": "nothing; this login never has a context",
+    "prove_untouched": "nothing; at worst it ends its own connection",
+    "enter_platform": "the hash of an operator's session",
+    "claim_jobs": "nothing; chooses the leases",
+    "return_claims": "the hashes of the leases",
+    "sweep_jobs": "nothing; takes back what ran out",
+    "purge_credentials": "nothing; deletes what opens nothing any more",
+    "purge_sign_ups": "nothing; deletes what nobody confirmed",
+    "purge_organizations": "nothing; deletes what was deleted, after its restore window",
+    "create_event_partitions": "nothing; makes the coming months' partitions",
+}
+
+EXECUTABLE: Final = {"app_rw": APP_RW, "app_identity": APP_IDENTITY, "app_platform": APP_PLATFORM}
+"""A function not named here is executable by nobody but its owner, or the program refuses to start."""
+
+RUNS_AS_OWNER: Final = {"create_event_partitions": "makes tables, which belong to app_owner"}
+"""Functions that run with app_owner's rights, with the reason; all others that lend rights lend app_door's."""

@@ -1,0 +1,220 @@
+"""What the database says about itself."""
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from insula.core.catalogue import queries
+from insula.core.catalogue.doors import EXECUTABLE
+from insula.core.db import Driver
+from insula.core.rls import SCHEMA, TableClass
+
+F = TypeVar("F", bound=msgspec.Struct)
+
+LOGINS: Final = frozenset(EXECUTABLE)
+OUTSIDERS: Final = LOGINS | {"PUBLIC"}
+"""Whoever a policy has to hold against; app_owner and app_door are the house itself."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table, partition, view, materialized view or foreign table."""
+
+    name: str
+    kind: str
+    """pg_class.relkind: r, p, v, m or f."""
+    comment: str
+    row_security: bool
+    forced: bool
+    partition: bool
+    options: list[str]
+
+    @property
+    def table_class(self) -> str:
+        """One of TableClass, or what stands there instead."""
+        return self.comment.removeprefix("class: ")
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of a table."""
+
+    table: str
+    name: str
+    required: bool
+    default: str
+    identity: bool
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """A policy, its expressions as the server spells them."""
+
+    table: str
+    name: str
+    permissive: bool
+    command: str
+    """pg_policy.polcmd: * for all, r, a, w or d."""
+    roles: list[str]
+    using: str
+    check: str
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A unique index, the primary key's among them."""
+
+    table: str
+    name: str
+    primary: bool
+    columns: list[str]
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A foreign key."""
+
+    table: str
+    name: str
+    columns: list[str]
+    target: str
+    target_columns: list[str]
+    on_delete: str
+    """pg_constraint.confdeltype: a, r, c, n (set null) or d (set default)."""
+    set_on_delete: list[str]
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """One privilege on a table, or on one of its columns, of anybody but its owner."""
+
+    table: str
+    column: str | None
+    grantee: str
+    privilege: str
+    grantable: bool
+
+    @property
+    def object(self) -> str:
+        return f"{self.table}.{self.column}" if self.column else self.table
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A function."""
+
+    schema: str
+    name: str
+    arguments: str
+    owner: str
+    definer: bool
+    settings: list[str]
+    volatility: str
+    """pg_proc.provolatile: i, s or v."""
+    parallel: str
+    """pg_proc.proparallel: s, r or u."""
+    callers: list[str]
+    """Who holds EXECUTE, beside the owner."""
+
+    @property
+    def signature(self) -> str:
+        return f"{self.schema}.{self.name}({self.arguments})"
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """Code that runs by itself when a table is used: a trigger or a rule."""
+
+    table: str
+    kind: str
+    name: str
+
+
+class Role(msgspec.Struct, frozen=True):
+    """One of our roles."""
+
+    name: str
+    can_login: bool
+    rights: list[str]
+    """Attributes that step around grants and policies, as CREATE ROLE spells them."""
+    member_of: list[str]
+    owned: list[str]
+    reaches: list[str]
+    """Objects outside of our schemas that were granted to it by name."""
+    settings: list[str]
+
+
+class Right(msgspec.Struct, frozen=True):
+    """What somebody may do to something that is not a table of ours, be it as PUBLIC."""
+
+    role: str
+    kind: str
+    object: str
+    privilege: str
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Who asks."""
+
+    session_user: str
+    current_user: str
+    superuser: bool
+
+
+class Catalogue(msgspec.Struct, frozen=True):
+    """All of it, at one moment."""
+
+    tables: list[Table]
+    columns: list[Column]
+    policies: list[Policy]
+    keys: list[Key]
+    references: list[Reference]
+    grants: list[Grant]
+    functions: list[Function]
+    attachments: list[Attachment]
+    roles: list[Role]
+    rights: list[Right]
+    logins: list[Login]
+
+    def stored(self) -> list[Table]:
+        """Tables and partitions of ours."""
+        return [table for table in self.tables if table.name.startswith(f"{SCHEMA}.") and table.kind in "rp"]
+
+    def of_class(self, wanted: TableClass) -> dict[str, Table]:
+        """Tables and partitions of one class, by name."""
+        return {table.name: table for table in self.stored() if table.table_class == wanted}
+
+    def held(self, *privileges: str, by: frozenset[str] = OUTSIDERS) -> list[Grant]:
+        """What outsiders hold; all privileges where none is named."""
+        return [
+            grant
+            for grant in self.grants
+            if grant.grantee in by and (not privileges or grant.privilege in privileges)
+        ]
+
+    def writable(self, table: str, columns: list[str]) -> bool:
+        """Whether a request may write any of the columns."""
+        writers = self.held("INSERT", "UPDATE", by=frozenset({"app_rw", "PUBLIC"}))
+        return any(grant.table == table and grant.column in {None, *columns} for grant in writers)
+
+    def policies_met(self, table: str) -> list[Policy]:
+        """The policies that requests meet; app_platform has its own on every table."""
+        met = OUTSIDERS - {"app_platform"}
+        return [policy for policy in self.policies if policy.table == table and met & set(policy.roles)]
+
+
+async def read_catalogue(driver: Driver) -> Catalogue:
+    """Read it inside the caller's transaction, whose search_path is left at pg_catalog.
+
+    Everything else is then rendered with its schema, and a policy's text can be compared.
+    """
+    await driver.execute("SET LOCAL search_path = pg_catalog")
+    return Catalogue(
+        tables=await _read(driver, Table, queries.TABLES),
+        columns=await _read(driver, Column, queries.COLUMNS),
+        policies=await _read(driver, Policy, queries.POLICIES),
+        keys=await _read(driver, Key, queries.KEYS),
+        references=await _read(driver, Reference, queries.REFERENCES),
+        grants=await _read(driver, Grant, queries.GRANTS),
+        functions=await _read(driver, Function, queries.FUNCTIONS),
+        attachments=await _read(driver, Attachment, queries.ATTACHMENTS),
+        roles=await _read(driver, Role, queries.ROLES),
+        rights=await _read(driver, Right, queries.RIGHTS),
+        logins=await _read(driver, Login, queries.LOGINS),
+    )
+
+
+async def _read(driver: Driver, fact: type[F], query: str) -> list[F]:
+    return [fact(*record) for record in await driver.fetch(query)]

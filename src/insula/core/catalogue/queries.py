@@ -1,0 +1,161 @@
+"""The questions to the system catalogues; each is answered for all of its objects at once."""
+
+from typing import Final
+
+TABLES: Final = """
+SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
+       c.relrowsecurity, c.relforcerowsecurity, c.relispartition, coalesce(c.reloptions, '{}')
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname !~ '^(pg_|information_schema$)' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+ ORDER BY 1
+"""
+
+COLUMNS: Final = """
+SELECT n.nspname || '.' || c.relname, a.attname::text, a.attnotnull,
+       coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> ''
+  FROM pg_attribute a
+  JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE n.nspname !~ '^(pg_|information_schema$)' AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY 1, a.attnum
+"""
+
+POLICIES: Final = """
+SELECT n.nspname || '.' || c.relname, p.polname::text, p.polpermissive, p.polcmd::text,
+       ARRAY(SELECT CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END FROM unnest(p.polroles) AS role),
+       coalesce(pg_get_expr(p.polqual, p.polrelid), ''), coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '')
+  FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ ORDER BY 1, 2
+"""
+
+KEYS: Final = """
+SELECT n.nspname || '.' || c.relname, i.indexrelid::regclass::text, i.indisprimary,
+       ARRAY(SELECT coalesce(a.attname::text, '(an expression)')
+               FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, position)
+               LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+              WHERE k.position <= i.indnkeyatts ORDER BY k.position)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname !~ '^(pg_|information_schema$)' AND i.indisunique
+ ORDER BY 1, 2
+"""
+
+REFERENCES: Final = """
+SELECT n.nspname || '.' || c.relname, f.conname::text,
+       ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY AS k (number, position)
+               JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number ORDER BY k.position),
+       f.confrelid::regclass::text,
+       ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY AS k (number, position)
+               JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number ORDER BY k.position),
+       f.confdeltype::text,
+       ARRAY(SELECT a.attname::text FROM unnest(f.confdelsetcols) AS number
+               JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = number)
+  FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE f.contype = 'f'
+ ORDER BY 1, 2
+"""
+
+GRANTS: Final = """
+SELECT n.nspname || '.' || c.relname, g.attname,
+       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END, g.privilege_type, g.is_grantable
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ CROSS JOIN LATERAL (
+       SELECT NULL AS attname, acl.* FROM aclexplode(c.relacl) AS acl
+        UNION ALL
+       SELECT a.attname::text, acl.* FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
+        WHERE a.attrelid = c.oid) AS g
+ WHERE n.nspname !~ '^(pg_|information_schema$)' AND g.grantee <> c.relowner
+ ORDER BY 1, 2, 3, 4
+"""
+
+FUNCTIONS: Final = """
+SELECT n.nspname::text, p.proname::text, oidvectortypes(p.proargtypes), p.proowner::regrole::text,
+       p.prosecdef, coalesce(p.proconfig, '{}'), p.provolatile::text, p.proparallel::text,
+       ARRAY(SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+               FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
+              WHERE acl.grantee <> p.proowner)
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE n.nspname !~ '^(pg_|information_schema$)'
+ ORDER BY 1, 2, 3
+"""
+
+ATTACHMENTS: Final = """
+SELECT n.nspname || '.' || c.relname, a.kind, a.name
+  FROM (SELECT tgrelid AS relation, 'trigger' AS kind, tgname::text AS name FROM pg_trigger WHERE NOT tgisinternal
+         UNION ALL
+        SELECT ev_class, 'rule', rulename::text FROM pg_rewrite WHERE rulename <> '_RETURN') AS a
+  JOIN pg_class c ON c.oid = a.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname !~ '^(pg_|information_schema$)'
+ ORDER BY 1, 3
+"""
+
+# pg_shdepend knows, for this database, what a role owns (o) and what was granted to it by name (a).
+ROLES: Final = """
+SELECT r.rolname::text, r.rolcanlogin,
+       array_remove(ARRAY[CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END,
+                          CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+                          CASE WHEN r.rolreplication THEN 'REPLICATION' END], NULL),
+       ARRAY(SELECT m.roleid::regrole::text FROM pg_auth_members m WHERE m.member = r.oid),
+       ARRAY(SELECT coalesce(pg_describe_object(d.classid, d.objid, d.objsubid), 'something in another database')
+               FROM pg_shdepend d
+              WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o'
+                AND r.rolname IN ('app_rw', 'app_identity', 'app_platform')),
+       ARRAY(SELECT DISTINCT o.type || ' ' || o.identity
+               FROM pg_shdepend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS o
+              WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'a'
+                AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                AND r.rolname IN ('app_rw', 'app_identity', 'app_platform')
+                AND o.type <> 'database' AND o.identity IS NOT NULL
+                AND coalesce(o.schema, CASE o.type WHEN 'schema' THEN o.name END, '') NOT IN ('app', 'migration')),
+       ARRAY(SELECT setting FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS setting
+              WHERE s.setrole = r.oid
+                AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
+  FROM pg_roles r
+ WHERE r.rolname ~ '^app_'
+ ORDER BY 1
+"""
+
+# has_..._privilege counts what a role gets through PUBLIC, too.
+RIGHTS: Final = """
+SELECT role, kind, object, privilege
+  FROM (VALUES ('app_rw'), ('app_identity'), ('app_platform'), ('app_door'), ('public')) AS r (role)
+ CROSS JOIN LATERAL (
+    SELECT 'database', current_database()::text, privilege
+      FROM unnest(ARRAY['CREATE', 'TEMPORARY']) AS privilege
+     WHERE has_database_privilege(role, current_database(), privilege)
+     UNION ALL
+    SELECT 'schema', n.nspname::text, privilege
+      FROM pg_namespace n CROSS JOIN unnest(ARRAY['CREATE', 'USAGE']) AS privilege
+     WHERE has_schema_privilege(role, n.oid, privilege)
+       AND (privilege = 'CREATE' OR n.nspname !~ '^(pg_|(information_schema|app|migration)$)')
+     UNION ALL
+    SELECT 'language', l.lanname::text, 'USAGE'
+      FROM pg_language l
+     WHERE l.lanpltrusted AND l.lanname <> 'sql' AND role <> 'app_door' AND has_language_privilege(role, l.oid, 'USAGE')
+     UNION ALL
+    SELECT 'large object function', p.proname::text, 'EXECUTE'
+      FROM pg_proc p
+     WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_|loread$|lowrite$)'
+       -- What works on a descriptor that only lo_open could have given.
+       AND p.proname !~ '^lo_(close|tell|lseek)(64)?$'
+       AND has_function_privilege(role, p.oid, 'EXECUTE')
+     UNION ALL
+    SELECT 'foreign server', s.srvname::text, 'USAGE'
+      FROM pg_foreign_server s WHERE has_server_privilege(role, s.oid, 'USAGE')
+  ) AS g (kind, object, privilege)
+ UNION ALL
+-- What initdb kept from PUBLIC: reading files, other sessions, hashes of passwords.
+SELECT 'public', 'system object', coalesce(p.oid::regprocedure::text, c.oid::regclass::text), acl.privilege_type
+  FROM pg_init_privs i
+  LEFT JOIN pg_proc p ON i.classoid = 'pg_proc'::regclass AND p.oid = i.objoid
+  LEFT JOIN pg_class c ON i.classoid = 'pg_class'::regclass AND c.oid = i.objoid
+ CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, c.relacl)) AS acl
+ WHERE i.objsubid = 0 AND acl.grantee = 0
+   AND NOT EXISTS (SELECT FROM aclexplode(i.initprivs) AS b
+                    WHERE b.grantee = 0 AND b.privilege_type = acl.privilege_type)
+"""
+
+LOGINS: Final = """
+SELECT session_user::text, current_user::text, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+"""

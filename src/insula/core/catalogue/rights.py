@@ -1,0 +1,183 @@
+"""What functions, roles and the database itself allow."""
+
+from typing import Final
+
+from insula.core.catalogue.doors import EXECUTABLE, RUNS_AS_OWNER
+from insula.core.catalogue.facts import LOGINS, OUTSIDERS, Catalogue, Right
+from insula.core.catalogue.rule import Problems, Rule
+from insula.core.rls import SCHEMA
+
+OWNERS: Final = frozenset({"app_owner", "app_door"})
+PINNED: Final = "search_path=pg_catalog, pg_temp"
+CONTEXT: Final = frozenset({"tenant_id", "user_id"})
+
+SETTINGS: Final = frozenset(
+    {"search_path", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone"}
+)
+"""What a login may have as its defaults. A login can change its own, and so can SQL that slipped in."""
+
+
+def functions_are_pinned(catalogue: Catalogue) -> Problems:
+    """Names inside a function mean what they meant to its author, whatever the caller's search_path."""
+    for function in catalogue.functions:
+        if function.schema == SCHEMA and PINNED not in function.settings:
+            yield function.signature, "does not SET search_path = pg_catalog, pg_temp"
+
+
+def functions_lend_the_doors_rights(catalogue: Catalogue) -> Problems:
+    """SECURITY DEFINER functions run as app_door; app_owner's rights, the right to DDL, are lent by name only."""
+    for function in catalogue.functions:
+        lends_more = function.owner != "app_door" and function.name not in RUNS_AS_OWNER
+        if (function.definer and lends_more) or function.owner not in OWNERS:
+            yield function.signature, f"runs with the rights of {function.owner}"
+
+
+def doors_open_to_whom_they_are_for(catalogue: Catalogue) -> Problems:
+    """Exactly the functions of core/catalogue/doors.py, each by its login; nothing by PUBLIC."""
+    open_to = {(caller, f.name) for f in catalogue.functions if f.schema == SCHEMA for caller in f.callers}
+    expected = {(login, name) for login, names in EXECUTABLE.items() for name in names}
+    for login, name in sorted(open_to - expected):
+        if login in OUTSIDERS:
+            yield f"{SCHEMA}.{name}", f"{login} may execute it"
+    for login, name in sorted(expected - open_to):
+        yield f"{SCHEMA}.{name}", f"{login} may not execute it, or it is missing"
+
+
+def doors_have_one_form(catalogue: Catalogue) -> Problems:
+    """The list of doors names functions; a second function of the name would pass under it."""
+    names = [function.name for function in catalogue.functions if function.schema == SCHEMA]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{SCHEMA}.{name}", "exists with different arguments"
+
+
+def functions_elsewhere_are_nobodys(catalogue: Catalogue) -> Problems:
+    """Extensions bring functions (dblink connects, file_fdw reads files); they belong where no login may look."""
+    usable = {(right.role, right.object) for right in catalogue.rights if right.kind == "schema"}
+    for function in catalogue.functions:
+        for login in sorted(LOGINS):
+            may = {login, "PUBLIC"} & set(function.callers) and (login, function.schema) in usable
+            if function.schema != SCHEMA and may:
+                yield function.signature, f"{login} may execute it"
+
+
+def the_context_is_asked_once(catalogue: Catalogue) -> Problems:
+    """STABLE: once per statement. PARALLEL RESTRICTED: a worker has another pid, and marked SAFE rows went missing."""
+    forms = {f.name: (f.volatility, f.parallel, f.definer) for f in catalogue.functions if f.schema == SCHEMA}
+    for name in sorted(CONTEXT):
+        if forms.get(name) != ("s", "r", True):
+            yield f"{SCHEMA}.{name}", "is not STABLE PARALLEL RESTRICTED SECURITY DEFINER"
+
+
+def roles_have_no_rights_of_their_own(catalogue: Catalogue) -> Problems:
+    """BYPASSRLS and SUPERUSER step over every policy; the others lead there."""
+    for role in catalogue.roles:
+        for right in role.rights:
+            yield role.name, f"is {right}"
+
+
+def logins_are_only_themselves(catalogue: Catalogue) -> Problems:
+    """A member can become the role; an owner can change policies and grants."""
+    for role in catalogue.roles:
+        if role.name in LOGINS | OWNERS:
+            for other in role.member_of:
+                yield role.name, f"is a member of {other}"
+        for thing in role.owned:
+            yield role.name, f"owns {thing}"
+
+
+def owners_cannot_log_in(catalogue: Catalogue) -> Problems:
+    """Nobody works as the owner or the door; migrations become them for a moment."""
+    present = {role.name: role for role in catalogue.roles}
+    for name in sorted(OWNERS | LOGINS):
+        if name not in present:
+            yield name, "does not exist"
+        elif present[name].can_login != (name in LOGINS):
+            yield name, "can log in" if present[name].can_login else "cannot log in"
+
+
+def logins_reach_only_the_schema(catalogue: Catalogue) -> Problems:
+    """What was granted to a login by name elsewhere: system functions, other schemas, parameters."""
+    for role in catalogue.roles:
+        for thing in role.reaches:
+            yield role.name, f"was granted {thing}"
+
+
+def logins_have_our_defaults(catalogue: Catalogue) -> Problems:
+    """A login's settings hold for every connection to come; those it may have are few and known."""
+    for role in catalogue.roles:
+        if role.name in LOGINS:
+            values = {name.lower(): value for name, _, value in (setting.partition("=") for setting in role.settings)}
+            for name in sorted(values.keys() - SETTINGS):
+                yield role.name, f"sets {name} for its sessions"
+            if values.get("search_path") != "pg_catalog, app" or values.get("timezone") != "UTC":
+                yield role.name, "has not search_path = pg_catalog, app and timezone = UTC"
+
+
+def nothing_can_be_created(catalogue: Catalogue) -> Problems:
+    """Neither schemas nor temporary tables nor functions: what SQL leaves behind, the next request could meet."""
+    for right in catalogue.rights:
+        if right.privilege in {"CREATE", "TEMPORARY"}:
+            yield f"{right.kind} {right.object}", f"{_who(right)} holds {right.privilege}"
+
+
+def no_other_schema_is_visible(catalogue: Catalogue) -> Problems:
+    """public, and what extensions bring."""
+    for right in catalogue.rights:
+        if right.kind == "schema" and right.privilege == "USAGE" and right.role != "app_door":
+            yield f"schema {right.object}", f"{_who(right)} holds USAGE"
+
+
+def no_code_but_sql_is_written(catalogue: Catalogue) -> Problems:
+    """DO runs loops, catches errors and opens cursors, all in one statement."""
+    for right in catalogue.rights:
+        if right.kind == "language":
+            yield f"language {right.object}", f"{_who(right)} holds USAGE"
+
+
+def nothing_is_stored_outside_of_tables(catalogue: Catalogue) -> Problems:
+    """Large objects and foreign servers know no tenants."""
+    for right in catalogue.rights:
+        if right.kind in {"large object function", "foreign server"}:
+            yield f"{right.kind} {right.object}", f"{_who(right)} holds {right.privilege}"
+
+
+def the_system_keeps_its_secrets(catalogue: Catalogue) -> Problems:
+    """What initdb kept from PUBLIC: files, other sessions, hashes of passwords."""
+    for right in catalogue.rights:
+        if right.kind == "system object":
+            yield right.object, f"{_who(right)} holds {right.privilege}"
+
+
+def the_program_runs_as_its_login(catalogue: Catalogue) -> Problems:
+    """All of this says what app_rw cannot do; whoever is connected as somebody else can."""
+    for login in catalogue.logins:
+        if login.superuser or {login.session_user, login.current_user} != {"app_rw"}:
+            yield login.current_user, f"is connected, as {login.session_user}, where app_rw should be"
+
+
+def _who(right: Right) -> str:
+    return "PUBLIC" if right.role == "public" else right.role
+
+
+_PROVISION: Final = "Run `insula provision` again; it takes away what PUBLIC has."
+_LISTED: Final = "REVOKE EXECUTE in a migration, or name the door in core/catalogue/doors.py with what it asks for."
+
+RIGHT_RULES: Final = (
+    Rule(functions_are_pinned, "ALTER FUNCTION ... SET search_path = pg_catalog, pg_temp, in a migration."),
+    Rule(functions_lend_the_doors_rights, "Create doors with run_script(..., role='app_door')."),
+    Rule(doors_open_to_whom_they_are_for, _LISTED),
+    Rule(doors_have_one_form, "Drop the older one in the migration that adds the newer."),
+    Rule(functions_elsewhere_are_nobodys, "Install extensions into a schema that no login may use."),
+    Rule(the_context_is_asked_once, "Recreate it as in migrations/sql/context.sql."),
+    Rule(roles_have_no_rights_of_their_own, "ALTER ROLE ... NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB ..."),
+    Rule(logins_are_only_themselves, "REVOKE the membership; REASSIGN OWNED BY ... TO app_owner."),
+    Rule(owners_cannot_log_in, "ALTER ROLE ... NOLOGIN (app_owner, app_door) or LOGIN (the others)."),
+    Rule(logins_reach_only_the_schema, "REVOKE it."),
+    Rule(logins_have_our_defaults, "ALTER ROLE ... RESET ALL, then `insula provision`; and ask who set it."),
+    Rule(nothing_can_be_created, _PROVISION),
+    Rule(no_other_schema_is_visible, _PROVISION),
+    Rule(no_code_but_sql_is_written, _PROVISION),
+    Rule(nothing_is_stored_outside_of_tables, _PROVISION),
+    Rule(the_system_keeps_its_secrets, "REVOKE it from PUBLIC, as a superuser."),
+    Rule(the_program_runs_as_its_login, "Let INSULA_DATABASE_URL name app_rw."),
+)

@@ -1,0 +1,305 @@
+"""Every way to break isolation that the catalogue check must see: the rule, then sentences and deeds."""
+
+from insula.core.catalogue import grants, rights, tables
+
+TABLES = {
+    tables.every_table_says_its_class: {
+        "a table without a class": "CREATE TABLE app.thing (id uuid)",
+        "a table of a class nobody knows": "COMMENT ON TABLE app.project IS 'class: shared'",
+        "a partition without a class": (
+            "CREATE TABLE app.event_old PARTITION OF app.event FOR VALUES FROM"
+            " ('00000000-0000-0000-0000-000000000000') TO ('00000000-0000-0000-0000-000000000001')"
+        ),
+    },
+    tables.row_security_is_forced: {
+        "row security switched off": "ALTER TABLE app.project DISABLE ROW LEVEL SECURITY",
+        "row security not forced": "ALTER TABLE app.project NO FORCE ROW LEVEL SECURITY",
+        "row security switched off in a partition": (
+            "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY',"
+            " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+        "row security not forced on passwords": "ALTER TABLE app.password NO FORCE ROW LEVEL SECURITY",
+    },
+    tables.tenant_tables_have_the_tenants_key: {
+        "a tenant table keyed by id alone": (
+            "ALTER TABLE app.team_member DROP CONSTRAINT team_member_pkey, ADD PRIMARY KEY (id)"
+        ),
+        "a tenant table without a key": (
+            "CREATE TABLE app.thing (tenant_id uuid NOT NULL DEFAULT app.tenant_id(), id uuid NOT NULL);"
+            " COMMENT ON TABLE app.thing IS 'class: tenant'"
+        ),
+    },
+    tables.the_tenant_comes_from_the_context: {
+        "a tenant column without its default": "ALTER TABLE app.project ALTER tenant_id DROP DEFAULT",
+        "a tenant column defaulted from a setting": (
+            "ALTER TABLE app.project ALTER tenant_id SET DEFAULT current_setting('app.tenant_id')::uuid"
+        ),
+        "a tenant table without a tenant column": (
+            "CREATE TABLE app.thing (id uuid); COMMENT ON TABLE app.thing IS 'class: tenant'"
+        ),
+    },
+    tables.tenant_tables_are_isolated: {
+        "no isolation policy": "DROP POLICY isolation ON app.project",
+        "no access policy": "DROP POLICY access ON app.project",
+        "a permissive isolation policy": (
+            "DROP POLICY isolation ON app.project; CREATE POLICY isolation ON app.project TO app_rw USING"
+            " (tenant_id = (SELECT app.tenant_id())) WITH CHECK (tenant_id = (SELECT app.tenant_id()))"
+        ),
+        "an isolation policy for reading only": (
+            "DROP POLICY isolation ON app.project; CREATE POLICY isolation ON app.project AS RESTRICTIVE FOR"
+            " SELECT TO app_rw USING (tenant_id = (SELECT app.tenant_id()))"
+        ),
+        "an isolation policy that checks no writes": "ALTER POLICY isolation ON app.project WITH CHECK (true)",
+        "an isolation policy on an unsigned setting": (
+            "ALTER POLICY isolation ON app.project USING (tenant_id = current_setting('app.tenant_id')::uuid)"
+        ),
+        "an isolation policy with a way out": (
+            "ALTER POLICY isolation ON app.project USING (tenant_id = (SELECT app.tenant_id()) OR status = 'archived')"
+        ),
+        "an isolation policy for another role": "ALTER POLICY isolation ON app.project TO app_platform",
+        "a policy asked once per row": "ALTER POLICY isolation ON app.project USING (tenant_id = app.tenant_id())",
+        "a third policy for app_rw": "CREATE POLICY more ON app.project FOR SELECT TO app_rw USING (true)",
+        "a policy for everybody": "CREATE POLICY more ON app.project USING (true)",
+        "no isolation policy in a partition": (
+            "DO $$ BEGIN EXECUTE (SELECT format('DROP POLICY isolation ON %s', inhrelid::regclass) FROM"
+            " pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+    },
+    tables.user_tables_are_isolated: {
+        "a user table without its isolation policy": "DROP POLICY isolation ON app.idempotency",
+        "a user table isolated by a column that may be empty": (
+            "ALTER TABLE app.idempotency ADD other uuid; ALTER POLICY isolation ON app.idempotency USING (other"
+            " = (SELECT app.user_id())) WITH CHECK (other = (SELECT app.user_id()))"
+        ),
+        "a user table with a policy for everybody": 'CREATE POLICY more ON app."user" FOR SELECT USING (true)',
+    },
+    tables.unique_keys_start_with_their_owner: {
+        "a global unique name": "CREATE UNIQUE INDEX project_name_once ON app.project (name_norm)",
+        "a unique name with the tenant behind it": (
+            "CREATE UNIQUE INDEX project_name_once ON app.project (name_norm, tenant_id)"
+        ),
+        "a unique index over an expression": "CREATE UNIQUE INDEX project_name_once ON app.project (lower(name))",
+        "a unique name that people may write": 'CREATE UNIQUE INDEX user_name_once ON app."user" (name)',
+    },
+    tables.references_pair_the_tenant: {
+        "a simple foreign key": (
+            "ALTER TABLE app.team ADD CONSTRAINT team_id_once UNIQUE (id); ALTER TABLE app.project ADD FOREIGN"
+            " KEY (team_id) REFERENCES app.team (id)"
+        ),
+        "a foreign key from outside into a tenant table": (
+            "ALTER TABLE app.team ADD CONSTRAINT team_id_once UNIQUE (id); ALTER TABLE app.tick ADD team_id"
+            " uuid REFERENCES app.team (id)"
+        ),
+        "a foreign key that pairs the tenant with something else": (
+            "ALTER TABLE app.project ADD other uuid, ADD FOREIGN KEY (other, team_id) REFERENCES app.team"
+            " (tenant_id, id)"
+        ),
+    },
+    tables.references_clear_only_themselves: {
+        "a foreign key that clears the tenant": (
+            "ALTER TABLE app.project ADD FOREIGN KEY (tenant_id, created_by) REFERENCES app.membership ON"
+            " DELETE SET NULL"
+        ),
+        "a foreign key that clears the tenant by name": (
+            "ALTER TABLE app.project ADD FOREIGN KEY (tenant_id, created_by) REFERENCES app.membership ON"
+            " DELETE SET NULL (tenant_id, created_by)"
+        ),
+    },
+    tables.references_outwards_are_not_writable: {
+        "a foreign key that asks about people": (
+            'ALTER TABLE app.project ADD assignee uuid REFERENCES app."user" (id); GRANT UPDATE (assignee) ON'
+            " app.project TO app_rw"
+        ),
+    },
+    tables.rows_are_not_numbered: {
+        "an identity column": "ALTER TABLE app.project ADD number bigint GENERATED ALWAYS AS IDENTITY",
+        "a serial column": "ALTER TABLE app.project ADD number serial",
+    },
+    tables.views_ask_as_their_reader: {
+        "a view with its owner's rights": "CREATE VIEW app.projects AS SELECT * FROM app.project",
+        "a materialized view": "CREATE MATERIALIZED VIEW app.projects AS SELECT * FROM app.project",
+        "a foreign table": (
+            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE"
+            " app.far (id uuid) SERVER s"
+        ),
+    },
+    tables.nothing_runs_by_itself: {
+        "a trigger": (
+            "CREATE TRIGGER t BEFORE INSERT ON app.project FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
+        ),
+        "a rule": "CREATE RULE r AS ON DELETE TO app.project DO ALSO NOTIFY x",
+    },
+}
+
+GRANTS = {
+    grants.rows_cannot_move: {
+        "an UPDATE grant on a whole tenant table": "GRANT UPDATE ON app.project TO app_rw",
+        "an UPDATE grant on tenant_id": "GRANT UPDATE (tenant_id) ON app.project TO app_rw",
+        "an UPDATE grant on id": "GRANT UPDATE (id) ON app.project TO app_rw",
+        "an UPDATE grant on a user table's owner": "GRANT UPDATE (user_id) ON app.idempotency TO app_rw",
+    },
+    grants.nothing_reaches_past_rows: {
+        "TRUNCATE": "GRANT TRUNCATE ON app.project TO app_rw",
+        "REFERENCES": "GRANT REFERENCES ON app.project TO app_rw",
+        "REFERENCES on a column": "GRANT REFERENCES (id) ON app.project TO app_rw",
+        "TRIGGER": "GRANT TRIGGER ON app.project TO app_platform",
+        "a grant that can be passed on": "GRANT SELECT ON app.project TO app_rw WITH GRANT OPTION",
+    },
+    grants.nothing_is_granted_to_everybody: {
+        "a grant to everybody": "GRANT SELECT ON app.project TO PUBLIC",
+        "a table granted to app_identity": 'GRANT SELECT (id) ON app."user" TO app_identity',
+    },
+    grants.partitions_have_no_grants: {
+        "a grant on a partition": (
+            "DO $$ BEGIN EXECUTE (SELECT format('GRANT SELECT ON %s TO app_rw', inhrelid::regclass) FROM"
+            " pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+    },
+    grants.registry_tables_are_for_doors_alone: {
+        "a registry that requests read": "GRANT SELECT ON app.organization_slug TO app_rw",
+        "a registry column that requests read": "GRANT SELECT (id) ON app.credential TO app_rw",
+        "a registry that operators read": "GRANT SELECT ON app.credential TO app_platform",
+        "a registry policy for requests": (
+            "CREATE POLICY more ON app.credential TO app_rw USING (user_id = (SELECT app.user_id()))"
+        ),
+        "the key of the doors": "GRANT SELECT ON app.door_key TO app_rw",
+    },
+    grants.platform_tables_take_inserts_at_most: {
+        "an outbox that requests read": "GRANT SELECT (payload) ON app.outbox TO app_rw",
+        "an outbox that takes anybody's jobs": "ALTER POLICY enqueue ON app.outbox WITH CHECK (true)",
+        "a platform table that takes inserts unchecked": "GRANT INSERT ON app.tick TO app_rw",
+        "a platform policy for requests": "CREATE POLICY more ON app.operator FOR SELECT TO app_rw USING (true)",
+    },
+    grants.secrets_are_unreadable: {
+        "a secret that requests read": "ALTER TABLE app.project ADD share_secret text",
+        "a hash that requests read by name": (
+            "ALTER TABLE app.outbox ADD other_hash bytea; GRANT SELECT (other_hash) ON app.outbox TO app_rw"
+        ),
+    },
+    grants.what_happened_is_only_added_to: {
+        "events that can be deleted": "GRANT DELETE ON app.event TO app_rw",
+        "events that can be rewritten": "GRANT UPDATE (data) ON app.event TO app_platform",
+        "operators' decisions that can be rewritten": "GRANT UPDATE ON app.operator_action TO app_platform",
+    },
+    grants.tables_elsewhere_are_nobodys: {
+        "a table in another schema": "CREATE TABLE public.thing (id uuid); GRANT SELECT ON public.thing TO app_rw",
+    },
+}
+
+RIGHTS = {
+    rights.functions_are_pinned: {
+        "a function that trusts the caller's search_path": "ALTER FUNCTION app.enter(bytea, uuid) RESET search_path",
+        "a function with a search_path of its own": "ALTER FUNCTION app.user_id() SET search_path = app, pg_catalog",
+    },
+    rights.functions_lend_the_doors_rights: {
+        "a door that runs as the owner": "ALTER FUNCTION app.enter(bytea, uuid) OWNER TO app_owner",
+        "a door that runs as a superuser": (
+            "ALTER FUNCTION app.create_event_partitions(timestamptz, integer) OWNER TO CURRENT_USER"
+        ),
+    },
+    rights.doors_open_to_whom_they_are_for: {
+        "a door nobody listed": (
+            "CREATE FUNCTION app.become(uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path ="
+            " pg_catalog, pg_temp AS $$ SELECT app.set_context($1, $1) $$; ALTER FUNCTION app.become(uuid) OWNER"
+            " TO app_door"
+        ),
+        "a function that signs contexts for requests": (
+            "GRANT EXECUTE ON FUNCTION app.set_context(uuid, uuid) TO app_rw"
+        ),
+        "a function open to everybody": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO PUBLIC",
+        "a door opened to another login": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO app_identity",
+        "a door that is shut": "REVOKE EXECUTE ON FUNCTION app.enter(bytea, uuid) FROM app_rw",
+    },
+    rights.doors_have_one_form: {
+        "a second function under a door's name": (
+            "CREATE FUNCTION app.enter(uuid) RETURNS void LANGUAGE sql AS $$ SELECT $$"
+        ),
+    },
+    rights.functions_elsewhere_are_nobodys: {
+        "a function in a schema that logins see": (
+            "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; GRANT USAGE ON SCHEMA"
+            " public TO app_rw"
+        ),
+    },
+    rights.the_context_is_asked_once: {
+        "a context that parallel workers ask for": "ALTER FUNCTION app.tenant_id() PARALLEL SAFE",
+        "a context asked once per row": "ALTER FUNCTION app.user_id() VOLATILE",
+        "a context read with the caller's rights": "ALTER FUNCTION app.tenant_id() SECURITY INVOKER",
+    },
+    rights.roles_have_no_rights_of_their_own: {
+        "a login that bypasses row security": "ALTER ROLE app_platform BYPASSRLS",
+        "a login that makes roles": "ALTER ROLE app_rw CREATEROLE",
+        "a login that makes databases": "ALTER ROLE app_identity CREATEDB",
+        "a login that replicates": "ALTER ROLE app_rw REPLICATION",
+        "a superuser among the doors": "ALTER ROLE app_door SUPERUSER",
+        "a migrator that bypasses row security": "ALTER ROLE app_migrator BYPASSRLS",
+    },
+    rights.logins_are_only_themselves: {
+        "a login that can become another": "GRANT app_platform TO app_rw",
+        "a login that reads files": "GRANT pg_read_server_files TO app_rw",
+        "a login that owns a table": "ALTER TABLE app.project OWNER TO app_rw",
+        "a login with default privileges": (
+            "ALTER DEFAULT PRIVILEGES FOR ROLE app_rw GRANT SELECT ON TABLES TO PUBLIC"
+        ),
+    },
+    rights.owners_cannot_log_in: {
+        "an owner who logs in": "ALTER ROLE app_owner LOGIN",
+        "a login that cannot": "ALTER ROLE app_identity NOLOGIN",
+    },
+    rights.logins_reach_only_the_schema: {
+        "a system function granted to a login": "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO app_rw",
+        "a system table granted to a login": "GRANT SELECT ON pg_authid TO app_platform",
+    },
+    rights.logins_have_our_defaults: {
+        "a login that set its own search_path": "ALTER ROLE app_rw SET search_path = public",
+        "a login whose sessions are read-only": "ALTER ROLE app_rw SET default_transaction_read_only = on",
+        "a login with defaults in this database": (
+            "DO $$ BEGIN EXECUTE format('ALTER ROLE app_rw IN DATABASE %I SET row_security = off',"
+            " current_database()); END $$"
+        ),
+    },
+    rights.nothing_can_be_created: {
+        "temporary tables": (
+            "DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO app_rw', current_database()); END $$"
+        ),
+        "temporary tables for everybody": (
+            "DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database()); END $$"
+        ),
+        "schemas made by a login": (
+            "DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO app_platform', current_database()); END $$"
+        ),
+        "objects made by a login": "GRANT CREATE ON SCHEMA app TO app_rw",
+        "objects made by the door": "GRANT CREATE ON SCHEMA app TO app_door",
+        "objects made by everybody in public": "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    },
+    rights.no_other_schema_is_visible: {
+        "the schema public": "GRANT USAGE ON SCHEMA public TO PUBLIC",
+        "another schema": "CREATE SCHEMA other; GRANT USAGE ON SCHEMA other TO app_identity",
+    },
+    rights.no_code_but_sql_is_written: {
+        "code blocks": "GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC",
+        "code blocks of a login": "GRANT USAGE ON LANGUAGE plpgsql TO app_rw",
+    },
+    rights.nothing_is_stored_outside_of_tables: {
+        "large objects": "GRANT EXECUTE ON FUNCTION lo_from_bytea(oid, bytea) TO PUBLIC",
+        "a foreign server": (
+            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN"
+            " SERVER s TO PUBLIC"
+        ),
+    },
+    rights.the_system_keeps_its_secrets: {
+        "files for everybody": "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO PUBLIC",
+        "password hashes for everybody": "GRANT SELECT ON pg_authid TO PUBLIC",
+    },
+    rights.the_program_runs_as_its_login: {
+        "a program that runs as a superuser": "RESET SESSION AUTHORIZATION",
+        "a program that runs as another login": "SET LOCAL SESSION AUTHORIZATION app_platform",
+    },
+}
+
+BREAKAGES = [
+    (sentence, rule, deed)
+    for ways in (TABLES, GRANTS, RIGHTS)
+    for rule, deeds in ways.items()
+    for sentence, deed in deeds.items()
+]

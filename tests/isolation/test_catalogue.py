@@ -1,0 +1,64 @@
+"""The catalogue check: silent about our schema, and about nothing else."""
+
+import time
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+
+from insula.core.catalogue import RULES, Unproven, check_catalogue, require_proven
+from insula.core.db import Database
+from tests.conftest import address
+from tests.isolation.breakages import BREAKAGES
+
+
+async def found(breaker: asyncpg.Connection, deed: str) -> dict[str, str]:
+    """The broken rules after a deed, and what each says."""
+    await breaker.execute(deed)
+    if "SESSION AUTHORIZATION" not in deed:
+        await breaker.execute("SET LOCAL SESSION AUTHORIZATION app_rw")
+    return {finding.rule: f"{finding.object} {finding.wrong}" for finding in await check_catalogue(breaker)}
+
+
+async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> None:
+    assert await found(breaker, "SELECT") == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "deed"), [(rule, deed) for _, rule, deed in BREAKAGES], ids=[sentence for sentence, _, _ in BREAKAGES]
+)
+async def test_the_check_finds(breaker: asyncpg.Connection, rule: Callable[..., object], deed: str) -> None:
+    assert rule.__name__ in await found(breaker, deed)
+
+
+def test_every_rule_has_been_seen_to_find_something() -> None:
+    tried = {rule.__name__ for _, rule, _ in BREAKAGES}
+    assert {rule.check.__name__ for rule in RULES} == tried
+
+
+async def test_the_program_starts_on_a_proven_database(addresses: dict[str, str], broken: str) -> None:
+    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
+    try:
+        await require_proven(database)
+    finally:
+        await database.close()
+
+
+async def test_the_program_does_not_start_as_another_login(addresses: dict[str, str], broken: str) -> None:
+    database = await Database(address(addresses["admin"], "app_platform", broken), pool_size=1).open()
+    try:
+        with pytest.raises(Unproven, match=r"the_program_runs_as_its_login.*app_rw"):
+            await require_proven(database)
+    finally:
+        await database.close()
+
+
+async def test_no_extension_is_required(breaker: asyncpg.Connection) -> None:
+    assert [row["extname"] for row in await breaker.fetch("SELECT extname FROM pg_extension")] == ["plpgsql"]
+
+
+async def test_the_check_is_quick_enough_for_every_start(breaker: asyncpg.Connection) -> None:
+    await check_catalogue(breaker)
+    started = time.perf_counter()
+    await check_catalogue(breaker)
+    assert time.perf_counter() - started < 0.25  # 13 ms on a quiet machine
