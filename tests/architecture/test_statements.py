@@ -56,7 +56,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         driver.remove_query_logger(hear)
 
 
-async def projects(_: World, owner: Member) -> dict[str, str]:
+async def projects(world: World, owner: Member) -> dict[str, str]:
     for number in range(ROWS):
         body = {"name": f"Project {number}", "key": f"P{number}"}
         assert (await owner.client.post(owner.url("/projects"), json=body)).status_code == 201
@@ -96,7 +96,24 @@ async def teams(world: World, owner: Member) -> dict[str, str]:
     return {"team_id": team["id"], "member_id": owner.membership_id}
 
 
-async def jobs(world: World, _: Member) -> dict[str, str]:
+async def invitations(world: World, owner: Member) -> dict[str, str]:
+    for _ in range(ROWS):
+        await invite(owner, f"{new_id('x')}@example.com")
+    return {}
+
+
+async def own_invitations(world: World, owner: Member) -> dict[str, str]:
+    for _ in range(ROWS):
+        await invite(await world.owner(), owner.person.email)
+    return {}
+
+
+async def invite(inviter: Member, email: str) -> None:
+    made = await inviter.client.post(inviter.url("/invitations"), json={"email": email, "role": "member"})
+    assert made.status_code == 201, made.text
+
+
+async def jobs(world: World, owner: Member) -> dict[str, str]:
     for _ in range(ROWS):
         await world.superuser.execute(
             "INSERT INTO app.outbox (id, task, payload, status) VALUES ($1, 'statements', '{}', 'dead')",
@@ -129,8 +146,10 @@ async def sessions(world: World, owner: Member) -> dict[str, str]:
 FURNISH: dict[str, Callable[[World, Member], Awaitable[dict[str, str]]]] = {
     "list_deleted_projects": deleted_projects,
     "list_events": projects,
+    "list_invitations": invitations,
     "list_jobs": jobs,
     "list_members": members,
+    "list_my_invitations": own_invitations,
     "list_my_organizations": organizations,
     "list_operator_actions": actions,
     "list_projects": projects,
