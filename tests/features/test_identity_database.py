@@ -146,6 +146,16 @@ async def test_a_failed_sign_in_writes_nothing_whatever_the_reason(world: World,
         assert await intruder.fetchval("SELECT pg_current_xact_id_if_assigned()") is None
 
 
+async def test_asking_for_a_letter_never_waits_for_the_disk(world: World, intruder: asyncpg.Connection) -> None:
+    """Where there is nothing to write there is nothing to wait for, so nobody may wait."""
+    person = await world.person()
+    for email in (person.email, "nobody@example.com"):
+        for door in ("ask_reset", "resend_verification"):
+            await intruder.execute("SET LOCAL synchronous_commit = on")
+            await intruder.execute(f"SELECT app.{door}($1, $2, $3, '{{}}', NULL)", email, uuid4(), uuid4())
+            assert await intruder.fetchval("SHOW synchronous_commit") == "off"
+
+
 async def test_a_worker_arms_links_of_its_own_job_only(world: World, litestar: Litestar) -> None:
     ada, eve = await world.person(), await world.person()
     await world.client().post("/v1/auth/reset-mail", json={"email": ada.email})
