@@ -45,13 +45,17 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
 
 
 def declared_routes(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
-    """Every (method, path, handler) of the program."""
-    for route in sorted(app.routes, key=lambda route: route.path):
-        for handler in getattr(route, "route_handlers", [getattr(route, "route_handler", None)]):
-            if isinstance(handler, HTTPRouteHandler):
-                for method in sorted(handler.http_methods):
-                    if method != "OPTIONS":
-                        yield method, route.path_format, handler
+    """Every (method, path, handler) of the program, by path and method."""
+    found = {
+        (route.path_format, str(method)): handler
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler)
+        for method in handler.http_methods
+        if method != "OPTIONS"
+    }
+    for path, method in sorted(found):
+        yield method, path, found[path, method]
 
 
 def refuse_undeclared(app: Litestar) -> None:
