@@ -19,6 +19,9 @@ from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import ALL, Problem
 from insula.core.http.refusals import name_of, refusals_of
 
+SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
+"""What a route asks for that wants a session, either way."""
+
 _REF: Final = "#/components/schemas/{name}"
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
@@ -117,7 +120,8 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
         parameters.append(_IDEMPOTENCY_KEY)
     if (permission := handler.opt.get("permission")) is not None:
         operation["x-permission"] = permission.name
-    operation["security"] = [{"bearer": []}, {"cookie": []}] if private else []
+    # A public route may check a session itself; it then says so in its declaration.
+    operation["security"] = SESSION if private else operation.get("security", [])
     if "data" in hints:
         operation["requestBody"]["content"] = {"application/json": {"schema": schemas.of(hints["data"])}}
     _answer(operation, method, _content_of(hints["return"]), schemas)

@@ -13,6 +13,7 @@ from insula.core.db import Transaction
 from insula.core.errors import NotFound, Unauthenticated
 from insula.core.http.authentication import COOKIE, presented, refuse_forgery
 from insula.core.http.door import facts_of
+from insula.core.http.openapi import SESSION
 from insula.core.http.rate_limit import counted_address
 from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
@@ -169,7 +170,7 @@ class AuthController(Controller):
         await throttle.attempt(caller.address, data.email)
         return _signed_in(await sign_ins.sign_in(data, replaced), data.transport)
 
-    @post("/sign-out", status_code=204, public=_ANYHOW)
+    @post("/sign-out", status_code=204, public=_ANYHOW, security=SESSION)
     async def sign_out(
         self, caller: NamedDependency[Caller], sign_ins: NamedDependency[SignInService]
     ) -> Response[None]:
@@ -204,7 +205,7 @@ class AuthController(Controller):
 
 
 class MeController(Controller):
-    """One's own account and sessions."""
+    """Your account and sessions, across all organizations."""
 
     path = "/v1/me"
     tags = ["Me"]  # noqa: RUF012  # Litestar's declaration
@@ -212,7 +213,7 @@ class MeController(Controller):
 
     @get("/", authenticated_only=_OWN)
     async def get_me(self, db: NamedDependency[Transaction], principal: NamedDependency[Principal]) -> MeRead:
-        """Get one's own account."""
+        """Get your account."""
         me = await ME.one_or_none(db, id=principal.user_id)
         if me is None:
             raise NotFound
@@ -222,7 +223,7 @@ class MeController(Controller):
     async def update_me(
         self, me: NamedDependency[MeService], version: NamedDependency[int | None], data: JSONBody[MeUpdate]
     ) -> MeRead:
-        """Change one's own account."""
+        """Change your account."""
         return MeRead.of(await me.change(data, version))
 
     @get("/sessions", authenticated_only=_OWN)
@@ -232,7 +233,7 @@ class MeController(Controller):
         principal: NamedDependency[Principal],
         page: NamedDependency[PageRequest],
     ) -> Page[SessionRead]:
-        """List where one is signed in; sort by created_at or last_used_at."""
+        """List where you are signed in; sort by created_at or last_used_at."""
         return await sessions_page(db, page, current=principal.credential_id)
 
     @post("/sessions/{session_id:str}/revocation", status_code=204, authenticated_only=_OWN)
@@ -247,13 +248,13 @@ class MeController(Controller):
 
 
 class PasswordController(Controller):
-    """One's own password."""
+    """Your password."""
 
     path = "/v1/me"
     tags = ["Me"]  # noqa: RUF012  # Litestar's declaration
     dependencies = AuthController.dependencies
 
-    @put("/password", status_code=204, public=_OWN_PROOF)
+    @put("/password", status_code=204, public=_OWN_PROOF, security=SESSION)
     async def change_password(
         self,
         caller: NamedDependency[Caller],
@@ -261,7 +262,7 @@ class PasswordController(Controller):
         passwords: NamedDependency[PasswordService],
         data: JSONBody[PasswordChange],
     ) -> None:
-        """Change one's password; every other session ends."""
+        """Change your password; every other session ends."""
         token = caller.session()
         await throttle.attempt(caller.address, token)
         await passwords.change(token, data)
