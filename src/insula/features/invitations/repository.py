@@ -59,13 +59,9 @@ def _uuids(invitations: Collection[str]) -> list[Any]:
 
 _INVITATIONS = Invitation.__table__.c
 _INVITER = Membership.__table__.alias("inviter")
-_WITH_INVITER = sa.and_(
-    _INVITER.c.tenant_id == _INVITATIONS.tenant_id, _INVITER.c.id == _INVITATIONS.invited_by
-)
+_WITH_INVITER = sa.and_(_INVITER.c.tenant_id == _INVITATIONS.tenant_id, _INVITER.c.id == _INVITATIONS.invited_by)
 _OVER = _INVITATIONS.expires_at <= sa.func.now()
-_STATUS = sa.case(
-    (sa.and_(_INVITATIONS.status == "pending", _OVER), "expired"), else_=_INVITATIONS.status
-)
+_STATUS = sa.case((sa.and_(_INVITATIONS.status == "pending", _OVER), "expired"), else_=_INVITATIONS.status)
 _ACCEPTABLE = sa.and_(
     _INVITATIONS.status == "pending",
     ~_OVER,
@@ -93,9 +89,7 @@ class _HonestStatus(Filter):
         return {name: value, f"{name}_stored": ["pending", "expired"] if value == "expired" else [value]}
 
 
-INVITATION = Query(
-    _SELECT.where(_INVITATIONS.id == sa.bindparam("id", type_=_INVITATIONS.id.type)), InvitationRead
-)
+INVITATION = Query(_SELECT.where(_INVITATIONS.id == sa.bindparam("id", type_=_INVITATIONS.id.type)), InvitationRead)
 
 _ONE_OF = Query(
     _SELECT.where(_INVITATIONS.id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid)))).order_by(_INVITATIONS.id),

@@ -125,9 +125,7 @@ class InvitationService:
         await self._expire_for(addresses)
         until = clock.now() + self._lifetime
         invitations = [
-            Invitation(
-                email=person.email, role=person.role, invited_by=self._principal.membership_id, expires_at=until
-            )
+            Invitation(email=person.email, role=person.role, invited_by=self._principal.membership_id, expires_at=until)
             for person in people
         ]
         await self._invitations.add_many(invitations)
