@@ -1,0 +1,31 @@
+"""Every setting is documented and does something."""
+
+import ast
+
+from msgspec.structs import fields
+
+from insula.settings import Settings
+from tests.architecture.sources import last_name, sources
+
+NAMES = [field.name for field in fields(Settings)]
+
+
+def test_every_setting_is_documented_below_itself() -> None:
+    source = next(source for source in sources("src/insula") if source.path.endswith("insula/settings.py"))
+    settings = next(node for node in source.all(ast.ClassDef) if node.name == "Settings")
+    documented = [
+        getattr(field.target, "id", "")
+        for field, text in zip(settings.body, settings.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    ]
+    assert documented == NAMES
+
+
+def test_every_setting_is_used() -> None:
+    used = {
+        node.attr
+        for source in sources("src/insula")
+        for node in source.all(ast.Attribute)
+        if last_name(node.value) in {"settings", "_settings"}
+    }
+    assert [name for name in NAMES if name not in used] == []
