@@ -65,9 +65,10 @@ class Caller:
             return None
         refuse_forgery(self._scope, self._origin)
         try:
-            return self.session()
+            shown = presented(self._scope, self._origin)
         except Unauthenticated:
             return None
+        return shown.token if shown.by_cookie else None
 
 
 def provide_caller(request: Request[Any, Any, Any], state: State) -> Caller:
