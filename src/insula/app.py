@@ -16,7 +16,7 @@ from insula.core.crypto import Keys
 from insula.core.db import Database
 from insula.core.http.access_log import AccessLog
 from insula.core.http.admission import RateLimits
-from insula.core.http.dependencies import DEPENDENCIES
+from insula.core.http.dependencies import DEPENDENCIES, provide_in_order
 from insula.core.http.documentation import DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
@@ -76,12 +76,11 @@ def create_litestar(settings: Settings) -> Litestar:
     routes = [*HEALTH_ROUTES, *(controller for feature in FEATURES for controller in feature.controllers)]
     app = Litestar(
         route_handlers=[*routes, DocumentationController],
-        guards=[guard],
         before_request=before_handler,
         middleware=[
             DefineMiddleware(CompressionMiddleware, config=CompressionConfig(backend="gzip", minimum_size=1024)),
             addresses,
-            RequestTransaction(doors),
+            RequestTransaction(doors, guard),
         ],
         dependencies=dict(DEPENDENCIES),
         exception_handlers=handlers(
@@ -104,6 +103,7 @@ def create_litestar(settings: Settings) -> Litestar:
         debug=False,
     )
     refuse_undeclared(app)
+    provide_in_order(app)
     app.state.openapi = msgspec.json.encode(describe(app, routes))
     return app
 

@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pgbouncer: bool = False
     """Set when the database URLs lead through PgBouncer older than 1.21 in transaction mode."""
     pool_size: Count = 8
-    """Connections per pool and process; a process holds up to two pools per login."""
+    """Connections per login and process."""
 
     host: str = "127.0.0.1"
     """Where the API listens."""

@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from insula.core.errors import Unavailable
 from insula.core.journal import Journal
 from insula.core.permissions import Facts, Principal
-
-Driver: TypeAlias = asyncpg.Connection
+from insula.core.pool import Driver, Pool, Pooled
 
 BEGIN: Final = (
     "BEGIN; RESET ALL; CLOSE ALL; UNLISTEN *;"
@@ -32,8 +30,8 @@ _LOST: Final = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asy
 class Transaction:
     """One request's or one job's unit of work: one connection, one tenant, one commit."""
 
-    def __init__(self, driver: Driver, connection: AsyncConnection | None) -> None:
-        self.driver = driver
+    def __init__(self, pooled: Pooled, *, read_only: bool) -> None:
+        self.driver = pooled.driver
         self.journal = Journal()
         self.principal: Principal | None = None
         self.facts = Facts()
@@ -42,22 +40,23 @@ class Transaction:
         """A refusal that must be remembered: commit although the answer is an error."""
         self.queued = False
         """Jobs were committed; the relay would like to know."""
-        self._connection = connection
+        self._pooled, self._read_only = pooled, read_only
         self._session: AsyncSession | None = None
 
     @property
     def session(self) -> AsyncSession:
         """The ORM's view of this transaction; only commands have one."""
         if self._session is None:
-            if self._connection is None:
+            if self._read_only:
                 raise RuntimeError("a read-only route asked for an ORM session: read through core/queries.py")
-            self._session = AsyncSession(self._connection, expire_on_commit=False, autoflush=False)
+            self._session = AsyncSession(self._pooled.orm, expire_on_commit=False, autoflush=False)
         return self._session
 
     async def flush(self) -> Driver:
         """The driver's connection, with what the ORM still held written first."""
-        if self._session is not None:
-            await self._session.flush()
+        session = self._session
+        if session is not None and (session.new or session.dirty or session.deleted):
+            await session.flush()
         return self.driver
 
     async def commit(self) -> None:
@@ -71,11 +70,14 @@ class Transaction:
             raise Unavailable(private="COMMIT was answered with ROLLBACK")
         self.settled = True
 
-    def detach(self) -> AsyncConnection | None:
-        """Let go of the ORM's objects; returns SQLAlchemy's connection, which its pool wants back."""
+    def detach(self) -> Pooled:
+        """Let go of the ORM's objects; returns the connection for the next transaction.
+
+        Nothing is sent: under AUTOCOMMIT the dialect's own rollback is empty.
+        """
         if self._session is not None:
-            self._session.expunge_all()
-        return self._connection
+            self._session.sync_session.close()
+        return self._pooled
 
     async def rollback(self) -> None:
         """Undo everything."""
@@ -84,62 +86,34 @@ class Transaction:
 
 
 class Database:
-    """One login's connections: a plain asyncpg pool for reads, SQLAlchemy's for commands."""
+    """One login's connections, and the transactions on them."""
 
     def __init__(self, url: str, *, pool_size: int = 8, old_pgbouncer: bool = False) -> None:
-        self._url = url
         self.login = urlsplit(url).username or ""
+        self.size = pool_size
+        """The most connections this login may hold."""
         self.waiting = 0
         """Transactions that wait for a connection at this moment."""
-        self._size = pool_size
-        cache: dict[str, Any] = {"statement_cache_size": 0} if old_pgbouncer else {}
-        self._driver_options = cache
-        self._pool: asyncpg.Pool | None = None
-        adapter = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""} if cache else {}
-        self._engine: AsyncEngine = create_async_engine(
-            url.replace("postgresql://", "postgresql+asyncpg://", 1),
-            # The dialect sends no BEGIN of its own: ours proves the connection first.
-            isolation_level="AUTOCOMMIT",
-            poolclass=AsyncAdaptedQueuePool,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_reset_on_return=None,
-            json_serializer=lambda value: msgspec.json.encode(value).decode(),
-            json_deserializer=msgspec.json.decode,
-            connect_args=cache | adapter | {"timeout": 10},
-        )
+        self._pool = Pool(_engine(url, old_pgbouncer=old_pgbouncer), pool_size)
 
     async def open(self) -> Self:
         """Connect; refuses at once when the server is not there."""
-        self._pool = await asyncpg.create_pool(
-            self._url, min_size=1, max_size=self._size, timeout=10, reset=_leave_untouched, **self._driver_options
-        )
+        await self._pool.release(await self._pool.acquire())
         return self
 
     async def close(self) -> None:
-        await self._engine.dispose()
-        if self._pool is not None:
-            await self._pool.close()
+        await self._pool.close()
 
     @property
     def in_use(self) -> int:
         """Connections handed out at this moment."""
-        idle = self._pool.get_idle_size() if self._pool else 0
-        size = self._pool.get_size() if self._pool else 0
-        pool: Any = self._engine.pool
-        return int(pool.checkedout()) + size - idle
-
-    @property
-    def size(self) -> int:
-        """The most connections this login may hold, both pools together."""
-        return 2 * self._size
+        return self._pool.in_use
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool = False) -> AsyncIterator[Transaction]:
         """Begin; the caller commits. Whatever was not committed is rolled back, also under cancellation.
 
-        ``read_only`` takes the cheap connection, without an ORM. Raises Unavailable when there is no server.
+        ``read_only`` refuses an ORM session. Raises Unavailable when there is no server.
         """
         transaction = await self._begin(read_only)
         try:
@@ -153,11 +127,11 @@ class Database:
 
     async def _begin(self, read_only: bool) -> Transaction:
         failure: Exception | None = None
-        for _ in range(self._size + 1):  # after a restart of the server every pooled connection is stale
+        for _ in range(self.size + 1):  # after a restart of the server every pooled connection is stale
             self.waiting += 1
             try:
                 transaction = await self._acquire(read_only)
-            except (*_LOST, TimeoutError, PoolTimeout) as error:
+            except (*_LOST, TimeoutError) as error:
                 raise Unavailable(private=f"no connection: {error!r}") from error
             finally:
                 self.waiting -= 1
@@ -174,15 +148,7 @@ class Database:
         raise Unavailable(private=f"no live connection: {failure!r}")
 
     async def _acquire(self, read_only: bool) -> Transaction:
-        if read_only:
-            if self._pool is None:
-                raise RuntimeError("the database is not open")
-            return Transaction(await self._pool.acquire(timeout=10), None)
-        connection = await self._engine.connect()
-        raw = await connection.get_raw_connection()
-        driver = raw.driver_connection
-        assert driver is not None
-        return Transaction(driver, connection)
+        return Transaction(await self._pool.acquire(), read_only=read_only)
 
     async def _end(self, transaction: Transaction) -> None:
         driver = transaction.driver
@@ -193,18 +159,23 @@ class Database:
                 driver.terminate()
                 if not isinstance(error, Exception):
                     raise
-        await asyncio.shield(self._release(transaction))
-
-    async def _release(self, transaction: Transaction) -> None:
-        connection = transaction.detach()
-        if connection is None:
-            assert self._pool is not None
-            await self._pool.release(transaction.driver)
-            return
-        if transaction.driver.is_closed():
-            await connection.invalidate()
-        await connection.close()
+        await self._pool.release(transaction.detach())
 
 
-async def _leave_untouched(connection: Driver) -> None:
-    """The pool would send its own reset, one round trip per request; BEGIN carries ours."""
+def _engine(url: str, *, old_pgbouncer: bool) -> AsyncEngine:
+    options: dict[str, Any] = {"timeout": 10}
+    if old_pgbouncer:
+        options |= {
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: "",
+        }
+    return create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        # The dialect sends no BEGIN of its own: ours proves the connection first.
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,  # core/pool.py keeps the connections
+        json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        json_deserializer=msgspec.json.decode,
+        connect_args=options,
+    )

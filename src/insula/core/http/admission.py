@@ -1,5 +1,6 @@
 """What stands between the door and the handler: rate limits, the count of refused credentials, the relay's bell."""
 
+import asyncio
 from typing import Any
 
 import structlog
@@ -27,8 +28,9 @@ class RateLimits:
     def __init__(
         self, redis: Redis, limiter: Limiter, addresses: AddressRateLimit, credential: Limit, organization: Limit
     ) -> None:
-        self._redis, self._limiter, self._addresses = redis, limiter, addresses
+        self._limiter, self._addresses = limiter, addresses
         self._credential, self._organization = credential, organization
+        self._bell = Bell(redis)
 
     async def refused(self, scope: HTTPScope) -> None:
         await self._addresses.credential_refused(scope)
@@ -43,17 +45,35 @@ class RateLimits:
         if not decision.allowed:
             raise refusal(decision)
 
-    async def settled(self, transaction: Transaction) -> None:
-        """Ring the relay's bell; it polls as well, so a lost ring costs a moment."""
-        if not transaction.queued:
-            return
-        try:
-            await wake(self._redis)
-        except (RedisError, OSError) as error:
-            _log.debug("relay not woken", cause=repr(error))
+    def settled(self, transaction: Transaction) -> None:
+        if transaction.queued:
+            self._bell.ring()
+
+
+class Bell:
+    """Wakes the relay, once for all jobs committed meanwhile. It polls as well: a lost ring costs a moment."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._wanted = False
+        self._ringing: asyncio.Task[None] | None = None
+
+    def ring(self) -> None:
+        """Nobody waits for it: the jobs are committed already."""
+        self._wanted = True
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.create_task(self._ring())
+
+    async def _ring(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            try:
+                await wake(self._redis)
+            except (RedisError, OSError) as error:
+                _log.debug("relay not woken", cause=repr(error))
 
 
 def rate_limit_headers(state: dict[str, Any]) -> dict[str, str]:
     """The RateLimit headers of an answer (IETF draft), when its request was counted."""
     decision = state.get("rate_limit")
-    return {name.decode(): value.decode() for name, value in headers(decision)} if decision is not None else {}
+    return {} if decision is None else headers(decision)

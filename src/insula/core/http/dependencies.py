@@ -1,11 +1,11 @@
 """What handlers may ask for. None of these awaits the database: providers run concurrently, a connection cannot."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from litestar import Request
-from litestar.datastructures import State
-from litestar.di import NamedDependency, Provide
+from litestar import Litestar
+from litestar.di import Provide
 from litestar.params import HeaderParameter, QueryParameter
+from litestar.types import Scope
 
 from insula.core.db import Transaction
 from insula.core.errors import FieldError, InvalidRequest, PreconditionFailed, PreconditionRequired
@@ -14,27 +14,26 @@ from insula.core.listing import DEFAULT_LIMIT, MAX_LIMIT, PageRequest
 from insula.core.permissions import Principal
 
 
-def provide_db(request: Request[Any, Any, Any]) -> Transaction:
+def provide_db(scope: Scope) -> Transaction:
     """The request's transaction, entered."""
-    transaction: Transaction = request.scope[DB]  # type: ignore[typeddict-item]
+    transaction: Transaction = scope[DB]  # type: ignore[typeddict-item]
     return transaction
 
 
-def provide_principal(request: Request[Any, Any, Any]) -> Principal:
+def provide_principal(scope: Scope) -> Principal:
     """Who acts."""
-    principal: Principal = request.scope["user"]
+    principal: Principal = scope["user"]
     return principal
 
 
 def provide_page(
-    db: NamedDependency[Transaction],  # noqa: ARG001  # one after the other: Litestar starts a task for each of several
-    state: State,
+    scope: Scope,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Rows per page.")] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, QueryParameter(max_length=1000, description="next_cursor of the last page.")] = None,
     sort: Annotated[str | None, QueryParameter(max_length=40, description="A field; with - for descending.")] = None,
 ) -> PageRequest:
     """Which page is asked for."""
-    return PageRequest(key=state.keyring.cursor, limit=limit, cursor=cursor, sort=sort)
+    return PageRequest(key=scope["litestar_app"].state.keyring.cursor, limit=limit, cursor=cursor, sort=sort)
 
 
 def provide_version(
@@ -64,3 +63,10 @@ DEPENDENCIES: Final = {
     "page": Provide(provide_page, sync_to_thread=False),
     "version": Provide(provide_version, sync_to_thread=False),
 }
+
+
+def provide_in_order(app: Litestar) -> None:
+    """Make one dependency after the other: Litestar would start a task for each, and none of ours ever waits."""
+    for route in app.routes:
+        for _, parameters in getattr(route, "route_handler_map", {}).values():
+            parameters.dependency_batches = [{one} for batch in parameters.dependency_batches for one in batch]

@@ -1,6 +1,7 @@
 """A request is one transaction: entered through the door, settled before its first byte is sent."""
 
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -34,7 +35,11 @@ class Admission(Protocol):
 
     async def admitted(self, scope: HTTPScope, principal: Principal) -> None: ...
 
-    async def settled(self, transaction: Transaction) -> None: ...
+    def settled(self, transaction: Transaction) -> None: ...
+
+
+Guard: TypeAlias = Callable[[HTTPScope], None]
+"""Raises PermissionMissing for who came in by the door but may not do this."""
 
 
 class Doors(msgspec.Struct, frozen=True):
@@ -51,15 +56,15 @@ class Doors(msgspec.Struct, frozen=True):
 
 
 class RequestTransaction(ASGIMiddleware):
-    """Opens the request's transaction, calls the door, runs the handler, commits, and only then answers.
+    """Opens the request's transaction, calls door and guard, runs the handler, commits, and only then answers.
 
     A serialization failure runs the handler once more, from the door: handlers hold no state.
     """
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, doors: Doors) -> None:
-        self._doors = doors
+    def __init__(self, doors: Doors, guard: Guard) -> None:
+        self._doors, self._guard = doors, guard
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         assert scope["type"] == ScopeType.HTTP
@@ -76,9 +81,14 @@ class RequestTransaction(ASGIMiddleware):
                 transaction.facts = facts_of(scope)
                 reply = _HeldReply(again, transaction, send, may_rerun=not last)
                 await self._enter(again, transaction, shown, deleted="deleted_organization" in options)
+                try:
+                    self._guard(again)
+                except errors.PermissionMissing:
+                    await transaction.commit()  # what the guard wrote down about it
+                    raise
                 await next_app(again, replay, reply)
             if not reply.rerun:
-                await self._doors.admission.settled(transaction)
+                self._doors.admission.settled(transaction)
                 return
             replay.rewind()
 

@@ -1,11 +1,10 @@
 """The one guard, for the whole program: default deny."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from litestar import Litestar
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import HTTPScope
 
 from insula.core.errors import PermissionMissing
 from insula.core.events import AccessDenied, record
@@ -20,23 +19,22 @@ class RouteUndeclared(Exception):
     """A route says neither who may call it nor why everybody may: the program does not start."""
 
 
-async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+def guard(scope: HTTPScope) -> None:
     """Refuse a member without the route's permission, and leave a trace of it in the organization's events.
 
-    Async although it awaits nothing: Litestar runs other guards in threads.
+    The door calls it, right after it let somebody in; Litestar would copy the handler for each of its guards.
     """
+    handler = scope["route_handler"]
     permission: Permission | None = handler.opt.get("permission")
     if permission is None:
-        if not any(name in handler.opt for name in DECLARATIONS) and connection.scope.get("method") != "OPTIONS":
+        if not any(name in handler.opt for name in DECLARATIONS):
             raise RouteUndeclared(str(handler))
         return
-    principal = connection.scope["user"]
+    principal = scope["user"]
     if permission.name in principal.permissions:
         return
-    transaction = connection.scope[DB]  # type: ignore[typeddict-item]
-    transaction.keeps_refusal = True
     record(
-        transaction,
+        scope[DB],  # type: ignore[typeddict-item]
         AccessDenied(
             target_id=principal.membership_id, permission=permission.name, operation=str(handler.handler_name)
         ),

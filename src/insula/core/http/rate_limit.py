@@ -60,23 +60,21 @@ def _parsed(text: str) -> str | None:
     return str(mapped or address)
 
 
-def headers(decision: Decision) -> list[tuple[bytes, bytes]]:
+def headers(decision: Decision) -> dict[str, str]:
     """As in draft-ietf-httpapi-ratelimit-headers-11; after a refusal the window ends with Retry-After."""
     limit, window = decision.limit, decision.retry_after or decision.reset_seconds
-    told = [
-        (b"ratelimit-policy", f'"{limit.name}";q={limit.quantity};w={limit.window}'.encode()),
-        (b"ratelimit", f'"{limit.name}";r={decision.remaining};t={window}'.encode()),
-    ]
+    told = {
+        "ratelimit-policy": f'"{limit.name}";q={limit.quantity};w={limit.window}',
+        "ratelimit": f'"{limit.name}";r={decision.remaining};t={window}',
+    }
     if not decision.allowed:
-        told.append((b"retry-after", str(decision.retry_after).encode()))
+        told["retry-after"] = str(decision.retry_after)
     return told
 
 
 def refusal(decision: Decision) -> RateLimited:
     """The 429 for a decision that went against the caller."""
-    return RateLimited(
-        decision.retry_after, {name.decode(): value.decode() for name, value in headers(decision)}
-    )
+    return RateLimited(decision.retry_after, headers(decision))
 
 
 class AddressRateLimit(ASGIMiddleware):

@@ -22,8 +22,13 @@ class Reply(Response[Any]):
         if version is not None:
             self.headers.setdefault("etag", f'"{version}"')
         elif isinstance(content, Page) and content.next_cursor is not None:
-            query = {**request.query_params.dict(), "cursor": [content.next_cursor]}
-            self.headers.setdefault("link", f'<{request.url.path}?{urlencode(query, doseq=True)}>; rel="next"')
+            self.headers.setdefault("link", _next(request, content.next_cursor))
         self.headers.setdefault("cache-control", "no-store")
         self.headers.update(rate_limit_headers(request.scope["state"]))
         return super().to_asgi_response(app, request, **options)
+
+
+def _next(request: Request[Any, Any, Any], cursor: str) -> str:
+    """A relative reference that repeats the request's own parameters."""
+    query = {**request.query_params.dict(), "cursor": [cursor]} if request.scope["query_string"] else {"cursor": cursor}
+    return f'<{request.scope["raw_path"].decode()}?{urlencode(query, doseq=True)}>; rel="next"'
