@@ -17,10 +17,13 @@ from insula.core.permissions import Facts, Principal
 from insula.core.pool import Driver, Pool, Pooled
 
 BEGIN: Final = (
-    "BEGIN; RESET ALL; CLOSE ALL; UNLISTEN *;"
+    "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE; RESET ALL; CLOSE ALL; UNLISTEN *;"
     " SELECT pg_catalog.pg_advisory_unlock_all(), app.prove_untouched()"
 )
-"""One simple-protocol message: nothing prepared, so nothing an earlier transaction could have replaced."""
+"""One simple-protocol message: nothing prepared, so nothing an earlier transaction could have replaced.
+
+The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session.
+"""
 
 _ROLLBACK_SECONDS: Final = 2.0
 _LOST: Final = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError,
