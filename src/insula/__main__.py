@@ -16,7 +16,8 @@ from insula.settings import Settings, SettingsError, load
 @click.version_option(package_name=None, version="0.1.0", prog_name="insula")
 def main() -> None:
     """Insula: a multi-tenant SaaS backend. `insula up` runs all of it here; the other commands run one part
-    against servers of yours, configured by INSULA_* variables."""
+    against servers of yours, configured by INSULA_* variables.
+    """
 
 
 @main.command()
@@ -39,9 +40,9 @@ def up(port: int, *, fresh: bool) -> None:
 @main.command()
 def env() -> None:
     """Print the running instance of `insula up` as KEY=value lines."""
-    from insula.up import instance
+    from insula.instance import read
 
-    lines = instance(_home())
+    lines = read(_home())
     if lines is None:
         raise click.ClickException(f"nothing is up in {_home()}; start it with `insula up`")
     click.echo(lines, nl=False)

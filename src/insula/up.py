@@ -9,17 +9,16 @@ from base64 import b64encode
 from http import HTTPStatus
 from pathlib import Path
 from secrets import token_bytes, token_urlsafe
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 import msgspec
 from rich.console import Console
 
-from insula import seed
+from insula import instance, seed
 from insula.app import create_litestar
 from insula.core.logs import configure_logs
 from insula.embedded.inbox import Inbox
-from insula.embedded.lock import FolderLock
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.process import free_port, is_free
 from insula.embedded.valkey import EmbeddedValkey
@@ -30,7 +29,6 @@ from insula.worker import create_worker
 
 DATABASE: Final = "insula"
 _LOCALHOST: Final = "127.0.0.1"
-_INSTANCE: Final = "instance.env"
 _SECRETS: Final = "secrets.json"
 _PLANTED: Final = "planted"
 _SMTP_PORT, _INBOX_PORT, _METRICS_PORT = 1025, 8025, 9464
@@ -50,45 +48,56 @@ class _Secrets(msgspec.Struct):
 def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
     """Start everything in ``home`` and stay until Ctrl-C or SIGTERM. Port 0 takes a free one."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FolderLock(home / "up.lock")
+    lock = instance.lock_of(home)
     if not lock.acquire():
         raise CannotStart(f"Insula is already up in {home}. See `insula env`, or set INSULA_HOME to another folder.")
     try:
         if port and not is_free(port):
             raise CannotStart(f"Port {port} is in use. Choose another with --port; --port 0 takes a free one.")
         if fresh:
-            _forget(home)
-        with console.status("Starting PostgreSQL and Valkey...") as status:
+            _forget(home, lock.path)
+        with _Progress(console) as progress:
+            progress.say("Starting PostgreSQL and Valkey...")
             postgres, valkey = EmbeddedPostgres(home / "postgres"), EmbeddedValkey(home / "valkey")
             with postgres, valkey:
-                status.update("Preparing the database...")
+                progress.say("Preparing the database...")
                 settings = _settings(home, port or free_port(), postgres, valkey)
                 asyncio.run(_prepare(home, postgres, settings))
-                asyncio.run(_live(home, settings, console, status))
+                asyncio.run(_live(home, settings, console, progress))
     finally:
-        (home / _INSTANCE).unlink(missing_ok=True)
+        instance.forget(home)
         lock.release()
 
 
-def instance(home: Path) -> str | None:
-    """The running instance of this folder as KEY=value lines; None when nothing runs."""
-    lock = FolderLock(home / "up.lock") if home.exists() else None
-    if lock is None:
-        return None
-    if lock.acquire():
-        lock.release()
-        return None
-    try:
-        return (home / _INSTANCE).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
+class _Progress:
+    """Says what is going on: by a spinner on a terminal, line by line elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._status = console, console.status("")
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def say(self, step: str) -> None:
+        if self._console.is_terminal:
+            self._status.update(step)
+        else:
+            self._console.print(step)
+
+    def stop(self) -> None:
+        self._status.stop()
 
 
-def _forget(home: Path) -> None:
+def _forget(home: Path, kept: Path) -> None:
     for entry in home.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != "up.lock":
+        elif entry != kept:
             entry.unlink()
 
 
@@ -140,7 +149,7 @@ async def _prepare(home: Path, postgres: EmbeddedPostgres, settings: Settings) -
     await migrate(settings.owner_database_url)
 
 
-async def _live(home: Path, settings: Settings, console: Console, status: Any) -> None:
+async def _live(home: Path, settings: Settings, console: Console, progress: "_Progress") -> None:
     """Everything that is ours, in one event loop: inbox, API, relay and worker."""
     configure_logs(settings.log_level, json=False)
     stopping = asyncio.Event()
@@ -153,13 +162,13 @@ async def _live(home: Path, settings: Settings, console: Console, status: Any) -
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_ending(serve(app, settings, stopping), stopping))
             tasks.create_task(_ending(worker.serve(stopping), stopping))
-            status.update("Planting the demo...")
+            progress.say("Planting the demo...")
             await seed.plant(settings)
             (home / _PLANTED).touch()
-            status.update("Waiting for the API...")
+            progress.say("Waiting for the API...")
             await _answers(settings)
-            _write_instance(home, settings, inbox)
-            status.stop()
+            _announce(home, settings, inbox)
+            progress.stop()
             _welcome(console, settings, inbox)
             await stopping.wait()
             console.print("\nStopping...", style="dim")
@@ -186,7 +195,7 @@ async def _ending(part: Any, stopping: asyncio.Event) -> None:
         stopping.set()
 
 
-def _write_instance(home: Path, settings: Settings, inbox: Inbox) -> None:
+def _announce(home: Path, settings: Settings, inbox: Inbox) -> None:
     values = {
         "INSULA_URL": settings.base_url,
         "INSULA_DOCS_URL": f"{settings.base_url}/docs",
@@ -196,8 +205,7 @@ def _write_instance(home: Path, settings: Settings, inbox: Inbox) -> None:
         "INSULA_OWNER_DATABASE_URL": settings.owner_database_url,
         "INSULA_REDIS_URL": settings.redis_url,
     }
-    with os.fdopen(os.open(home / _INSTANCE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.writelines(f"{name}={value}\n" for name, value in values.items())
+    instance.write(home, values)
 
 
 def _welcome(console: Console, settings: Settings, inbox: Inbox) -> None:

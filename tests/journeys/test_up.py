@@ -1,0 +1,157 @@
+"""`insula up` as a newcomer runs it: started, used, stopped, killed, started again."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 90
+
+
+class Instance:
+    """One `insula up` in a folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("INSULA_", "COV_", "PYTEST_"))},
+            "INSULA_HOME": str(home),
+            "PYTHONPATH": str(ROOT / "src"),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> dict[str, str]:
+        """Start and wait until it prints itself as an environment; returns that."""
+        with (self.home.parent / "up.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "insula", "up", "--port", "0", *options],
+                env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.said()
+            if (found := self.run("env")).returncode == 0 and found.stdout:
+                return dict(line.split("=", 1) for line in found.stdout.splitlines())
+            time.sleep(0.3)
+        pytest.fail(f"not up within {START_SECONDS} s:\n{self.said()}")
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "insula", *command], env=self.environment, capture_output=True, text=True
+        )
+
+    def said(self) -> str:
+        return (self.home.parent / "up.log").read_text()
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Signal it as Ctrl-C does and wait; returns its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def left_running(self) -> list[str]:
+        """Processes that still work in this folder."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            if str(self.home) in " ".join(process.info["cmdline"] or []) or (process.info["cwd"] or "").startswith(str(self.home)):
+                found.append(" ".join(process.info["cmdline"] or []))
+        return found
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    started = Instance(tmp_path / "home")
+    yield started
+    if started.process is not None and started.process.poll() is None:
+        started.process.kill()
+        started.process.wait()
+
+
+@contextmanager
+def signed_in(url: str, email: str, password: str) -> Iterator[httpx.Client]:
+    answer = httpx.post(f"{url}/v1/auth/sign-in", json={"email": email, "password": password})
+    assert answer.status_code == 200, answer.text
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {answer.json()['token']}"}) as client:
+        yield client
+
+
+def test_the_demo_is_there_mail_arrives_and_nothing_survives_a_kill_but_the_data(instance: Instance) -> None:
+    running = instance.start()
+    password = re.search(r"password\s+(.+):", instance.said())
+    assert password is not None, instance.said()
+    with signed_in(running["INSULA_URL"], "olivia@example.com", password[1].strip()) as client:
+        (acme,) = client.get("/v1/me/organizations").json()["data"]
+        base = f"/v1/organizations/{acme['id']}"
+        assert len(client.get(f"{base}/members").json()["data"]) == 5
+        keys = {project["key"] for project in client.get(f"{base}/projects").json()["data"]}
+        assert keys == {"WEB", "SKATES", "ANVIL"}
+        assert len(client.get(f"{base}/invitations").json()["data"]) >= 2
+        assert client.get("/docs").status_code == 200
+        made = client.post(f"{base}/invitations", json={"email": "newcomer@example.org", "role": "member"})
+        assert made.status_code == 201, made.text
+    link = mailed_link(running["INSULA_INBOX_URL"], "newcomer@example.org")
+    joined = httpx.post(
+        f"{running['INSULA_URL']}/v1/auth/invitations/acceptance",
+        json={"token": link.partition("#token=")[2], "name": "New Comer", "password": "a long enough password"},
+    )
+    assert joined.status_code < 300, joined.text
+    metrics = httpx.get(running["INSULA_METRICS_URL"]).text
+    assert "outbox_depth" in metrics
+    assert acme["id"] not in metrics
+
+    assert instance.process is not None
+    instance.process.kill()
+    instance.process.wait()
+    gone_by = time.monotonic() + 15
+    while instance.left_running() and time.monotonic() < gone_by:
+        time.sleep(0.2)
+    assert instance.left_running() == []
+    assert instance.run("env").returncode == 1
+
+    again = instance.start()
+    with signed_in(again["INSULA_URL"], "newcomer@example.org", "a long enough password") as client:
+        assert client.get("/v1/me/organizations").json()["data"][0]["id"] == acme["id"]
+    second = instance.run("up", "--port", "0")
+    assert second.returncode == 1
+    assert "already up" in second.stderr
+    assert instance.stop() == 0, instance.said()
+    assert instance.left_running() == []
+    assert "Traceback" not in instance.said()
+
+
+def test_fresh_forgets_everything_and_a_taken_port_is_named(instance: Instance, tmp_path: Path) -> None:
+    running = instance.start()
+    port = running["INSULA_URL"].rsplit(":", 1)[1]
+    other = Instance(tmp_path / "other")
+    refused = other.run("up", "--port", port)
+    assert refused.returncode == 1
+    assert f"Port {port} is in use" in refused.stderr
+    before = instance.home / "secrets.json"
+    secret = before.read_text()
+    assert before.stat().st_mode & 0o077 == 0
+    assert instance.stop(signal.SIGTERM) == 0
+    instance.start("--fresh")
+    assert before.read_text() != secret
+    assert instance.stop() == 0
+
+
+def mailed_link(inbox: str, recipient: str) -> str:
+    """The link in the newest letter to somebody, once it has arrived."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        letters = httpx.get(f"{inbox}/messages", params={"to": recipient}).json()["data"]
+        links = [link for letter in letters for link in letter["links"] if "#token=" in link]
+        if links:
+            return str(links[0])
+        time.sleep(0.2)
+    pytest.fail(f"no letter to {recipient} arrived")
