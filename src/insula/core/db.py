@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from insula.core.errors import Unavailable
+from insula.core.errors import STATEMENT_GONE, Unavailable, sqlstate_of
 from insula.core.journal import Journal
 from insula.core.permissions import Facts, Principal
 from insula.core.pool import Driver, Pool, Pooled
@@ -24,6 +24,8 @@ BEGIN: Final = (
 
 The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session.
 """
+
+_ROLLBACK_AND_END: Final = "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
 
 _ROLLBACK_SECONDS: Final = 2.0
 _LOST: Final = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError,
@@ -41,6 +43,8 @@ class Transaction:
         self.settled = False
         self.keeps_refusal = False
         """A refusal that must be remembered: commit although the answer is an error."""
+        self.spoilt = False
+        """The connection lacks what the driver keeps on it: it ends with this transaction."""
         self.queued = False
         """Jobs were committed; the relay would like to know."""
         self._pooled, self._read_only = pooled, read_only
@@ -83,8 +87,8 @@ class Transaction:
         return self._pooled
 
     async def rollback(self) -> None:
-        """Undo everything."""
-        await self.driver.execute("ROLLBACK")
+        """Undo everything; a spoilt connection's backend ends with it, also where a pooler stands between."""
+        await self.driver.execute(_ROLLBACK_AND_END if self.spoilt else "ROLLBACK")
         self.settled = True
 
 
@@ -125,6 +129,9 @@ class Database:
             # Cancelled in the middle of a protocol exchange: no state of this connection can be trusted.
             transaction.driver.terminate()
             raise
+        except Exception as error:
+            transaction.spoilt = sqlstate_of(error) == STATEMENT_GONE
+            raise
         finally:
             await self._end(transaction)
 
@@ -155,14 +162,15 @@ class Database:
 
     async def _end(self, transaction: Transaction) -> None:
         driver = transaction.driver
-        if not transaction.settled and not driver.is_closed():
-            try:
+        try:
+            if not transaction.settled and not driver.is_closed():
                 await asyncio.wait_for(transaction.rollback(), _ROLLBACK_SECONDS)
-            except BaseException as error:
-                driver.terminate()
-                if not isinstance(error, Exception):
-                    raise
-        await self._pool.release(transaction.detach())
+        except BaseException as error:
+            driver.terminate()
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            await self._pool.release(transaction.detach())  # also when cancelled: its place must not be lost
 
 
 def _engine(url: str, *, old_pgbouncer: bool) -> AsyncEngine:

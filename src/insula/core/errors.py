@@ -126,8 +126,11 @@ def unknown_reference(pointer: str) -> Unprocessable:
     return Unprocessable(errors=[FieldError(pointer, "does not exist")])
 
 
-RERUNNABLE: Final = frozenset({"40001", "40P01"})
-"""Serialization failure and deadlock: nothing happened, and a second run usually succeeds."""
+STATEMENT_GONE: Final = "26000"
+"""What the driver had prepared is not there: somebody's SQL took it away, and the connection is of no more use."""
+
+RERUNNABLE: Final = frozenset({"40001", "40P01", STATEMENT_GONE})
+"""Serialization failure, deadlock, a spoilt connection: nothing happened, and a second run usually succeeds."""
 
 _BY_SQLSTATE: Final[dict[str, type[DomainError]]] = {
     "23505": Conflict,
@@ -140,7 +143,14 @@ _BY_SQLSTATE: Final[dict[str, type[DomainError]]] = {
     "55P03": Unavailable,
     "40001": Unavailable,
     "40P01": Unavailable,
+    STATEMENT_GONE: Unavailable,
 }
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The server's code for a driver's error, also where SQLAlchemy has wrapped it."""
+    state: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return state
 
 
 def from_sqlstate(sqlstate: str | None, private: str) -> DomainError:

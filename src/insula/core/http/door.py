@@ -75,7 +75,7 @@ class RequestTransaction(ASGIMiddleware):
         shown = presented(scope, self._doors.origin)
         replay = _Replay(receive)
         for last in (False, True):
-            again: Any = {**scope, "state": dict(scope["state"]), RERUN: False}
+            again: Any = {**scope, "state": dict(scope["state"]), RERUN: None}
             database = self._doors.platform if "operator" in options else self._doors.database
             async with database.transaction(read_only=scope["method"] in _SAFE) as transaction:
                 transaction.facts = facts_of(scope)
@@ -87,6 +87,7 @@ class RequestTransaction(ASGIMiddleware):
                     await transaction.commit()  # what the guard wrote down about it
                     raise
                 await next_app(again, replay, reply)
+                transaction.spoilt = again[RERUN] == errors.STATEMENT_GONE
             if not reply.rerun:
                 self._doors.admission.settled(transaction)
                 return
@@ -210,11 +211,11 @@ class _HeldReply:
 
     async def _settle(self, start: Any, first: Any) -> None:
         if self._settling:  # the answer to a commit that failed
-            self.rerun = self._may_rerun and self._scope[RERUN]
+            self.rerun = self._may_rerun and bool(self._scope[RERUN])
             return
         self._settling = True
         if start["status"] >= 400:
-            self.rerun = self._may_rerun and self._scope[RERUN]
+            self.rerun = self._may_rerun and bool(self._scope[RERUN])
             if not self._transaction.keeps_refusal:
                 return
         elif (remember := self._scope.get("insula_remember")) is not None:

@@ -55,9 +55,9 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
 
     def _database_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
         cause: Any = getattr(error, "orig", error)
-        sqlstate = getattr(cause, "sqlstate", None)
+        sqlstate = errors.sqlstate_of(error)
         if sqlstate in errors.RERUNNABLE:
-            request.scope[RERUN] = True  # type: ignore[typeddict-unknown-key]
+            request.scope[RERUN] = sqlstate  # type: ignore[typeddict-unknown-key]
         cause = cause.__cause__ if isinstance(error, sqlalchemy.exc.DBAPIError) else cause
         meaning = constraints.get(getattr(cause, "constraint_name", None) or "")
         problem = meaning() if meaning else errors.from_sqlstate(sqlstate, private=repr(error))
