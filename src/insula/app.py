@@ -12,6 +12,7 @@ from litestar.middleware.compression import CompressionMiddleware
 from redis.asyncio import Redis
 
 from insula.core.cache import connect
+from insula.core.catalogue import require_proven
 from insula.core.crypto import Keys
 from insula.core.db import Database
 from insula.core.http.access_log import AccessLog
@@ -127,6 +128,7 @@ def _lifespan(databases: Databases, redis: Redis) -> Callable[[Litestar], Abstra
         for database in (databases.rw, databases.identity, databases.platform):
             await database.open()
             _watch(database)
+        await require_proven(databases.rw)
         try:
             yield
         finally:

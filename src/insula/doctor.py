@@ -1,6 +1,7 @@
 """`insula doctor`: what is wrong with this installation, and how to mend it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import aiosmtplib
 import msgspec
@@ -42,7 +43,7 @@ async def _databases(settings: Settings) -> AsyncIterator[Diagnosis]:
         "INSULA_PLATFORM_DATABASE_URL": settings.platform_database_url,
     }
     for name, url in logins.items():
-        yield await _tried(name, lambda url=url: _open(url), "Is the server up, the login provisioned, migrate run?")
+        yield await _tried(name, partial(_open, url), "Is the server up, the login provisioned, migrate run?")
 
 
 async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
@@ -66,7 +67,7 @@ async def _redis(settings: Settings) -> AsyncIterator[Diagnosis]:
     async def ping() -> None:
         redis = connect(settings.redis_url)
         try:
-            await redis.ping()
+            await redis.get("insula:doctor")
         finally:
             await redis.aclose()
 

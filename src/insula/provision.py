@@ -99,7 +99,8 @@ async def _create_role(
     await _run(connection, f"ALTER ROLE %I LOGIN {inherit} {rights} PASSWORD %L", role, password)
     if role != "app_migrator":
         for name, value in TIMEOUTS.items():
-            await _run(connection, f"ALTER ROLE %I SET {name} = " + ("%s" if name == "search_path" else "%L"), role, value)
+            quoting = "%s" if name == "search_path" else "%L"  # a list of names, or one value
+            await _run(connection, f"ALTER ROLE %I SET {name} = {quoting}", role, value)
 
 
 async def _run(connection: asyncpg.Connection, template: str, *names: str) -> None:

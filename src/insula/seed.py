@@ -7,6 +7,7 @@ import httpx
 import msgspec
 
 from insula.app import create_litestar
+from insula.core.http.access_log import AccessLog
 from insula.core.ids import new_id, to_uuid
 from insula.core.passwords import Passwords
 from insula.settings import Settings
@@ -77,7 +78,7 @@ async def plant(settings: Settings) -> bool:
         )
         app = create_litestar(relaxed)
         async with app.lifespan():
-            transport = httpx.ASGITransport(app=app)
+            transport = httpx.ASGITransport(app=AccessLog(app))  # type: ignore[arg-type]  # two spellings of ASGI
             async with httpx.AsyncClient(transport=transport, base_url=settings.base_url, timeout=30) as client:
                 await _Demo(client, owner).make()
         return True

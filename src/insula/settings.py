@@ -4,13 +4,20 @@ import os
 from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
-PREFIX = "INSULA_"
+PREFIX: Final = "INSULA_"
+LOGINS: Final = {
+    "database_url": "app_rw",
+    "identity_database_url": "app_identity",
+    "platform_database_url": "app_platform",
+}
+"""Who signs in where."""
+_SECRET_BYTES: Final = 32
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -159,26 +166,36 @@ def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str
 
 def _unsafe(settings: Settings) -> list[str]:
     """What is well-formed and still must not run."""
-    problems = []
+    problems = [*_weak_secret(settings), *_wrong_addresses(settings)]
+    if settings.environment == "production":
+        if urlsplit(settings.base_url).scheme != "https":
+            problems.append("INSULA_BASE_URL: must be https")
+        if settings.smtp_tls == "none":
+            problems.append("INSULA_SMTP_TLS: mail would travel unencrypted; use starttls or tls")
+    return problems
+
+
+def _weak_secret(settings: Settings) -> list[str]:
     try:
-        if len(b64decode(settings.secret_key, validate=True)) < 32:
-            problems.append("INSULA_SECRET_KEY: at least 32 bytes in base64 are needed")
+        if len(b64decode(settings.secret_key, validate=True)) >= _SECRET_BYTES:
+            return []
     except ValueError:
-        problems.append("INSULA_SECRET_KEY: not base64")
-    for name in ("database_url", "identity_database_url", "platform_database_url"):
+        return ["INSULA_SECRET_KEY: not base64"]
+    return [f"INSULA_SECRET_KEY: at least {_SECRET_BYTES} bytes in base64 are needed"]
+
+
+def _wrong_addresses(settings: Settings) -> list[str]:
+    problems = []
+    for name, login in LOGINS.items():
         url = urlsplit(getattr(settings, name))
         if url.scheme != "postgresql" or not url.hostname:
             problems.append(f"{PREFIX}{name.upper()}: not a postgresql:// address")
-        elif url.username in {None, "postgres", "app_owner", "app_migrator"}:
-            problems.append(f"{PREFIX}{name.upper()}: must name a login without rights of its own, not {url.username}")
+        elif url.username != login:
+            # Each login is proven to have the rights of its purpose and no others; another one is not.
+            problems.append(f"{PREFIX}{name.upper()}: must sign in as {login}, not as {url.username}")
     base = urlsplit(settings.base_url)
     if base.scheme not in {"http", "https"} or not base.hostname or base.path.strip("/"):
         problems.append("INSULA_BASE_URL: an origin such as https://app.example.com is needed")
     if urlsplit(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
         problems.append("INSULA_REDIS_URL: not a redis:// address")
-    if settings.environment == "production":
-        if base.scheme != "https":
-            problems.append("INSULA_BASE_URL: must be https")
-        if settings.smtp_tls == "none":
-            problems.append("INSULA_SMTP_TLS: mail would travel unencrypted; use starttls or tls")
     return problems

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
+from insula.core.catalogue import require_proven
 from insula.core.crypto import Keys
 from insula.core.db import Database
 from insula.core.feature import Feature
@@ -68,6 +69,7 @@ class WorkerProcess:
             for database in (self._database, self._platform):
                 await database.open()
                 stack.push_async_callback(database.close)
+            await require_proven(self._database)
             if self._settings.metrics_port:
                 exporter = serve_metrics(self._settings.metrics_port, self._settings.metrics_host)
                 stack.callback(exporter.server_close)

@@ -55,10 +55,10 @@ class TypeID(TypeDecorator[str]):
         super().__init__()
         self.prefix = prefix
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> UUID | None:
+    def process_bind_param(self, value: Any, _dialect: Dialect) -> UUID | None:
         return None if value is None else to_uuid(self.prefix, value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+    def process_result_value(self, value: Any, _dialect: Dialect) -> str | None:
         return None if value is None else to_text(self.prefix, value)
 
 

@@ -89,7 +89,7 @@ class Listing(Generic[R]):
     mapping its name to the key. Every other sort needs an index (tenant_id, column, id).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a list is, declared once at import
         self,
         statement: sa.Select[Any],
         row: type[R],

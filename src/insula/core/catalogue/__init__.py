@@ -6,7 +6,8 @@ from insula.core.catalogue.facts import read_catalogue
 from insula.core.catalogue.grants import GRANT_RULES
 from insula.core.catalogue.rights import RIGHT_RULES
 from insula.core.catalogue.tables import TABLE_RULES
-from insula.core.db import Database, Driver
+from insula.core.db import Database
+from insula.core.pool import Driver
 
 RULES = (*TABLE_RULES, *GRANT_RULES, *RIGHT_RULES)
 

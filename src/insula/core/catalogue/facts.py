@@ -6,7 +6,7 @@ import msgspec
 
 from insula.core.catalogue import queries
 from insula.core.catalogue.doors import EXECUTABLE
-from insula.core.db import Driver
+from insula.core.pool import Driver
 from insula.core.rls import SCHEMA, TableClass
 
 F = TypeVar("F", bound=msgspec.Struct)

@@ -2,7 +2,7 @@
 
 from insula.core.feature import Feature
 from insula.features.identity.controllers import CONTROLLERS
-from insula.features.identity.jobs import HANDLERS
+from insula.features.identity.jobs import HANDLERS, SCHEDULES
 from insula.features.identity.models import ID_PREFIX, SESSION_PREFIX
 
 FEATURE = Feature(
@@ -10,4 +10,5 @@ FEATURE = Feature(
     controllers=CONTROLLERS,
     id_prefixes={ID_PREFIX: "user", SESSION_PREFIX: "session"},
     handlers=HANDLERS,
+    schedules=SCHEDULES,
 )

@@ -8,6 +8,7 @@ from insula.core.db import Transaction
 from insula.core.jobs import Handler, JobContext, mailing
 from insula.core.mail import Mail
 from insula.core.schemas import Task
+from insula.core.upkeep import Chore
 from insula.features.identity.models import User
 from insula.features.identity.repository import UserRepository, arm_link
 from insula.features.identity.schemas import SendPasswordChanged, SendReset, SendSignUpAttempt, SendVerification
@@ -51,6 +52,10 @@ async def _letter(db: Transaction, context: JobContext, template: str, **said: s
 def _digest(token: str, context: JobContext) -> bytes:
     return tokens.digest(token, context.services.keys.credential)
 
+
+SCHEDULES: Final = (
+    Chore("purge_sign_ups", timedelta(hours=1), "SELECT app.purge_sign_ups(interval '7 days', 10000)"),
+)
 
 HANDLERS: Final[dict[type[Task], Handler]] = {
     SendVerification: mailing(send_verification),

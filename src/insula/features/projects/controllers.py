@@ -38,7 +38,7 @@ class ProjectController(Controller):
     dependencies = {"projects": Provide(provide_projects, sync_to_thread=False)}  # noqa: RUF012
 
     @get("/projects", permission=READ)
-    async def list_projects(
+    async def list_projects(  # noqa: PLR0913, PLR0917  # a parameter per filter
         self,
         db: NamedDependency[Transaction],
         page: NamedDependency[PageRequest],

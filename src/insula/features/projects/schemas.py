@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
-from insula.core.schemas import Change, Metadata, Name, Read, Write
+from insula.core.schemas import END, Change, Metadata, Name, Read, Write
 
 ProjectId = Annotated[str, describe("prj", "a project")]
 TeamId = Annotated[str, describe("tea", "a team")]
@@ -16,7 +16,7 @@ ProjectStatus = Literal["active", "paused", "archived"]
 ProjectKey = Annotated[
     str,
     Meta(
-        pattern="^[A-Z][A-Z0-9]{1,9}$",
+        pattern="^[A-Z][A-Z0-9]{1,9}" + END,
         description="Short name in capitals, unique in the organization.",
         examples=["WEB"],
     ),
@@ -30,7 +30,7 @@ class ProjectCreate(Write, frozen=True, kw_only=True):
     key: ProjectKey
     status: ProjectStatus = "active"
     team_id: TeamId | None = None
-    metadata: Metadata = {}
+    metadata: Metadata = {}  # noqa: RUF012  # msgspec copies it
 
 
 class ProjectUpdate(Change, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class ProjectUpdate(Change, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     key: ProjectKey | UnsetType = UNSET
     status: ProjectStatus | UnsetType = UNSET
-    team_id: TeamId | None | UnsetType = UNSET
+    team_id: TeamId | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
 
 

@@ -1,0 +1,68 @@
+"""The environment becomes settings, or is refused with the names of what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from insula.settings import Settings, SettingsError, load
+
+GOOD = {
+    "INSULA_SECRET_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    "INSULA_DATABASE_URL": "postgresql://app_rw:x@db/insula",
+    "INSULA_IDENTITY_DATABASE_URL": "postgresql://app_identity:x@db/insula",
+    "INSULA_PLATFORM_DATABASE_URL": "postgresql://app_platform:x@db/insula",
+    "INSULA_REDIS_URL": "redis://redis",
+    "INSULA_BASE_URL": "https://app.example.com",
+    "INSULA_SMTP_HOST": "mail.example.com",
+    "INSULA_MAIL_FROM": "no-reply@example.com",
+}
+
+
+def complaints(**changes: str | None) -> str:
+    environment = {**GOOD, **{f"INSULA_{name.upper()}": value for name, value in changes.items()}}
+    with pytest.raises(SettingsError) as refused:
+        load({name: value for name, value in environment.items() if value is not None})
+    return str(refused.value)
+
+
+def test_a_complete_environment_becomes_typed_values() -> None:
+    settings = load({**GOOD, "INSULA_PORT": "9000", "INSULA_PGBOUNCER": "true"})
+    assert (settings.port, settings.pgbouncer, settings.environment) == (9000, True, "production")
+
+
+def test_every_missing_variable_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({})
+    required = [name for name in GOOD if name not in {"INSULA_PORT"}]
+    for name in required:
+        assert f"{name} is missing" in str(refused.value)
+
+
+def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(GOOD["INSULA_SECRET_KEY"] + "\n")
+    environment = {name: value for name, value in GOOD.items() if name != "INSULA_SECRET_KEY"}
+    settings = load({**environment, "INSULA_SECRET_KEY_FILE": str(tmp_path / "key")})
+    assert isinstance(settings, Settings)
+    assert settings.secret_key == GOOD["INSULA_SECRET_KEY"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("port", "eighty", "INSULA_PORT"),
+        ("port", "70000", "INSULA_PORT"),
+        ("secret_key", "c2hvcnQ=", "at least 32 bytes"),
+        ("secret_key", "not base64!", "not base64"),
+        ("database_url", "mysql://x@y/z", "INSULA_DATABASE_URL"),
+        ("database_url", "postgresql://postgres@db/insula", "must sign in as app_rw"),
+        ("platform_database_url", "postgresql://app_rw@db/insula", "must sign in as app_platform"),
+        ("base_url", "http://app.example.com", "must be https"),
+        ("base_url", "https://app.example.com/path", "an origin"),
+        ("smtp_tls", "none", "unencrypted"),
+        ("smtp_tls", "maybe", "INSULA_SMTP_TLS"),
+        ("redis_url", "http://redis", "INSULA_REDIS_URL"),
+        ("secret_key_file", "/nowhere/key", "INSULA_SECRET_KEY"),
+    ],
+)
+def test_what_is_wrong_or_unsafe_is_named(name: str, value: str, said: str) -> None:
+    assert said in complaints(**{name: value})
