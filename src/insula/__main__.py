@@ -3,7 +3,9 @@
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -25,15 +27,17 @@ def main() -> None:
 @click.option("--fresh", is_flag=True, help="Forget everything first.")
 def up(port: int, *, fresh: bool) -> None:
     """Run everything on this machine, with PostgreSQL, Valkey and an inbox of its own."""
-    from insula.embedded.process import EmbeddedServerError  # heavy imports only where they are used
+    from insula.core.catalogue import Unproven
+    from insula.embedded import EmbeddedServerError
+    from insula.seed import SeedRefused
     from insula.up import CannotStart
     from insula.up import up as start
 
     try:
-        start(_home(), port, fresh=fresh, console=Console(stderr=False))
-    except (CannotStart, EmbeddedServerError) as error:
-        raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
+        start(_home(), port, fresh=fresh, console=Console())
+    except* (CannotStart, EmbeddedServerError, SeedRefused, Unproven, OSError) as errors:
+        raise _told(errors) from None
+    except* KeyboardInterrupt:
         sys.exit(130)
 
 
@@ -169,10 +173,28 @@ def _any_settings() -> Settings:
     )
 
 
-def _run(part: object) -> None:
+def _run(part: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
-    uvloop.run(part)  # type: ignore[arg-type]
+    from insula.core.catalogue import Unproven
+
+    try:
+        uvloop.run(part)
+    except* (Unproven, OSError) as errors:
+        raise _told(errors) from None
+
+
+def _told(errors: BaseExceptionGroup[Any]) -> click.ClickException:
+    """What went wrong, for a person: the messages without the way they came."""
+    return click.ClickException("\n".join(str(error) for error in _leaves(errors)))
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

@@ -33,13 +33,18 @@ async def run(settings: Settings) -> None:
 async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
     """Serve until ``stopping``. Requests under way get ``drain_seconds``; the server refuses new connections at once.
 
-    Raises RuntimeError when the server ends by itself, as it does when its port is taken.
+    Raises what keeps the program from starting: Unproven, or OSError for a server or a port that cannot be had.
     """
+    async with app.lifespan():  # ours and not granian's, which keeps to itself why a start failed
+        await _serve(app, settings, stopping)
+
+
+async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
     server = Server(
         AccessLog(app),
         address=settings.host,
         port=settings.port,
-        interface=Interfaces.ASGI,
+        interface=Interfaces.ASGINL,
         websockets=False,
         log_enabled=False,
     )
@@ -48,7 +53,7 @@ async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> N
     await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     if serving.done():
-        raise RuntimeError(f"cannot serve on {settings.host}:{settings.port}") from serving.exception()
+        raise OSError(f"cannot serve on {settings.host}:{settings.port}") from serving.exception()
     _log.info("api draining", seconds=settings.drain_seconds)
     app.state.draining.started = True
     server.stop()  # type: ignore[no-untyped-call]

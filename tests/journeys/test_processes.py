@@ -1,0 +1,158 @@
+"""The API and the worker as processes: what they refuse to start with, and how they stop."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import msgspec
+import pytest
+
+from insula.settings import Settings
+from tests.conftest import address, clone
+from tests.factories import World
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def environment(settings: Settings, **changes: object) -> dict[str, str]:
+    """The variables that make these settings."""
+    values = msgspec.structs.asdict(msgspec.structs.replace(settings, metrics_port=0, log_json=True, log_level="info"))
+    base = {name: value for name, value in os.environ.items() if not name.startswith(("INSULA_", "COV_"))}
+    ours = {f"INSULA_{name.upper()}": _text(value) for name, value in (values | changes).items() if value is not None}
+    return {**base, **ours, "PYTHONPATH": str(ROOT / "src")}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Process:
+    """One `insula` command in the background, its output kept."""
+
+    def __init__(self, command: str, variables: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "insula", command],
+                env=variables, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True,
+            )
+
+    def until(self, text: str, seconds: float = 30) -> str:
+        """Wait until it says something; returns all it said."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            said = self.log.read_text()
+            if text in said:
+                return said
+            time.sleep(0.05)
+        pytest.fail(f"never said {text!r}:\n{self.log.read_text()}")
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def started() -> Iterator[list[Process]]:
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        process.end()
+
+
+async def answers(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+        for _ in range(600):
+            try:
+                if (await client.get(f"{url}/readyz")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.05)
+    pytest.fail("the API never became ready")
+
+
+async def test_a_request_under_way_survives_sigterm_and_new_ones_are_refused(
+    world: World, settings: Settings, started: list[Process], tmp_path: Path
+) -> None:
+    owner, port = await world.owner(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    api = Process("api", environment(settings, port=port), tmp_path / "api.log")
+    started.append(api)
+    await answers(url)
+    headers = {"authorization": f"Bearer {owner.person.token}"}
+    # A lock on the organization's row makes the request wait as long as the test wants.
+    holder = await asyncpg.connect(settings.owner_database_url)
+    try:
+        await holder.execute("BEGIN; LOCK TABLE app.project IN ACCESS EXCLUSIVE MODE")
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+            slow = asyncio.create_task(client.post(owner.url("/projects"), json={"name": "Late", "key": "LATE"}))
+            await asyncio.sleep(0.5)
+            api.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.5)
+            with pytest.raises(httpx.TransportError):
+                await httpx.AsyncClient().get(f"{url}/livez")
+            await holder.execute("COMMIT")
+            assert (await slow).status_code == 201
+    finally:
+        await holder.close()
+    assert await asyncio.to_thread(api.process.wait, 15) == 0, api.log.read_text()
+
+
+async def test_the_program_does_not_start_on_a_database_that_does_not_prove_isolation(
+    addresses: dict[str, str], settings: Settings, started: list[Process], tmp_path: Path
+) -> None:
+    name = f"insula_unproven_{os.getpid()}"
+    await clone(addresses["admin"], name)
+    admin = await asyncpg.connect(addresses["admin"], database=name)
+    await admin.execute("ALTER TABLE app.project NO FORCE ROW LEVEL SECURITY")
+    await admin.close()
+    urls = {
+        "database_url": address(addresses["admin"], "app_rw", name),
+        "identity_database_url": address(addresses["admin"], "app_identity", name),
+        "platform_database_url": address(addresses["admin"], "app_platform", name),
+    }
+    for command in ("api", "worker"):
+        process = Process(command, environment(settings, port=free_port(), **urls), tmp_path / f"{command}.log")
+        started.append(process)
+        assert await asyncio.to_thread(process.process.wait, 40) != 0, process.log.read_text()
+        assert "project" in process.log.read_text()
+        assert "FORCE" in process.log.read_text()
+    doctor = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-P", "-m", "insula", "doctor"],
+        env=environment(settings, **urls), capture_output=True, text=True,
+    )
+    assert doctor.returncode == 1
+    assert "isolation" in doctor.stdout
+    assert "project" in doctor.stdout
+    drop = await asyncpg.connect(addresses["admin"])
+    await drop.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await drop.close()
+
+
+def test_wrong_settings_are_named_by_every_command(tmp_path: Path) -> None:
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "INSULA_PORT": "eighty"}
+    for command in ("api", "worker", "migrate", "doctor"):
+        refused = subprocess.run(
+            [sys.executable, "-P", "-m", "insula", command], env=variables, capture_output=True, text=True
+        )
+        said = refused.stdout + refused.stderr
+        assert refused.returncode != 0, said
+        assert "INSULA_PORT" in said
+        assert "INSULA_SECRET_KEY is missing" in said
+        assert "Traceback" not in said
