@@ -269,6 +269,33 @@ async def test_acceptance_and_the_inviters_removal_at_once_do_not_fail(world: Wo
         assert is_member == (accepted.status_code == 201)
 
 
+@pytest.mark.attack(87)
+async def test_a_token_replaced_while_it_waits_for_its_turn_is_worth_nothing(
+    world: World, addresses: dict[str, str], database: str
+) -> None:
+    owner, person = await world.owner(), await world.person()
+    invitation = await invite(owner, person.email)
+    token = await token_of(world, invitation)
+    other = await asyncpg.connect(addresses["admin"], database=database)
+    try:
+        async with other.transaction():
+            await other.execute(
+                "SELECT FROM app.organization WHERE id = $1 FOR UPDATE", to_uuid("org", owner.organization_id)
+            )
+            waiting = asyncio.create_task(accept(world, person, token))
+            while not await world.superuser.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock')", database
+            ):
+                await asyncio.sleep(0.01)
+            await other.execute(
+                "UPDATE app.credential SET hash = sha256(hash) WHERE subject_id = $1", to_uuid("inv", invitation["id"])
+            )
+    finally:
+        await other.close()
+    assert (await waiting).json()["code"] == "link_invalid"
+    assert len(await members_of(world, owner.organization_id)) == 1
+
+
 @pytest.mark.attack(88)
 @pytest.mark.parametrize("way", ["by token", "by id"])
 async def test_fifty_acceptances_at_once_make_one_member(world: World, way: str) -> None:

@@ -132,6 +132,25 @@ async def test_twenty_invitations_to_one_address_at_once_are_one(world: World) -
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"invitation_open"}
 
 
+async def test_who_invites_a_moment_later_does_not_expire_the_first_invitation(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, email, first = await world.owner(), fresh_address(), []
+    take = Letters.take
+
+    async def overtaken(self: Letters, organization_id: str, addresses: list[str]) -> None:
+        if not first:
+            first.append("on its way")
+            first[0] = (await invite(owner, email))["id"]
+        await take(self, organization_id, addresses)
+
+    monkeypatch.setattr(Letters, "take", overtaken)
+    second = await owner.client.post(owner.url("/invitations"), json={"email": email, "role": "member"})
+    assert (second.status_code, second.json()["code"]) == (409, "invitation_open")
+    listed = (await owner.client.get(owner.url("/invitations"))).json()["data"]
+    assert [(row["id"], row["status"]) for row in listed] == [(first[0], "pending")]
+
+
 async def test_a_member_is_not_invited_again(world: World) -> None:
     owner = await world.owner()
     member = await world.member(owner.organization_id, "viewer")
