@@ -65,6 +65,10 @@ class World:
         self.app, self.settings, self.superuser = app, settings, superuser
         self._keys = Keys.from_secret(settings.secret)
 
+    def digest(self, token: str) -> bytes:
+        """What the database knows of a token."""
+        return digest(token, self._keys.credential)
+
     def client(self, token: str | None = None, **options: Any) -> httpx.AsyncClient:
         """Talks to the program as a browser or a script would; without a token, as a stranger."""
         headers = {"authorization": f"Bearer {token}"} if token else {}

@@ -1,25 +1,187 @@
-"""Projects over HTTP."""
+"""Projects over HTTP: the worked example does all that a resource here does."""
 
-from tests.factories import World
+from typing import Any
+
+import httpx
+import pytest
+
+from insula.core.ids import new_id, to_uuid
+from tests.factories import Member, World
+
+
+async def create(owner: Member, **fields: Any) -> dict[str, Any]:
+    answer = await owner.client.post(owner.url("/projects"), json={"name": "Website", "key": "WEB", **fields})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def listed(owner: Member, **query: Any) -> list[str]:
+    answer = await owner.client.get(owner.url("/projects"), params=query)
+    assert answer.status_code == 200, answer.text
+    return [project["key"] for project in answer.json()["data"]]
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
 
 
 async def test_a_project_is_created_read_changed_deleted_and_restored(world: World) -> None:
     owner = await world.owner()
-    made = await owner.client.post(owner.url("/projects"), json={"name": "Website", "key": "WEB"})
-    assert made.status_code == 201, made.text
-    project = made.json()
-    assert made.headers["etag"] == '"1"'
-    got = await owner.client.get(owner.url(f"/projects/{project['id']}"))
-    assert got.json() == project
+    project = await create(owner, metadata={"cost_center": "4711"})
     url = owner.url(f"/projects/{project['id']}")
+    got = await owner.client.get(url)
+    assert got.json() == project
+    assert got.headers["etag"] == '"1"'
+    assert project["created_by"] == owner.membership_id
     changed = await owner.client.patch(url, json={"name": "Shop"}, headers={"if-match": '"1"'})
-    assert changed.status_code == 200, changed.text
-    assert changed.json()["name"] == "Shop"
-    assert changed.json()["version"] == 2
+    assert (changed.status_code, changed.json()["name"], changed.json()["version"]) == (200, "Shop", 2)
+    assert changed.json()["metadata"] == {"cost_center": "4711"}
     assert (await owner.client.delete(url, headers={"if-match": '"1"'})).status_code == 412
     assert (await owner.client.delete(url, headers={"if-match": '"2"'})).status_code == 204
     assert (await owner.client.get(url)).status_code == 404
+    deleted = await owner.client.get(owner.url("/deleted-projects"))
+    assert [row["id"] for row in deleted.json()["data"]] == [project["id"]]
     restored = await owner.client.post(owner.url(f"/deleted-projects/{project['id']}/restoration"))
-    assert restored.status_code == 201, restored.text
-    page = await owner.client.get(owner.url("/projects"))
-    assert [row["id"] for row in page.json()["data"]] == [project["id"]]
+    assert restored.status_code == 201
+    assert await listed(owner) == ["WEB"]
+
+
+async def test_each_change_leaves_one_event_with_what_was_and_what_is(world: World) -> None:
+    owner = await world.owner()
+    project = await create(owner)
+    url = owner.url(f"/projects/{project['id']}")
+    await owner.client.patch(url, json={"name": "Shop", "status": "paused"}, headers={"if-match": "*"})
+    await owner.client.patch(url, json={"name": "Shop"}, headers={"if-match": "*"})  # nothing changes: no event
+    await owner.client.delete(url, headers={"if-match": "*"})
+    await owner.client.post(owner.url(f"/deleted-projects/{project['id']}/restoration"))
+    events = (await owner.client.get(owner.url("/events"), params={"target_id": project["id"]})).json()["data"]
+    assert [event["type"] for event in reversed(events)] == [
+        "project.created", "project.updated", "project.deleted", "project.restored",
+    ]
+    updated = events[2]
+    assert updated["data"] == {
+        "before": {"name": "Website", "status": "active"}, "after": {"name": "Shop", "status": "paused"},
+    }
+
+
+async def test_a_key_is_unique_among_the_organizations_living_projects(world: World) -> None:
+    owner, other = await world.owner(), await world.owner()
+    first = await create(owner)
+    await create(other)  # another organization's key says nothing
+    again = await owner.client.post(owner.url("/projects"), json={"name": "Other", "key": "WEB"})
+    assert problem(again) == (409, "project_key_taken")
+    await owner.client.delete(owner.url(f"/projects/{first['id']}"), headers={"if-match": "*"})
+    second = await create(owner)
+    conflict = await owner.client.post(owner.url(f"/deleted-projects/{first['id']}/restoration"))
+    assert problem(conflict) == (409, "project_key_taken")
+    third = await create(owner, key="SHOP")
+    taken = await owner.client.patch(
+        owner.url(f"/projects/{third['id']}"), json={"key": second["key"]}, headers={"if-match": "*"}
+    )
+    assert problem(taken) == (409, "project_key_taken")
+
+
+@pytest.mark.attack(2)
+async def test_a_team_that_is_absent_malformed_or_the_neighbours_is_the_same_to_a_project(world: World) -> None:
+    owner, other = await world.owner(), await world.owner()
+    theirs = (await other.client.post(other.url("/teams"), json={"name": "Theirs"})).json()["id"]
+    bodies = []
+    for team in (theirs, new_id("tea"), "tea_nonsense", owner.membership_id):
+        answer = await owner.client.post(
+            owner.url("/projects"), json={"name": "X", "key": "XX", "team_id": team}
+        )
+        assert answer.status_code == 422
+        bodies.append({name: value for name, value in answer.json().items() if name != "request_id"})
+    assert all(body == bodies[0] for body in bodies)
+    assert bodies[0]["errors"] == [{"pointer": "/team_id", "detail": "does not exist"}]
+    project = await create(owner)
+    moved = await owner.client.patch(
+        owner.url(f"/projects/{project['id']}"), json={"team_id": theirs}, headers={"if-match": "*"}
+    )
+    assert moved.status_code == 422
+
+
+async def test_a_deleted_team_leaves_its_projects_without_one(world: World) -> None:
+    owner = await world.owner()
+    team = (await owner.client.post(owner.url("/teams"), json={"name": "Web"})).json()
+    project = await create(owner, team_id=team["id"])
+    assert await listed(owner, team_id=team["id"]) == ["WEB"]
+    gone = await owner.client.delete(owner.url(f"/teams/{team['id']}"), headers={"if-match": "*"})
+    assert gone.status_code == 204
+    assert (await owner.client.get(owner.url(f"/projects/{project['id']}"))).json()["team_id"] is None
+
+
+async def test_lists_are_filtered_sorted_searched_and_paged(world: World) -> None:
+    owner = await world.owner()
+    for name, key, status in [
+        ("alpha one", "A1", "active"), ("Alpha Two", "A2", "paused"), ("beta", "B1", "active"), ("Älpler", "C1", "active"),
+    ]:
+        await create(owner, name=name, key=key, status=status)
+    assert await listed(owner) == ["C1", "B1", "A2", "A1"]
+    assert await listed(owner, sort="created_at") == ["A1", "A2", "B1", "C1"]
+    assert await listed(owner, sort="name") == ["A1", "A2", "B1", "C1"]
+    assert await listed(owner, sort="-name") == ["C1", "B1", "A2", "A1"]
+    assert await listed(owner, name_prefix="ALPHA") == ["A2", "A1"]
+    assert await listed(owner, name_prefix="äl") == ["C1"]
+    assert await listed(owner, status="paused") == ["A2"]
+    assert await listed(owner, key="B1") == ["B1"]
+    assert await listed(owner, status="active", name_prefix="alpha", sort="name") == ["A1"]
+    for sort in ("created_at", "-created_at", "name", "-name", "updated_at", "-updated_at"):
+        found, url = [], owner.url(f"/projects?limit=1&sort={sort}")
+        while url:
+            page = await owner.client.get(url)
+            found += [project["key"] for project in page.json()["data"]]
+            url = page.links["next"]["url"] if "next" in page.links else ""
+        assert sorted(found) == ["A1", "A2", "B1", "C1"], sort
+
+
+async def test_a_limit_on_projects_is_a_limit(world: World) -> None:
+    owner = await world.owner()
+    await world.superuser.execute(
+        "UPDATE app.organization SET limits = '{\"projects\": 2}' WHERE tenant_id = $1",
+        to_uuid("org", owner.organization_id),
+    )
+    await create(owner, key="ONE")
+    await create(owner, key="TWO")
+    assert problem(await owner.client.post(owner.url("/projects"), json={"name": "X", "key": "THREE"})) == (
+        403, "limit_reached",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"key": "WEB"}, ""),
+        ({"name": "", "key": "WEB"}, "/name"),
+        ({"name": "   ", "key": "WEB"}, "/name"),
+        ({"name": "x" * 201, "key": "WEB"}, "/name"),
+        ({"name": "a\nb", "key": "WEB"}, "/name"),
+        ({"name": "X", "key": "web"}, "/key"),
+        ({"name": "X", "key": "WEB\n"}, "/key"),
+        ({"name": "X", "key": "WEB", "status": "gone"}, "/status"),
+        ({"name": "X", "key": "WEB", "metadata": {"a": {}}}, "/metadata"),
+        ({"name": "X", "key": "WEB", "tenant_id": "x"}, ""),
+        ({"name": "X", "key": "WEB", "version": 7}, ""),
+    ],
+)
+@pytest.mark.attack(92)
+async def test_what_is_wrong_with_a_body_is_said_where_it_is(world: World, body: dict[str, Any], pointer: str) -> None:
+    owner = await world.owner()
+    answer = await owner.client.post(owner.url("/projects"), json=body)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert any(error["pointer"].startswith(pointer) for error in answer.json()["errors"]), answer.text
+
+
+async def test_what_was_deleted_long_ago_is_purged_and_nothing_else(world: World) -> None:
+    owner = await world.owner()
+    kept, old = await create(owner, key="KEPT"), await create(owner, key="OLD")
+    for project in (kept, old):
+        await owner.client.delete(owner.url(f"/projects/{project['id']}"), headers={"if-match": "*"})
+    await world.superuser.execute(
+        "UPDATE app.project SET deleted_at = now() - interval '31 days' WHERE id = $1", to_uuid("prj", old["id"])
+    )
+    await world.superuser.execute("SELECT app.purge_deleted(interval '30 days', 1000)")
+    left = (await owner.client.get(owner.url("/deleted-projects"))).json()["data"]
+    assert [project["id"] for project in left] == [kept["id"]]

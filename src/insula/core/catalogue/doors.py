@@ -65,6 +65,7 @@ APP_PLATFORM: Final = {
     "purge_sign_ups": "nothing; deletes what nobody confirmed",
     "purge_organizations": "nothing; deletes what was deleted, after its restore window",
     "create_event_partitions": "nothing; makes the coming months' partitions",
+    "purge_deleted": "nothing; deletes only what its organization deleted, and long ago",
 }
 
 EXECUTABLE: Final = {"app_rw": APP_RW, "app_identity": APP_IDENTITY, "app_platform": APP_PLATFORM}
