@@ -17,11 +17,13 @@ from insula.core.crypto import Keys
 from insula.core.db import Database
 from insula.core.http.access_log import AccessLog
 from insula.core.http.admission import RateLimits
+from insula.core.http.answer_headers import answer_headers
 from insula.core.http.dependencies import DEPENDENCIES, provide_in_order
 from insula.core.http.documentation import DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
 from insula.core.http.health import HEALTH_ROUTES, Draining
+from insula.core.http.methods import HeadAsGet, methods_of
 from insula.core.http.openapi import describe
 from insula.core.http.parameters import before_handler
 from insula.core.http.problems import handlers
@@ -78,6 +80,7 @@ def create_litestar(settings: Settings) -> Litestar:
     app = Litestar(
         route_handlers=[*routes, DocumentationController],
         before_request=before_handler,
+        before_send=[answer_headers(settings.base_url)],
         middleware=[
             DefineMiddleware(CompressionMiddleware, config=CompressionConfig(backend="gzip", minimum_size=1024)),
             addresses,
@@ -103,6 +106,8 @@ def create_litestar(settings: Settings) -> Litestar:
         logging_config=None,  # core/logs.py configures logging once for the process
         debug=False,
     )
+    app.asgi_handler = HeadAsGet(app.asgi_handler)
+    app.state.methods = methods_of(app)
     refuse_undeclared(app)
     provide_in_order(app)
     app.state.openapi = msgspec.json.encode(describe(app, routes))

@@ -130,7 +130,7 @@ async def test_another_sites_page_cannot_use_the_cookie(world: World, headers: d
             ("POST", "/v1/auth/sign-out", {}),
         ):
             forged = await client.request(method, path, content=json.dumps(body), headers=given | {"if-match": "*"})
-            assert forged.status_code == 403, (method, path)
+            assert forged.status_code in {403, 415}, (method, path)
         assert await ask_me(world, person.token) == 200
 
 
@@ -142,7 +142,7 @@ async def test_another_sites_page_cannot_sign_a_browser_in(world: World) -> None
     body = json.dumps({"email": attacker.email, "password": PASSWORD, "transport": "cookie"})
     for headers in ({"content-type": "text/plain"}, {"origin": "https://evil.example", "content-type": "text/plain"}):
         forged = await world.client().post("/v1/auth/sign-in", content=body, headers=headers)
-        assert forged.status_code == 403
+        assert forged.status_code in {403, 415}
         assert "set-cookie" not in forged.headers
     assert (await cookie_sign_in(world, attacker)).status_code == 200
 

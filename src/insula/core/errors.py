@@ -70,6 +70,10 @@ class MethodNotAllowed(DomainError):
     status, code, title = 405, "method_not_allowed", "The resource does not support this method"
 
 
+class RequestTimeout(DomainError):
+    status, code, title = 408, "request_timeout", "The request's body took too long to arrive"
+
+
 class Conflict(DomainError):
     status, code, title = 409, "conflict", "The request conflicts with the resource's state"
 

@@ -8,13 +8,14 @@ from litestar import Request, Response
 
 from insula.core import crypto
 from insula.core.db import Transaction
-from insula.core.errors import Conflict, FieldError, InvalidRequest, Unprocessable
+from insula.core.errors import Conflict, DomainError, FieldError, InvalidRequest, Unprocessable
 from insula.core.http.door import DB, ORGANIZATION, PRESENTED
+from insula.core.http.reply import Reply
 
 _BEGIN: Final = "SELECT * FROM app.begin_idempotent($1)"
 _STORE: Final = "INSERT INTO app.idempotency (key_hash, fingerprint, answer) VALUES ($1, $2, $3)"
 _MAX_KEY: Final = 255
-_NOT_KEPT: Final = frozenset({"content-length", "x-request-id", "set-cookie"})
+_NOT_KEPT: Final = frozenset({"content-length", "set-cookie", "ratelimit", "ratelimit-policy"})
 
 
 class RequestInProgress(Conflict):
@@ -41,8 +42,9 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     key = request.headers.get("idempotency-key")
     if key is None or request.method != "POST" or DB not in request.scope:
         return None
-    if not key or len(key) > _MAX_KEY or not key.isprintable():
-        raise InvalidRequest(errors=[FieldError("header/Idempotency-Key", f"1 to {_MAX_KEY} printable characters")])
+    if not key or len(key) > _MAX_KEY or not (key.isascii() and key.isprintable()):
+        wanted = f"1 to {_MAX_KEY} printable ASCII characters"
+        raise InvalidRequest(errors=[FieldError("header/Idempotency-Key", wanted)])
     secret = _secret(request, key)
     name = hashlib.sha256(b"name" + secret).digest()
     fingerprint = hashlib.sha256(
@@ -57,6 +59,8 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
         return _stored_answer(found, fingerprint, secret)
 
     async def remember(committing: Transaction, start: Any, first: Any) -> None:
+        if first.get("more_body"):
+            raise DomainError(private="a streamed answer cannot be kept for its Idempotency-Key")
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in start["headers"]]
         kept = [(k, v) for k, v in headers if k.lower() not in _NOT_KEPT]
         answer = msgspec.msgpack.encode(_Answer(start["status"], kept, first.get("body", b"")))
@@ -77,7 +81,7 @@ def _stored_answer(found: Any, fingerprint: bytes, secret: bytes) -> Response[by
     answer = msgspec.msgpack.decode(opened, type=_Answer)
     headers = {name: value for name, value in answer.headers if name.lower() != "content-type"}
     media_type = next((v for k, v in answer.headers if k.lower() == "content-type"), "application/json")
-    return Response(
+    return Reply(
         answer.body,
         status_code=answer.status,
         headers={**headers, "idempotent-replayed": "true"},

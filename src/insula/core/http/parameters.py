@@ -1,4 +1,4 @@
-"""Between guard and handler: nothing unknown in the query, nothing done twice."""
+"""Between guard and handler: nothing unknown in the query, a body as documented, nothing done twice."""
 
 from typing import Any, Final
 
@@ -6,7 +6,9 @@ import msgspec
 from litestar import Request, Response
 
 from insula.core.errors import FieldError, InvalidRequest
+from insula.core.http.bodies import read_body
 from insula.core.http.idempotency import replay
+from insula.core.http.methods import options_of
 
 QUERY_TYPES: Final = "query_types"
 """Handler option: the query parameters its operation knows, and what each must be.
@@ -15,10 +17,13 @@ Litestar converts them as well, but in ``T | None`` it forgets what T was annota
 """
 
 
-async def before_handler(request: Request[Any, Any, Any]) -> Response[bytes] | None:
-    """Refuse query parameters that are unknown, wrong or given twice; then answer repeats from the store."""
+async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | None:
+    """Refuse query parameters that are unknown, wrong or given twice, and bodies; answer repeats from the store."""
+    if request.method == "OPTIONS":
+        return options_of(request)
     if request.scope["query_string"]:
         _refuse_wrong(request)
+    await read_body(request)
     return await replay(request)
 
 

@@ -1,6 +1,6 @@
 """Every error as problem details (RFC 9457)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import asyncpg
@@ -19,6 +19,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from insula.core import errors
 from insula.core.errors import DomainError, FieldError
+from insula.core.http.reply import Reply
 
 _log = structlog.get_logger("insula.problems")
 
@@ -29,7 +30,7 @@ ALL: Final[dict[int, type[DomainError]]] = {
     error.status: error
     for error in (
         errors.InvalidRequest, errors.Unauthenticated, errors.Forbidden, errors.NotFound, errors.MethodNotAllowed,
-        errors.Conflict, errors.PreconditionFailed, errors.TooLarge, errors.UnsupportedMediaType,
+        errors.RequestTimeout, errors.Conflict, errors.PreconditionFailed, errors.TooLarge, errors.UnsupportedMediaType,
         errors.Unprocessable, errors.PreconditionRequired, errors.RateLimited, DomainError, errors.Unavailable,
         errors.TimedOut,
     )
@@ -91,12 +92,7 @@ def _domain_error(
         errors=list(error.errors),
         request_id=request.scope.get("state", {}).get("request_id"),
     )
-    return Response(
-        problem,
-        status_code=error.status,
-        headers={**error.headers, "cache-control": "no-store"},
-        media_type="application/problem+json",
-    )
+    return Reply(problem, status_code=error.status, headers=error.headers, media_type="application/problem+json")
 
 
 def _stale_data(request: Request[Any, Any, Any], error: StaleDataError) -> Response[Problem]:
@@ -104,17 +100,14 @@ def _stale_data(request: Request[Any, Any, Any], error: StaleDataError) -> Respo
 
 
 def _validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+    """A parameter that Litestar could not convert; it forgets the source of those that dependencies take."""
     found = error.extra if isinstance(error.extra, list) else []
-    fields = [_field_error(item) for item in found if isinstance(item, dict)]
+    fields = [FieldError(f"{_source(item)}/{item['key']}", item["message"]) for item in found]
     return _domain_error(request, errors.InvalidRequest(None if fields else error.detail, errors=fields))
 
 
-def _field_error(item: dict[str, Any]) -> FieldError:
-    source, key = str(item.get("source", "")), str(item.get("key", ""))
-    if source in {"query", "header", "cookie", "path"}:
-        return FieldError(f"{source}/{key}", item.get("message", ""))
-    pointer = "/" + key.removeprefix("data.").replace(".", "/").replace("[", "/").replace("]", "")
-    return FieldError("" if key in {"", "data"} else pointer, item.get("message", ""))
+def _source(item: dict[str, Any]) -> str:
+    return str(getattr(item.get("source"), "value", "query"))
 
 
 def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
@@ -125,7 +118,15 @@ def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respon
     known = _OF_LITESTAR.get(error.status_code)
     if known is None:
         return _domain_error(request, DomainError(private=repr(error)), error)
-    return _domain_error(request, known(headers=dict(error.headers or {})))
+    if (methods := (error.headers or {}).get("allow")) is not None:
+        return _domain_error(request, known(headers={"allow": allow(methods.split(", "))}))
+    return _domain_error(request, known())
+
+
+def allow(methods: Iterable[str]) -> str:
+    """The Allow header (RFC 9110, section 10.2.1). HEAD is answered wherever GET is."""
+    offered = set(methods)
+    return ", ".join(sorted(offered | {"HEAD"} if "GET" in offered else offered))
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:

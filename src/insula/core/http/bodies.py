@@ -1,0 +1,95 @@
+"""A request's JSON body, read strictly: what one parser would read otherwise than the next is refused."""
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final, get_type_hints
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import InternalServerException
+from litestar.utils.scope.state import ScopeState
+
+from insula.core.errors import FieldError, InvalidRequest, UnsupportedMediaType
+
+_CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
+# What msgspec says: "Expected `str`, got `int` - at `$.metadata[...]`", "... - at `key` in `$.metadata`".
+_COMPLAINT: Final = re.compile(r"(.*?)(?: - at (?:`key` in )?`\$(.*)`)?", re.DOTALL)
+_FIELD: Final = re.compile(r"Object (?:missing required|contains unknown) field `(.*)`", re.DOTALL)
+_PATTERN: Final = re.compile(r" matching regex '.*'", re.DOTALL)
+_LONGEST_NAME: Final = 100
+
+
+async def read_body(request: Request[Any, Any, Any]) -> None:
+    """Decode the body into the very type the handler asks for, and leave it where Litestar looks for it.
+
+    Litestar itself would read numbers and booleans out of strings. Raises UnsupportedMediaType, and InvalidRequest
+    for a body that is missing, malformed, ambiguous or of another shape.
+    """
+    decoder = _decoder_of(request.route_handler.fn)
+    if decoder is None:
+        return
+    body = await _received(request)
+    if not body:
+        raise InvalidRequest(errors=[FieldError("", "a JSON body is needed")])
+    if not _is_json(request) or request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType
+    try:
+        _UNAMBIGUOUS.decode(body.decode())
+        decoded = decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(errors=[_complaint(str(error))]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The body is not UTF-8.") from error
+    except RecursionError as error:
+        raise InvalidRequest("The body is nested too deeply.") from error
+    except ValueError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}") from error
+    ScopeState.from_scope(request.scope).json = decoded
+
+
+async def _received(request: Request[Any, Any, Any]) -> bytes:
+    try:
+        return await request.body()
+    except InternalServerException as error:
+        # The caller went away in the middle: nobody reads this, and it is no failure of ours.
+        raise InvalidRequest("The body ended early.") from error
+
+
+@cache
+def _decoder_of(handler: Callable[..., Any]) -> msgspec.json.Decoder[Any] | None:
+    hints = get_type_hints(handler, include_extras=True)
+    return msgspec.json.Decoder(hints["data"]) if "data" in hints else None
+
+
+def _is_json(request: Request[Any, Any, Any]) -> bool:
+    content_type = request.headers.get("content-type", "")
+    charset = _CHARSET.search(content_type)
+    return content_type.partition(";")[0].strip().lower() == "application/json" and (
+        charset is None or charset[1].lower() == "utf-8"
+    )
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> None:
+    """RFC 7493, section 2.3: of two members with one name, parsers believe the first or the last as they please."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest(errors=[FieldError("", f"the name {repeated[:_LONGEST_NAME]!r} is given more than once")])
+
+
+# Python's decoder, beside msgspec's: two microseconds, and the only one of the two that shows repeated names.
+_UNAMBIGUOUS: Final = json.JSONDecoder(object_pairs_hook=_once_each, parse_int=str, parse_float=str)
+
+
+def _complaint(message: str) -> FieldError:
+    found = _COMPLAINT.fullmatch(message)
+    what, path = (found[1], found[2] or "") if found else (message, "")
+    # Keys and positions below "[...]" msgspec does not tell: the pointer ends there.
+    pointer = re.sub(r"[.\[]", "/", path.partition("[...]")[0].replace("]", ""))
+    if field := _FIELD.fullmatch(what):
+        name = field[1][:_LONGEST_NAME]
+        pointer += "/" + name.replace("~", "~0").replace("/", "~1")  # RFC 6901, section 3
+        what = "missing" if what.startswith("Object missing") else "unknown field"
+    return FieldError(pointer, _PATTERN.sub(" of the documented form", what))

@@ -1,0 +1,151 @@
+"""Headers: what every answer carries, and HEAD, OPTIONS, compression."""
+
+import gzip
+
+import asyncpg
+import pytest
+
+from insula.settings import Settings
+from tests import workshop
+from tests.factories import World
+
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+async def test_every_answer_forbids_browsers_to_guess_store_or_run_it(world: World) -> None:
+    owner = await world.owner()
+    answers = [
+        await owner.client.get(owner.url("/projects")),
+        await owner.client.post(owner.url("/projects"), json={}),
+        await owner.client.request("OPTIONS", owner.url("/projects")),
+        await owner.client.head(owner.url("/projects")),
+        await owner.client.put(owner.url("/projects")),
+        await world.client().get(owner.url("/projects")),
+        await world.client().get("/nothing"),
+        await world.client().get("/livez"),
+        await world.client().get("/openapi.json"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 400, 204, 200, 405, 401, 404, 200, 200]
+    for answer in answers:
+        assert {name: answer.headers.get(name) for name in SECURITY} == SECURITY
+        assert len(answer.headers["x-request-id"]) == 32
+        assert "strict-transport-security" not in answer.headers  # this program is reached by plain HTTP
+        assert not {"server", "x-powered-by", "access-control-allow-origin"} & set(answer.headers)
+
+
+async def test_behind_https_browsers_are_told_to_stay_there(settings: Settings, superuser: asyncpg.Connection) -> None:
+    async with workshop.opened(settings, superuser, base_url="https://app.example.com") as world:
+        for path in ("/livez", "/nothing", "/v1/me/organizations"):
+            answer = await world.client().get(path)
+            assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
+
+
+async def test_the_documentation_allows_itself_and_nobody_else(world: World) -> None:
+    for path in ("/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"):
+        answer = await world.client().get(path)
+        assert answer.status_code == 200
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "https://" not in answer.text[:2000]
+    assert (await world.client().get("/docs/..%2f..%2fsettings.py")).status_code == 404
+
+
+async def test_head_answers_as_get_without_the_body(world: World) -> None:
+    owner = await world.owner()
+    made = await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "XX"})
+    for path in (owner.url("/projects"), owner.url(f"/projects/{made.json()['id']}"), "/livez", "/nothing"):
+        got, headed = await owner.client.get(path), await owner.client.head(path)
+        assert headed.status_code == got.status_code
+        assert headed.content == b""
+        changing = {"x-request-id", "ratelimit"}
+        assert set(headed.headers.items()) - {(k, v) for k, v in headed.headers.items() if k in changing} == {
+            (k, v) for k, v in got.headers.items() if k not in changing
+        }
+    assert (await owner.client.head(owner.url("/departure"))).status_code == 405
+    assert (await world.client().head(owner.url("/projects"))).status_code == 401
+
+
+async def test_options_names_every_method_of_a_path(world: World) -> None:
+    for path, methods in {
+        "/livez": "GET, HEAD, OPTIONS",
+        "/v1/organizations/x/projects": "GET, HEAD, OPTIONS, POST",
+        "/v1/organizations/x/projects/y": "DELETE, GET, HEAD, OPTIONS, PATCH",
+        "/v1/organizations/x/departure": "OPTIONS, POST",
+    }.items():
+        answer = await world.client().request("OPTIONS", path, headers={"origin": "https://evil.example"})
+        assert (answer.status_code, answer.headers["allow"]) == (204, methods)
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+async def test_long_answers_are_compressed_for_those_who_can_read_it(world: World) -> None:
+    owner = await world.owner()
+    for number in range(8):
+        await owner.client.post(owner.url("/projects"), json={"name": f"Project {number}", "key": f"P{number}"})
+    plain = await owner.client.get(owner.url("/projects"), headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    async with owner.client.stream("GET", owner.url("/projects"), headers={"accept-encoding": "gzip"}) as packed:
+        raw = b"".join([part async for part in packed.aiter_raw()])
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == "Accept-Encoding"
+    assert int(packed.headers["content-length"]) == len(raw) < len(plain.content)
+    assert gzip.decompress(raw) == plain.content
+
+
+async def test_short_answers_are_not_compressed(world: World) -> None:
+    """Secrets shown once stand in short answers; there compression would tell their length (BREACH)."""
+    owner = await world.owner()
+    made = await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "XX"})
+    assert "content-encoding" not in made.headers
+
+
+@pytest.mark.parametrize("cookie", [False, True])
+async def test_the_caller_s_request_id_is_kept_and_named_in_refusals(world: World, cookie: bool) -> None:
+    owner = await world.owner()
+    answer = await owner.client.get(owner.url("/nothing-here"), headers={"x-request-id": "order-4711-again"})
+    assert answer.headers["x-request-id"] == answer.json()["request_id"] == "order-4711-again"
+
+
+async def test_limits_are_told_with_successes_and_refusals_alike(world: World) -> None:
+    owner = await world.owner()
+    for answer, status in (
+        (await owner.client.get(owner.url("/projects")), 200),
+        (await owner.client.get(owner.url("/projects/x")), 404),
+        (await owner.client.post(owner.url("/projects"), json={}), 400),
+        (await world.client().get("/livez/nothing"), 404),
+        (await world.client().get("/docs"), 200),
+    ):
+        assert answer.status_code == status
+        if answer.request.url.path != "/livez/nothing":  # what no route answers is not counted
+            assert answer.headers["ratelimit"].startswith('"'), answer.request.url
+            assert ";q=" in answer.headers["ratelimit-policy"]
+
+
+async def test_who_asks_too_much_is_told_when_to_come_again(settings: Settings, superuser: asyncpg.Connection) -> None:
+    async with workshop.opened(settings, superuser, rate_per_minute=3, rate_anonymous_per_minute=3) as world:
+        owner = await world.owner()
+        for client, path in ((owner.client, owner.url("/projects")), (world.client(), "/openapi.json")):
+            answers = [await client.get(path) for _ in range(4)]
+            assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+            refused = answers[-1]
+            assert refused.json()["code"] == "rate_limited"
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+            assert ";r=0;" in refused.headers["ratelimit"]
+
+
+async def test_a_route_that_will_go_says_since_when_and_until_when(shop: World) -> None:
+    owner = await shop.owner()
+    answer = await owner.client.get(owner.url("/workshop/relics"))
+    assert answer.headers["deprecation"] == "@1793491200"  # RFC 9745
+    assert answer.headers["sunset"] == "Sat, 01 May 2027 00:00:00 GMT"  # RFC 8594
+    assert (await shop.client().get(owner.url("/workshop/relics"))).headers["deprecation"] == "@1793491200"
+    operation = (await shop.client().get("/openapi.json")).json()["paths"]
+    relic = operation["/v1/organizations/{organization_id}/workshop/relics"]["get"]
+    assert relic["deprecated"] is True
+    assert {"Deprecation", "Sunset"} <= set(relic["responses"]["200"]["headers"])

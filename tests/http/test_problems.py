@@ -1,0 +1,177 @@
+"""Refusals: one shape for all of them, with a stable name and the place of each mistake."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.factories import Member, World
+
+JSON = {"content-type": "application/json"}
+
+
+def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The body of a refusal, checked for what all of them have in common."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["type"] == f"urn:insula:problem:{code}"
+    assert (found["code"], found["status"]) == (code, status)
+    assert found["title"]
+    assert found["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["cache-control"] == "no-store"
+    return found
+
+
+@pytest.fixture
+async def owner(world: World) -> Member:
+    return await world.owner()
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "detail"),
+    [
+        ({"name": 1, "key": "AB"}, "/name", "Expected `str`, got `int`"),
+        ({"name": "", "key": "AB"}, "/name", "Expected `str` of length >= 1"),
+        ({"name": "a\x00b", "key": "AB"}, "/name", "Expected `str` of the documented form"),
+        ({"key": "AB"}, "/name", "missing"),
+        ({"name": "x", "key": "AB", "status": "new"}, "/status", "Invalid enum value 'new'"),
+        ({"name": "x", "key": "AB", "a~/b": 1}, "/a~0~1b", "unknown field"),
+        ({"name": "x", "key": "AB", "tenant_id": "org_1"}, "/tenant_id", "unknown field"),
+        ({"name": "x", "key": "AB", "metadata": {"a": {}}}, "/metadata", "got `object`"),
+        ({"name": "x", "key": "AB", "metadata": {"": 1}}, "/metadata", "Expected `str` of length >= 1"),
+        ({"name": "x", "key": "AB", "metadata": {str(n): n for n in range(51)}}, "/metadata", "length <= 50"),
+        (None, "", "Expected `object`, got `null`"),
+        ([], "", "Expected `object`, got `array`"),
+        ("x", "", "Expected `object`, got `str`"),
+    ],
+)
+async def test_a_wrong_body_is_answered_with_where_and_what(owner: Member, body: Any, pointer: str, detail: str) -> None:
+    answer = await owner.client.post(owner.url("/projects"), content=json.dumps(body), headers=JSON)
+    (error,) = problem(answer, 400, "invalid_request")["errors"]
+    assert error["pointer"] == pointer
+    assert detail in error["detail"]
+
+
+@pytest.mark.parametrize("value", ["1", "true", 1, 0, "yes"])
+async def test_a_boolean_is_a_boolean_and_not_a_text_that_looks_like_one(shop: World, value: Any) -> None:
+    owner = await shop.owner()
+    answer = await owner.client.post(owner.url("/workshop/pieces"), json={"name": "x", "loud": value})
+    assert problem(answer, 400, "invalid_request")["errors"][0]["pointer"] == "/loud"
+    answer = await owner.client.post(owner.url("/workshop/pieces"), json={"name": "x", "count": "1"})
+    assert problem(answer, 400, "invalid_request")["errors"][0]["pointer"] == "/count"
+
+
+@pytest.mark.parametrize("body", [b"{", b"{'name': 1}", b'{"name": "x"} {}', b"x", b"\xff", b" ", b"[" * 500])
+async def test_malformed_json_is_answered_with_a_reason(owner: Member, body: bytes) -> None:
+    answer = await owner.client.post(owner.url("/projects"), content=body, headers=JSON)
+    assert "JSON" in problem(answer, 400, "invalid_request")["detail"] or "UTF-8" in answer.text
+
+
+async def test_a_missing_body_is_asked_for(owner: Member) -> None:
+    for headers in (JSON, {}):
+        answer = await owner.client.post(owner.url("/projects"), headers=headers)
+        assert problem(answer, 400, "invalid_request")["errors"] == [
+            {"pointer": "", "detail": "a JSON body is needed"}
+        ]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content-type": "text/plain"},
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "multipart/form-data; boundary=x"},
+        {"content-type": "application/vnd.api+json"},
+        {"content-type": "application/json5"},
+        {"content-type": "application/json; charset=latin-1"},
+        {"content-type": "application/json", "content-encoding": "gzip"},
+    ],
+)
+async def test_a_body_of_another_kind_is_refused(owner: Member, headers: dict[str, str]) -> None:
+    body = b'{"name": "Website", "key": "WEB"}'
+    problem(
+        await owner.client.post(owner.url("/projects"), content=body, headers=headers), 415, "unsupported_media_type"
+    )
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON", 'application/json;charset="UTF-8"'])
+async def test_json_is_recognised_however_it_is_written(owner: Member, kind: str) -> None:
+    body = b'{"name": "Website", "key": "WEB"}'
+    answer = await owner.client.post(owner.url("/projects"), content=body, headers={"content-type": kind})
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("limit=0", "query/limit"), ("limit=101", "query/limit"), ("limit=", "query/limit"), ("limit=x", "query/limit"),
+        ("status=new", "query/status"), ("status=null", "query/status"), ("sort=secret", "query/sort"),
+        ("cursor=x", "query/cursor"), ("offset=1", "query/offset"), ("status=active&status=paused", "query/status"),
+        ("limit=1&limit=2", "query/limit"), ("%00=1", "query/\x00"), ("tenant_id=x", "query/tenant_id"),
+    ],
+)
+async def test_a_query_that_is_not_understood_is_refused(owner: Member, query: str, pointer: str) -> None:
+    answer = await owner.client.get(owner.url(f"/projects?{query}"))
+    (error,) = problem(answer, 400, "invalid_request")["errors"]
+    assert error["pointer"] == pointer
+
+
+async def test_every_unknown_parameter_is_named(owner: Member) -> None:
+    answer = await owner.client.get(owner.url("/projects?a=1&b=2&status=x"))
+    found = problem(answer, 400, "invalid_request")["errors"]
+    assert {error["pointer"] for error in found} == {"query/a", "query/b", "query/status"}
+
+
+async def test_unknown_paths_and_methods_are_problems_too(world: World, owner: Member) -> None:
+    for client in (world.client(), owner.client):
+        problem(await client.get("/nothing"), 404, "not_found")
+        problem(await client.post("/v1/nothing", json={}), 404, "not_found")
+        answer = await client.put(owner.url("/projects"))
+        problem(answer, 405, "method_not_allowed")
+        assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+@pytest.mark.parametrize(
+    "sent", ["x", "prj_", "%00", "%ED%A0%80", "..%2f", "PRJ_01920C5E7A3B7C4D8E5F60718293A4", "prj_" + "a" * 5000, "*"]
+)
+async def test_a_malformed_id_is_an_unknown_id(owner: Member, sent: str) -> None:
+    unknown = await owner.client.get(owner.url("/projects/prj_01920c5e7a3b7c4d8e5f607182"))
+    expected = {**problem(unknown, 404, "not_found"), "request_id": None}
+    for path in (owner.url(f"/projects/{sent}"), f"/v1/organizations/{sent}", f"/v1/organizations/{sent}/projects"):
+        answer = await owner.client.get(path)
+        assert {**problem(answer, 404, "not_found"), "request_id": None} == expected
+
+
+async def test_somebody_else_s_resource_is_answered_like_an_unknown_one(world: World, owner: Member) -> None:
+    other = await world.owner()
+    theirs = (await other.client.post(other.url("/projects"), json={"name": "x", "key": "XX"})).json()["id"]
+    for method, headers in (("GET", {}), ("DELETE", {"if-match": "*"})):
+        found, absent = [
+            await owner.client.request(method, owner.url(f"/projects/{project}"), headers=headers)
+            for project in (theirs, "prj_01920c5e7a3b7c4d8e5f607182")
+        ]
+        assert {**problem(found, 404, "not_found"), "request_id": None} == {**absent.json(), "request_id": None}
+        assert {k for k in found.headers if k != "x-request-id"} == {k for k in absent.headers if k != "x-request-id"}
+
+
+async def test_strangers_are_told_which_credential_would_do(world: World, owner: Member) -> None:
+    for headers in ({}, {"authorization": "Basic eDp5"}, {"authorization": "Bearer x"}, {"authorization": "Bearer"}):
+        answer = await world.client().get(owner.url("/projects"), headers=headers)
+        problem(answer, 401, "unauthenticated")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_missing_permission_is_named(world: World, owner: Member) -> None:
+    viewer = await world.member(owner.organization_id, "viewer")
+    answer = await viewer.client.post(viewer.url("/projects"), json={"name": "x", "key": "XX"})
+    assert "projects:write" in problem(answer, 403, "permission_missing")["detail"]
+
+
+async def test_what_the_server_got_wrong_is_told_to_the_log_only(shop: World) -> None:
+    owner = await shop.owner()
+    answer = await owner.client.post(owner.url("/workshop/pieces"), json={"name": "x", "then": "explode"})
+    found = problem(answer, 500, "internal_error")
+    assert set(found) == {"type", "title", "status", "code", "request_id"}
