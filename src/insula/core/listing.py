@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -42,6 +42,9 @@ class PageRequest(msgspec.Struct, frozen=True):
 class Filter:
     """Equality with a column."""
 
+    MEANING = "Only those with this value."
+    """To readers of the documentation."""
+
     def __init__(self, column: Any) -> None:
         self.column = column
 
@@ -54,6 +57,8 @@ class Filter:
 
 class Prefix(Filter):
     """Starts with, over a normalised column in the C collation: a range, because LIKE scans under row security."""
+
+    MEANING = "Only those that start with this, in upper or lower case."
 
     def clause(self, name: str) -> sa.ColumnElement[bool]:
         column = self.column.collate("C")
@@ -68,6 +73,8 @@ class Prefix(Filter):
 class Since(Filter):
     """At or after an instant, read off the UUIDv7 id: one index serves order, range and partition pruning."""
 
+    MEANING = "Only those made at this moment or later."
+
     def clause(self, name: str) -> sa.ColumnElement[bool]:
         return self.column >= sa.bindparam(name, type_=sa.Uuid)  # type: ignore[no-any-return]
 
@@ -77,6 +84,8 @@ class Since(Filter):
 
 class Until(Since):
     """Before an instant, likewise."""
+
+    MEANING = "Only those made before this moment."
 
     def clause(self, name: str) -> sa.ColumnElement[bool]:
         return self.column < sa.bindparam(name, type_=sa.Uuid)  # type: ignore[no-any-return]
@@ -104,12 +113,20 @@ class Listing(Generic[R]):
         self._fields = row.__struct_fields__
         self._query = lru_cache(maxsize=256)(self._compile)
 
+    def __deepcopy__(self, _: Any) -> Self:
+        """Itself: Litestar copies routes with their options, but these columns are the tables' own."""
+        return self
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Every sort one may ask for."""
+        return tuple(direction + name for name in sorted(self.sorts) for direction in ("", "-"))
+
     async def page(self, db: Transaction, request: PageRequest, **given: Any) -> Page[R]:
         """The page asked for. Raises InvalidRequest for an unknown sort or a cursor that is not this list's."""
         sort = request.sort or self.default
-        if sort.removeprefix("-") not in self.sorts:
-            offered = ", ".join(sorted(self.sorts))
-            raise InvalidRequest(errors=[FieldError("query/sort", f"one of {offered}, with - for descending")])
+        if sort not in self.offered:
+            raise InvalidRequest(errors=[FieldError("query/sort", f"one of {', '.join(self.offered)}")])
         active = {name: value for name, value in given.items() if value is not None}
         binds: dict[str, Any] = {"limit": request.limit + 1}
         for name, value in active.items():

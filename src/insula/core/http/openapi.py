@@ -1,26 +1,36 @@
 """The OpenAPI 3.1 document: paths from Litestar, schemas from msgspec, and every answer the house itself can give."""
 
 from collections.abc import Sequence
+from functools import reduce
 from inspect import getdoc
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import License
 from litestar.types import ControllerRouterHandler
 
 from insula.core import ids
+from insula.core.http.answer_headers import DEPRECATION
 from insula.core.http.authentication import COOKIE
 from insula.core.http.dependencies import DEPENDENCIES
 from insula.core.http.door import ORGANIZATION
+from insula.core.http.examples import example_of
 from insula.core.http.guard import declared_routes
 from insula.core.http.parameters import QUERY_TYPES
-from insula.core.http.problems import ALL, Problem
-from insula.core.http.refusals import name_of, refusals_of
+from insula.core.http.problems import Problem
+from insula.core.http.refusals import name_of, refusal_responses, refusals_of
+from insula.core.listing import Listing, Page
 
 SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 """What a route asks for that wants a session, either way."""
+
+LISTING: Final = "listing"
+"""Handler option of every list: its ``Listing``, whose sorts and filters the document shows."""
 
 _REF: Final = "#/components/schemas/{name}"
 _IDEMPOTENCY_KEY: Final = {
@@ -39,13 +49,18 @@ _HEADERS: Final = {
     "Link": ('The next page, rel="next" (RFC 8288).', "string"),
     "Retry-After": ("Seconds to wait.", "integer"),
     "WWW-Authenticate": ("The scheme that would do (RFC 6750).", "string"),
+    "Deprecation": ("Since when clients should use something else (RFC 9745).", "string"),
+    "Sunset": ("When this stops to answer (RFC 8594).", "string"),
     "Idempotent-Replayed": ("Set when this is the answer to an earlier request with the same key.", "string"),
 }
 
 
+_DONE: Final = {"200": "Done.", "201": "Made.", "202": "On its way.", "204": "Done; there is nothing to show."}
+
 _CONFIG: Final = OpenAPIConfig(
     title="Insula",
     version="1",
+    license=License(name="Apache 2.0", identifier="Apache-2.0"),
     description=(
         "A multi-tenant SaaS backend: organizations, members, teams, invitations, and what you build on them. "
         "Errors are problem details (RFC 9457). Lists are cursor pages. Resources that change carry an ETag."
@@ -64,7 +79,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
             _complete(operation, method, path, handler, schemas)
-    problem = schemas.of(Problem)
+    responses = refusal_responses(schemas.of(Problem))
     document["components"] = {
         "schemas": schemas.components(),
         "securitySchemes": {
@@ -74,7 +89,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
         "headers": {
             name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()
         },
-        "responses": {name_of(status): _problem_response(status, problem) for status in ALL},
+        "responses": responses,
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(app).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
@@ -109,11 +124,15 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
     if rest:
         operation["description"] = " ".join(rest.split())
     parameters = operation.setdefault("parameters", [])
+    listing: Listing[Any] | None = handler.opt.get(LISTING)
     for parameter in parameters:
         _refine(parameter, hints)
+        _in_query(parameter, listing)
     handler.opt[QUERY_TYPES] = {
-        item["name"]: hints.get(item["name"], Any) for item in parameters if item["in"] == "query"
+        item["name"]: _present(hints.get(item["name"], Any)) for item in parameters if item["in"] == "query"
     }
+    if DEPRECATION in handler.opt:
+        operation["deprecated"] = True
     private = "public" not in handler.opt
     conditional = any(item["name"].lower() == "if-match" for item in parameters)
     if method == "POST" and private:
@@ -123,8 +142,9 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
     # A public route may check a session itself; it then says so in its declaration.
     operation["security"] = SESSION if private else operation.get("security", [])
     if "data" in hints:
-        operation["requestBody"]["content"] = {"application/json": {"schema": schemas.of(hints["data"])}}
-    _answer(operation, method, _content_of(hints["return"]), schemas)
+        body = {"schema": schemas.of(hints["data"]), "example": example_of(hints["data"])}
+        operation["requestBody"] = {"required": True, "content": {"application/json": body}}
+    _answer(operation, method, hints["return"], schemas)
     for status in refusals_of(method, path, handler, conditional=conditional):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name_of(status)}"}
 
@@ -145,48 +165,48 @@ def _refine(parameter: dict[str, Any], hints: dict[str, Any]) -> None:
     if (reference := schema.pop("$ref", None)) is not None:  # an enum's name; a parameter says its values
         schema |= definitions[reference.rpartition("/")[2]]
     if "enum" in schema:
+        schema["type"] = "string"
         schema["enum"] = [value for value in schema["enum"] if value is not None]
     if schema.get("default", ...) is None:
         del schema["default"]
-    parameter["schema"] = schema
+    parameter["schema"] = {key: int(value) if isinstance(value, float) else value for key, value in schema.items()}
+    # Where tools look for it first.
+    if (description := schema.pop("description", None)) is not None:
+        parameter.setdefault("description", description)
 
 
-def _content_of(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Response else annotation
+def _present(annotation: Any) -> Any:
+    """What a parameter must be when it is there: in a query ``null`` is a text like any other."""
+    bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if get_origin(bare) not in {Union, UnionType}:
+        return annotation
+    return reduce(or_, (kind for kind in get_args(bare) if kind is not type(None)))
 
 
-def _answer(operation: dict[str, Any], method: str, content: Any, schemas: _Schemas) -> None:
+def _in_query(parameter: dict[str, Any], listing: Listing[Any] | None) -> None:
+    """What the list offers, in the words of the document."""
+    name = parameter["name"]
+    if listing is not None and name == "sort":
+        parameter["schema"] = {"type": "string", "enum": list(listing.offered), "default": listing.default}
+    elif listing is not None and name in listing.filters:
+        parameter.setdefault("description", listing.filters[name].MEANING)
+
+
+def _answer(operation: dict[str, Any], method: str, annotation: Any, schemas: _Schemas) -> None:
+    content = get_args(annotation)[0] if get_origin(annotation) is Response else annotation
     names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
-    names += ["ETag"] if method != "DELETE" else []
-    names += {"GET": ["Link"], "POST": ["Idempotent-Replayed"]}.get(method, [])
+    names += ["ETag"] if "version" in getattr(content, "__struct_fields__", ()) else []
+    names += ["Link"] if get_origin(content) is Page else []
+    names += ["Idempotent-Replayed"] if method == "POST" and operation["security"] else []
+    names += ["Deprecation", "Sunset"] if operation.get("deprecated") else []
     for status, response in operation["responses"].items():
         if status[0] != "2":
             continue
+        response["description"] = _DONE[status]
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-        if content is not type(None) and "content" in response:
+        streamed = isinstance(content, type) and issubclass(content, Response)
+        if content is not type(None) and "content" in response and not streamed:
             response["content"] = {"application/json": {"schema": schemas.of(content)}}
-
-
-def _problem_response(status: int, schema: dict[str, Any]) -> dict[str, Any]:
-    error = ALL[status]
-    names = ["X-Request-Id"]
-    names += ["Retry-After"] if status in {409, 429, 503} else []
-    names += ["WWW-Authenticate"] if status == 401 else []
-    return {
-        "description": f"{error.title}.",
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-        "content": {
-            "application/problem+json": {
-                "schema": schema,
-                "example": {
-                    "type": f"urn:insula:problem:{error.code}",
-                    "title": error.title,
-                    "status": status,
-                    "code": error.code,
-                },
-            }
-        },
-    }
 
 
 def _tags(app: Litestar) -> dict[str, str]:

@@ -1,10 +1,12 @@
-"""Which refusals a route can answer with, derived from what the route is."""
+"""Which refusals a route can answer with, derived from what the route is, and how the document shows them."""
+
+from typing import Any, Final
 
 from litestar.handlers import HTTPRouteHandler
 
 from insula.core.http.problems import ALL
 
-_BODIES = frozenset({"POST", "PUT", "PATCH"})
+_BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 def refusals_of(method: str, path: str, handler: HTTPRouteHandler, *, conditional: bool) -> list[int]:
@@ -19,12 +21,30 @@ def refusals_of(method: str, path: str, handler: HTTPRouteHandler, *, conditiona
     if writes:
         statuses |= {409}
     if method in _BODIES:
-        statuses |= {413, 415, 422}
+        statuses |= {408, 413, 415, 422}
     if conditional:
         statuses |= {412, 428}
     return sorted(statuses)
 
 
+def refusal_responses(schema: dict[str, Any]) -> dict[str, Any]:
+    """Every refusal as a component of the document; ``schema`` is that of problem details."""
+    return {name_of(status): _response(status, schema) for status in ALL}
+
+
 def name_of(status: int) -> str:
     """What the document calls the answer with this status."""
     return "InternalError" if status == 500 else ALL[status].__name__
+
+
+def _response(status: int, schema: dict[str, Any]) -> dict[str, Any]:
+    error = ALL[status]
+    names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
+    names += ["Retry-After"] if status in {409, 429, 503} else []
+    names += ["WWW-Authenticate"] if status == 401 else []
+    example = {"type": f"urn:insula:problem:{error.code}", "title": error.title, "status": status, "code": error.code}
+    return {
+        "description": f"{error.title}.",
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+        "content": {"application/problem+json": {"schema": schema, "example": example}},
+    }

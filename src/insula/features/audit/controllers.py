@@ -32,7 +32,7 @@ class AuditController(Controller):
     path = "/v1/organizations/{organization_id:str}"
     tags = ["Audit"]  # noqa: RUF012  # Litestar's declaration
 
-    @get("/events", permission=READ)
+    @get("/events", permission=READ, listing=EVENTS)
     async def list_events(  # noqa: PLR0913, PLR0917  # a parameter per filter
         self,
         db: NamedDependency[Transaction],

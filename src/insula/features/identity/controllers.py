@@ -19,7 +19,7 @@ from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal
 from insula.features.identity.doors import IdentityDoors
-from insula.features.identity.repository import ME, sessions_page
+from insula.features.identity.repository import ME, SESSIONS, sessions_page
 from insula.features.identity.schemas import (
     LetterRequest,
     LetterRequested,
@@ -227,14 +227,14 @@ class MeController(Controller):
         """Change your account."""
         return MeRead.of(await me.change(data, version))
 
-    @get("/sessions", authenticated_only=_OWN)
+    @get("/sessions", authenticated_only=_OWN, listing=SESSIONS)
     async def list_sessions(
         self,
         db: NamedDependency[Transaction],
         principal: NamedDependency[Principal],
         page: NamedDependency[PageRequest],
     ) -> Page[SessionRead]:
-        """List where you are signed in; sort by created_at or last_used_at."""
+        """List where you are signed in."""
         return await sessions_page(db, page, current=principal.credential_id)
 
     @post("/sessions/{session_id:str}/revocation", status_code=204, authenticated_only=_OWN)

@@ -38,7 +38,7 @@ _sessions = sa.func.app.my_sessions().table_valued(
     name="session",
 )
 
-_SESSIONS = Listing(
+SESSIONS = Listing(
     sa.select(_sessions),
     SessionRead,
     key=_sessions.c.id,
@@ -48,7 +48,7 @@ _SESSIONS = Listing(
 
 async def sessions_page(db: Transaction, request: PageRequest, current: str | None) -> Page[SessionRead]:
     """One's own live sessions, with the one marked that asks."""
-    page = await _SESSIONS.page(db, request)
+    page = await SESSIONS.page(db, request)
     return Page([replace(row, current=row.id == current) for row in page.data], page.next_cursor)
 
 

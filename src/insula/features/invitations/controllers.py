@@ -73,7 +73,7 @@ class InvitationController(Controller):
     tags = ["Invitations"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"inviting": Provide(provide_inviting, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/", permission=READ)
+    @get("/", permission=READ, listing=INVITATIONS)
     async def list_invitations(
         self,
         db: NamedDependency[Transaction],
@@ -81,7 +81,7 @@ class InvitationController(Controller):
         status: FromQuery[InvitationStatus | None] = None,
         email_prefix: FromQuery[str | None] = None,
     ) -> Page[InvitationRead]:
-        """List invitations; sort by created_at or email."""
+        """List invitations."""
         return await INVITATIONS.page(db, page, status=status, email_prefix=email_prefix)
 
     @get("/{invitation_id:str}", permission=READ)
@@ -179,11 +179,11 @@ class MyInvitationController(Controller):
     tags = ["Me"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"mine": Provide(provide_mine, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/", authenticated_only=_OWN)
+    @get("/", authenticated_only=_OWN, listing=MY_INVITATIONS)
     async def list_my_invitations(
         self, db: NamedDependency[Transaction], page: NamedDependency[PageRequest]
     ) -> Page[MyInvitation]:
-        """List what one can accept; sort by created_at."""
+        """List what one can accept."""
         return await MY_INVITATIONS.page(db, page)
 
     @post("/acceptance", authenticated_only=_OWN)

@@ -67,7 +67,7 @@ class OrganizationController(Controller):
         shown = request.scope[PRESENTED]  # type: ignore[typeddict-item]
         return await organizations.found(data, shown.digest(state.keyring.credential))
 
-    @get("/v1/me/organizations", authenticated_only="everybody may see where they are a member")
+    @get("/v1/me/organizations", authenticated_only="everybody may see where they belong", listing=MY_ORGANIZATIONS)
     async def list_my_organizations(
         self,
         db: NamedDependency[Transaction],
@@ -75,7 +75,7 @@ class OrganizationController(Controller):
         role: FromQuery[Role | None] = None,
         status: FromQuery[OrganizationStatus | None] = None,
     ) -> Page[MyOrganization]:
-        """List your organizations, deleted ones included as long as they are there; sort by created_at."""
+        """List your organizations, deleted ones included as long as they are there."""
         return await MY_ORGANIZATIONS.page(db, page, role=role, status=status)
 
     @get(_ONE, permission=READ)
@@ -116,7 +116,7 @@ class MemberController(Controller):
     tags = ["Members"]  # noqa: RUF012
     dependencies = {"members": Provide(provide_members, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/members", permission=READ_MEMBERS)
+    @get("/members", permission=READ_MEMBERS, listing=MEMBERS)
     async def list_members(  # noqa: PLR0913, PLR0917  # a parameter per filter
         self,
         db: NamedDependency[Transaction],
@@ -126,7 +126,7 @@ class MemberController(Controller):
         name_prefix: FromQuery[str | None] = None,
         email_prefix: FromQuery[str | None] = None,
     ) -> Page[MemberRead]:
-        """List members; sort by created_at, name or email."""
+        """List members."""
         return await MEMBERS.page(
             db, page, role=role, status=status, name_prefix=name_prefix, email_prefix=email_prefix
         )

@@ -29,7 +29,7 @@ class PlatformController(Controller):
     tags = ["Platform"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"dead_letters": Provide(provide_dead_letters, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/jobs", operator=_OPERATORS)
+    @get("/jobs", operator=_OPERATORS, listing=JOBS)
     async def list_jobs(
         self,
         db: NamedDependency[Transaction],
@@ -59,7 +59,7 @@ class PlatformController(Controller):
         """Give a dead letter up for good."""
         await dead_letters.discard(job_id)
 
-    @get("/actions", operator=_OPERATORS)
+    @get("/actions", operator=_OPERATORS, listing=ACTIONS)
     async def list_operator_actions(
         self, db: NamedDependency[Transaction], page: NamedDependency[PageRequest]
     ) -> Page[OperatorActionRead]:

@@ -37,7 +37,7 @@ class ProjectController(Controller):
     tags = ["Projects"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"projects": Provide(provide_projects, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/projects", permission=READ)
+    @get("/projects", permission=READ, listing=PROJECTS)
     async def list_projects(  # noqa: PLR0913, PLR0917  # a parameter per filter
         self,
         db: NamedDependency[Transaction],
@@ -47,10 +47,10 @@ class ProjectController(Controller):
         key: FromQuery[ProjectKey | None] = None,
         name_prefix: FromQuery[str | None] = None,
     ) -> Page[ProjectRead]:
-        """List projects; sort by created_at, updated_at or name."""
+        """List projects."""
         return await PROJECTS.page(db, page, status=status, team_id=team_id, key=key, name_prefix=name_prefix)
 
-    @get("/deleted-projects", permission=DELETE)
+    @get("/deleted-projects", permission=DELETE, listing=DELETED_PROJECTS)
     async def list_deleted_projects(
         self, db: NamedDependency[Transaction], page: NamedDependency[PageRequest]
     ) -> Page[ProjectRead]:

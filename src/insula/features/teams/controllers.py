@@ -30,14 +30,14 @@ class TeamController(Controller):
     tags = ["Teams"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"teams": Provide(provide_teams, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/teams", permission=READ)
+    @get("/teams", permission=READ, listing=TEAMS)
     async def list_teams(
         self,
         db: NamedDependency[Transaction],
         page: NamedDependency[PageRequest],
         name_prefix: FromQuery[str | None] = None,
     ) -> Page[TeamRead]:
-        """List teams; sort by created_at or name."""
+        """List teams."""
         return await TEAMS.page(db, page, name_prefix=name_prefix)
 
     @get("/teams/{team_id:str}", permission=READ)
@@ -79,14 +79,14 @@ class TeamMemberController(Controller):
     tags = ["Teams"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"teams": Provide(provide_teams, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/teams/{team_id:str}/members", permission=READ)
+    @get("/teams/{team_id:str}/members", permission=READ, listing=TEAM_MEMBERS)
     async def list_team_members(
         self,
         db: NamedDependency[Transaction],
         page: NamedDependency[PageRequest],
         team_id: FromPath[TeamId],
     ) -> Page[TeamMemberRead]:
-        """List the members of a team; sort by created_at."""
+        """List the members of a team."""
         await _found_team(db, team_id)
         return await TEAM_MEMBERS.page(db, page, team_id=team_id)
 
@@ -111,14 +111,14 @@ class TeamMemberController(Controller):
         """Take a member out of a team."""
         await teams.take_out(team_id, member_id)
 
-    @get("/members/{member_id:str}/teams", permission=READ)
+    @get("/members/{member_id:str}/teams", permission=READ, listing=TEAMS_OF_MEMBER)
     async def list_teams_of_member(
         self,
         db: NamedDependency[Transaction],
         page: NamedDependency[PageRequest],
         member_id: FromPath[MemberId],
     ) -> Page[TeamRead]:
-        """List the teams a member is in; sort by created_at."""
+        """List the teams a member is in."""
         if await MEMBER.one_or_none(db, id=member_id) is None:
             raise NotFound
         return await TEAMS_OF_MEMBER.page(db, page, member_id=member_id)
