@@ -126,7 +126,7 @@ async def repeat(
         try:
             pause = await step()
             well = True
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  # the next step may go well
             if well:
                 _log.warning("the relay cannot work", step=step.__qualname__, exc_info=error)
             well, pause = False, FAILED_PAUSE

@@ -56,7 +56,7 @@ class Inbox:
         if self._visits:
             await asyncio.wait(self._visits)
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd names it
         """Keep a letter that is complete; aiosmtpd calls this by its name."""
         assert isinstance(envelope.content, bytes)
         self.letters.add(envelope.content, envelope.rcpt_tos)

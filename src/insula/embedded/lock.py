@@ -57,7 +57,7 @@ class FolderLock:
         """The processes that have the lock's file open."""
         if sys.platform != "linux":
             lsof = ["/usr/sbin/lsof", "-t", self.path]
-            found = subprocess.run(lsof, capture_output=True, check=False)  # noqa: S603
+            found = subprocess.run(lsof, capture_output=True, check=False)  # noqa: S603  # fixed words
             return {int(pid) for pid in found.stdout.split()}
         pids = set()
         for process in Path("/proc").glob("[0-9]*"):
