@@ -1,0 +1,261 @@
+"""The walk-through in the projects folder, followed to the letter in a copy of the project."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import msgspec
+import pytest
+
+from insula.core.catalogue import check_catalogue
+from insula.embedded.process import free_port
+from insula.provision import MIGRATIONS
+from insula.settings import Settings
+from tests.architecture.sources import ROOT, parse
+from tests.architecture.test_rules import RULES
+from tests.conftest import address, clone
+from tests.factories import Member, World
+
+README = ROOT / "src" / "insula" / "features" / "projects" / "README.md"
+BLOCK = re.compile(r'^```(?P<kind>\w+) title="(?P<path>[^"]+)"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+FOLDERS = ("src", "migrations", "tests", "pyproject.toml", ".squawk.toml", "LICENSE")
+
+TOUCHED = {"src/insula/product.py", "pyproject.toml", "tests/architecture/test_statements.py"}
+"""Files that were there before; the other steps make new ones."""
+
+GENERATED = (
+    "tests/features/test_tickets.py",
+    "tests/isolation/test_catalogue.py::test_our_own_schema_breaks_no_rule",
+    "tests/migrations/test_up_and_down.py::test_down_and_up_again_leaves_the_same_schema_at_every_revision",
+    "tests/migrations/test_squawk.py::test_what_the_migrations_send_passes",
+    "tests/architecture/test_features.py",
+    "tests/architecture/test_permission_matrix.py",
+    "tests/architecture/test_routes.py",
+    "tests/architecture/test_statements.py::test_a_list_is_begin_the_door_the_page_and_commit[list_tickets]",
+    "tests/architecture/test_statements.py::test_every_list_is_counted_and_every_exception_is_a_list",
+)
+"""Tests that look at everything there is, and so at what is new."""
+
+
+class Steps:
+    """The README's blocks, and a copy of the project to carry them out in."""
+
+    def __init__(self, copy: Path) -> None:
+        self.copy = copy
+        last = max(int(path.name[:4]) for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+        self._numbers = {"0042": f"{last + 1:04}", "0041": f"{last:04}"}
+
+    def follow(self) -> None:
+        for block in BLOCK.finditer(README.read_text(encoding="utf-8")):
+            path, text = (self._numbered(block[group]) for group in ("path", "text"))
+            (self._insert if block["kind"] == "diff" else self._write)(self.copy / path, text)
+        self.run("-m", "ruff", "check", "--fix", "--quiet", "src/insula/product.py")
+
+    def run(self, *command: str, **environment: str) -> str:
+        """Run Python with the copy's program; returns what it printed."""
+        run = subprocess.run(
+            [sys.executable, *command], cwd=self.copy, env=self.environment(**environment), capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-4000:]
+        return run.stdout
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Ours, without what belongs to this run of the tests."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "INSULA_"))}
+        return ours | {"PYTHONPATH": f"{self.copy / 'src'}:{self.copy}"} | more
+
+    def _numbered(self, text: str) -> str:
+        return re.sub("004[12]", lambda number: self._numbers[number[0]], text)
+
+    def _write(self, path: Path, text: str) -> None:
+        assert not path.exists(), path
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def _insert(self, path: Path, text: str) -> None:
+        lines = text.splitlines(keepends=True)
+        before = "".join(line[1:] for line in lines if line[0] != "+")
+        after = "".join(line[1:] for line in lines if line[0] != "-")
+        current = path.read_text(encoding="utf-8")
+        assert current.count(before) == 1, f"{before!r} stands {current.count(before)} times in {path}"
+        path.write_text(current.replace(before, after), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    copy = tmp_path_factory.mktemp("copy")
+    for name in FOLDERS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, copy)
+    steps = Steps(copy)
+    steps.follow()
+    return steps
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = [path for name in FOLDERS for path in (folder / name, *(folder / name).rglob("*"))]
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in paths
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_only_its_folder_the_list_one_migration_and_one_line_of_the_contract_change(steps: Steps) -> None:
+    before, after = files(ROOT), files(steps.copy)
+    changed = {path for path in before if after.get(path) != before[path]}
+    made = {path for path in after.keys() - before.keys() if not path.startswith("src/insula/features/tickets/")}
+    assert changed == TOUCHED
+    assert sorted(Path(path).parent.as_posix() for path in made) == ["migrations/versions", "tests/features"]
+    contract = before["pyproject.toml"].splitlines(), after["pyproject.toml"].splitlines()
+    assert len(contract[1]) - len(contract[0]) == 1
+
+
+def test_the_linters_have_nothing_to_say(steps: Steps) -> None:
+    before = files(ROOT)
+    changed = sorted(path for path, text in files(steps.copy).items() if before.get(path) != text)
+    python = [path for path in changed if path.endswith(".py")]
+    steps.run("-m", "ruff", "check", *python)
+    steps.run("-m", "ruff", "format", "--check", *(path for path in python if path not in TOUCHED))
+    for path in python:
+        for rule in RULES:
+            if path.startswith("src/"):
+                assert not list(rule(parse(path, (steps.copy / path).read_text(encoding="utf-8")))), (rule, path)
+    steps.run("-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", COLUMNS="120")
+
+
+async def test_the_new_resource_is_there_for_its_organization_and_nobody_else(
+    steps: Steps, addresses: dict[str, str], settings: Settings
+) -> None:
+    name = f"insula_own_resource_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    await clone(addresses["admin"], name)
+    environment = variables(settings, addresses["admin"], name)
+    steps.run("-m", "insula", "migrate", **environment)
+    superuser = await asyncpg.connect(addresses["admin"], database=name)
+    try:
+        world = World(None, settings, superuser)
+        owner, stranger = await world.owner(), await world.owner()
+        viewer = await world.member(owner.organization_id, "viewer")
+        async with serving(steps, environment) as url:
+            await tickets_work(url, owner)
+            await nobody_else_sees_them(url, owner, stranger, viewer)
+            await they_are_described(url)
+    finally:
+        await superuser.close()
+    await isolation_is_proven(address(addresses["admin"], "app_rw", name))
+
+
+def test_the_generated_tests_cover_the_new_resource(steps: Steps) -> None:
+    review = ["-m", "pytest", "-q", "-n", "0", "tests/architecture/test_permission_matrix.py", "-k", "reviewed"]
+    with pytest.raises(AssertionError, match="who may do what has changed"):
+        steps.run(*review)
+    matrix = steps.copy / "tests" / "architecture" / "permission_matrix.txt"
+    matrix.with_suffix(".new").rename(matrix)
+    assert "tickets/{ticket_id}/closure" in matrix.read_text()
+    said = steps.run("-m", "pytest", "-q", "-n", "0", *GENERATED)
+    assert " passed" in said
+
+
+async def tickets_work(url: str, owner: Member) -> None:
+    async with signed_in(url, owner) as client:
+        opened = await client.post(owner.url("/tickets"), json={"subject": "The printer is on fire"})
+        assert opened.status_code == 201, opened.text
+        ticket = opened.json()
+        assert ticket["id"].startswith("tic_")
+        assert (await client.get(owner.url(f"/tickets/{ticket['id']}"))).json() == ticket
+        assert (await client.get(owner.url("/tickets"))).json()["data"] == [ticket]
+        assert (await client.post(owner.url(f"/tickets/{ticket['id']}/closure"))).json()["status"] == "closed"
+        events = (await client.get(owner.url("/events"), params={"target_id": ticket["id"]})).json()["data"]
+        assert {event["type"] for event in events} == {"ticket.opened", "ticket.closed"}
+
+
+async def nobody_else_sees_them(url: str, owner: Member, stranger: Member, viewer: Member) -> None:
+    async with signed_in(url, owner) as client:
+        ticket = (await client.get(owner.url("/tickets"))).json()["data"][0]["id"]
+    async with signed_in(url, stranger) as client:
+        assert (await client.get(owner.url("/tickets"))).status_code == 404
+        assert (await client.get(stranger.url(f"/tickets/{ticket}"))).status_code == 404
+        assert (await client.post(stranger.url(f"/tickets/{ticket}/closure"))).status_code == 404
+        assert (await client.get(stranger.url("/tickets"))).json()["data"] == []
+    async with signed_in(url, viewer) as client:
+        assert (await client.get(viewer.url("/tickets"))).status_code == 200
+        refused = await client.post(viewer.url("/tickets"), json={"subject": "Mine"})
+        assert refused.json()["code"] == "permission_missing"
+    async with httpx.AsyncClient(base_url=url) as client:
+        assert (await client.get(owner.url("/tickets"))).status_code == 401
+
+
+async def they_are_described(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url) as client:
+        document = (await client.get("/openapi.json")).json()
+    operations = {operation["operationId"] for item in document["paths"].values() for operation in item.values()}
+    assert {"list_tickets", "get_ticket", "open_ticket", "close_ticket"} <= operations
+    assert "TicketRead" in document["components"]["schemas"]
+    assert "Tickets" in {tag["name"] for tag in document["tags"]}
+
+
+async def isolation_is_proven(dsn: str) -> None:
+    """By the rules that the program itself asks at every start."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            assert await check_catalogue(connection) == []
+            classified = "SELECT obj_description('app.ticket'::regclass, 'pg_class')"
+            assert await connection.fetchval(classified) == "class: tenant"
+            assert await connection.fetchval("SELECT app.tenant_id()") is None
+            assert await connection.fetch("SELECT * FROM app.ticket") == []
+    finally:
+        await connection.close()
+
+
+def signed_in(url: str, member: Member) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {member.person.token}"})
+
+
+@asynccontextmanager
+async def serving(steps: Steps, environment: dict[str, str]) -> AsyncIterator[str]:
+    """The copy's API as a process of its own."""
+    url = f"http://127.0.0.1:{environment['INSULA_PORT']}"
+    api = subprocess.Popen(
+        [sys.executable, "-m", "insula", "api"], cwd=steps.copy, env=steps.environment(**environment)
+    )
+    try:
+        async with httpx.AsyncClient() as client:
+            for _ in range(600):
+                assert api.poll() is None, "the API ended"
+                try:
+                    if (await client.get(f"{url}/readyz")).status_code == 200:
+                        break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.1)
+        yield url
+    finally:
+        api.terminate()
+        assert api.wait(timeout=30) == 0
+
+
+def variables(settings: Settings, admin: str, database: str) -> dict[str, str]:
+    """The settings of this run as INSULA_* variables, for another database and a free port."""
+    urls = {
+        f"{purpose}database_url": address(admin, login, database)
+        for purpose, login in (("", "app_rw"), ("identity_", "app_identity"), ("platform_", "app_platform"),
+                               ("owner_", "app_migrator"))
+    }  # fmt: skip
+    values: dict[str, Any] = msgspec.structs.asdict(settings) | urls | {"port": free_port(), "metrics_port": 0}
+    return {
+        f"INSULA_{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
