@@ -1,7 +1,10 @@
 """A database of the isolation tests' own: they break its schema and run hostile SQL in it."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -12,6 +15,7 @@ from insula.core.http.access_log import AccessLog
 from tests.conftest import address, clone, running
 from tests.factories import World, settings_for
 from tests.isolation.arena import Arena
+from tests.isolation.pgbouncer import PgBouncer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,15 +53,35 @@ async def breaker(addresses: dict[str, str], broken: str) -> AsyncIterator[async
 
 @pytest.fixture(scope="session")
 async def arena(addresses: dict[str, str], redis_url: str) -> AsyncIterator[Arena]:
-    """A program of its own, one connection to each pool, and two tenants in it."""
+    """A program of its own, with one connection, and two tenants in it."""
     name = f"insula_arena_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    await clone(addresses["admin"], name)
-    urls = {login: address(addresses["admin"], login, name) for login in ("app_rw", "app_identity", "app_platform")}
-    settings = settings_for(
-        database_url=urls["app_rw"], identity_database_url=urls["app_identity"],
-        platform_database_url=urls["app_platform"], redis_url=redis_url, pool_size=1,
+    async with opened(addresses["admin"], name, redis_url=redis_url, pool_size=1) as arena:
+        yield arena
+
+
+@pytest.fixture(scope="session")
+async def pooled_arena(addresses: dict[str, str], redis_url: str, tmp_path_factory: Any) -> AsyncIterator[Arena]:
+    """The same behind PgBouncer in transaction mode: two connections of the program's share one to the server."""
+    if shutil.which("pgbouncer") is None:
+        pytest.skip("pgbouncer is not installed")
+    name = f"insula_pooled_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with PgBouncer(tmp_path_factory.mktemp("pgbouncer"), addresses["admin"]) as bouncer:
+        options = {"redis_url": redis_url, "pool_size": 2, "pgbouncer": True}
+        async with opened(addresses["admin"], name, through=bouncer.address, **options) as arena:
+            yield arena
+
+
+@asynccontextmanager
+async def opened(admin: str, name: str, *, through: str | None = None, **options: Any) -> AsyncIterator[Arena]:
+    """The program on a fresh database; ``through`` is where its logins connect instead of the server."""
+    await clone(admin, name)
+    rw, identity, platform = (
+        address(through or admin, login, name) for login in ("app_rw", "app_identity", "app_platform")
     )
-    superuser = await asyncpg.connect(addresses["admin"], database=name)
+    settings = settings_for(
+        database_url=rw, identity_database_url=identity, platform_database_url=platform, **options
+    )
+    superuser = await asyncpg.connect(admin, database=name)
     app = create_litestar(settings)
     async with running(app):
         arena = Arena(app, World(AccessLog(app), settings, superuser), superuser)
