@@ -90,8 +90,8 @@ GRANT EXECUTE ON FUNCTION
     app.fail_job(uuid, bytea, text, double precision), app.release_job(uuid, bytea, double precision)
     TO app_rw;
 
--- Take as many due jobs as there are hashes, fewer where a cap is reached: in turns, one lane (a tenant, else a user)
--- after another in the order of their ids, beginning behind after_lane; next_lane is where to go on, the smallest uuid
+-- Take as many due jobs as there are hashes, fewer where a cap is reached: in turns, one tenant's lane after another in
+-- the order of their ids, beginning behind after_lane; next_lane is where to go on, the smallest uuid
 -- when the circle is closed. What it costs depends on the number of jobs taken, not on how many are due. The plan is
 -- fixed, since statistics made before a flood would choose a scan of it.
 CREATE FUNCTION app.claim_jobs(

@@ -13,8 +13,9 @@ down_revision = "0001"
 SQL = Path(__file__).parent.parent / "sql"
 STATUSES = "'due', 'leased', 'done', 'dead', 'discarded'"
 
-# The program's own jobs stand last in the circle, which starts behind the smallest uuid.
-LANE = "coalesce(tenant_id, user_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)"
+# Each tenant has a lane; whatever belongs to none (sign-up, schedules) shares one, so that no crowd of strangers can
+# make the circle longer. It stands last: the circle starts behind the smallest uuid.
+LANE = "coalesce(tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)"
 
 # `due` means due now: an index cannot ask what time it is, and a claim must not wade through jobs of next week.
 WAIT = """

@@ -121,11 +121,16 @@ class SaqAlone:
         configure_logs("critical", json=True)
 
         async def run() -> None:
-            database = await asyncpg.create_pool(settings.database_url, min_size=1, max_size=10)
+            # As superuser: nobody tells SAQ which tenant a job is for.
+            database = await asyncpg.create_pool(settings.owner_database_url, min_size=1, max_size=10)
 
             async def stamp(_: Any, *, effect: str) -> None:
                 async with database.acquire() as connection:
-                    await connection.execute("INSERT INTO app.chaos_effect (key) VALUES ($1)", effect)
+                    await connection.execute(
+                        "INSERT INTO app.chaos_effect (tenant_id, id, key)"
+                        " VALUES (gen_random_uuid(), gen_random_uuid(), $1)",
+                        effect,
+                    )
                     await asyncio.sleep(0.1)
 
             worker = saq.Worker(saq.Queue.from_url(settings.redis_url), [("stamp", stamp)])

@@ -19,8 +19,9 @@ import asyncpg
 from insula.embedded import EmbeddedPostgres, EmbeddedValkey
 from insula.provision import LOGINS, migrate, provision
 from insula.settings import Settings
-from tests.chaos.tasks import SCHEMA
+from tests.chaos.tasks import TABLES
 from tests.factories import settings_for
+from tests.tenant_tables import create_table
 
 DATABASE: Final = "chaos"
 # A killed process loses nothing that it gave to the kernel: fsync would only slow this down.
@@ -56,13 +57,13 @@ class House:
         self.valkey.start()
         await provision(self.postgres.dsn(), DATABASE, {login: login for login in LOGINS})
         await migrate(self._dsn("app_migrator"))
-        superuser = await self.superuser()
-        await superuser.execute(SCHEMA)
-        await superuser.close()
+        for table, columns in TABLES.items():
+            await create_table(self._dsn("app_migrator"), table, *columns)
         self.settings = settings_for(
             database_url=self._dsn("app_rw"),
             identity_database_url=self._dsn("app_identity"),
             platform_database_url=self._dsn("app_platform"),
+            owner_database_url=self.postgres.dsn(DATABASE),
             redis_url=self.valkey.url,
             metrics_port=0,
             job_lease_seconds=2,

@@ -9,13 +9,7 @@ from insula.core.feature import Feature
 from insula.core.jobs import Effect, JobContext, enqueue
 from insula.core.schemas import Task
 
-SCHEMA: Final = """
-CREATE TABLE app.chaos_effect (
-    key text NOT NULL, tenant_id uuid DEFAULT app.tenant_id(), happened_at timestamptz DEFAULT clock_timestamp()
-);
-CREATE TABLE app.chaos_call (job_id text NOT NULL, attempt integer NOT NULL);
-GRANT INSERT ON app.chaos_effect, app.chaos_call TO app_rw;
-"""
+TABLES: Final = {"chaos_effect": ("key",), "chaos_call": ("job_id",)}
 """No key is unique here: what happens twice must show."""
 
 _SLOWEST: Final = 0.2
@@ -56,7 +50,7 @@ def promised(number: int, key: str) -> set[str]:
 
 
 async def stamp(db: Transaction, task: Stamp | Call | Chain, context: JobContext) -> None:
-    await db.driver.execute("INSERT INTO app.chaos_effect (key) VALUES ($1)", task.key)
+    await db.driver.execute("INSERT INTO app.chaos_effect (id, key) VALUES (gen_random_uuid(), $1)", task.key)
     await asyncio.sleep(random.uniform(0, _SLOWEST))
 
 
@@ -66,9 +60,7 @@ async def chain(db: Transaction, task: Chain, context: JobContext) -> None:
 
 
 async def prepare_call(db: Transaction, task: Call, context: JobContext) -> str:
-    await db.driver.execute(
-        "INSERT INTO app.chaos_call (job_id, attempt) VALUES ($1, $2)", context.job_id, context.attempt
-    )
+    await db.driver.execute("INSERT INTO app.chaos_call (id, job_id) VALUES (gen_random_uuid(), $1)", context.job_id)
     return task.key
 
 

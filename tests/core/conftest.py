@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import address, clone
-from tests.core.job_bench import EFFECTS, Bench
+from tests.core.job_bench import Bench
+from tests.tenant_tables import create_table
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +19,7 @@ async def job_urls(addresses: dict[str, str], redis_url: str) -> dict[str, str]:
     name = f"insula_jobs_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     await clone(addresses["admin"], name)
     admin = addresses["admin"].rsplit("/", 1)[0] + f"/{name}"
-    connection = await asyncpg.connect(admin)
-    await connection.execute(EFFECTS)
-    await connection.close()
+    await create_table(address(addresses["admin"], "app_migrator", name), "effect", "user_id", "job_id", "note")
     logins = {login: address(addresses["admin"], login, name) for login in ("app_rw", "app_platform")}
     return {**logins, "admin": admin, "redis": redis_url}
 

@@ -2,7 +2,7 @@
 
 from base64 import b64decode
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 from redis.asyncio import Redis
@@ -18,16 +18,7 @@ from insula.core.runner import Lease, Runner
 from insula.core.schemas import Task
 from insula.core.upkeep import Upkeep
 
-EFFECTS = """
-CREATE TABLE IF NOT EXISTS app.effect (
-    tenant_id uuid DEFAULT app.tenant_id(), user_id uuid DEFAULT app.user_id(), job_id text, note text
-);
-ALTER TABLE app.effect ENABLE ROW LEVEL SECURITY;
-ALTER TABLE app.effect FORCE ROW LEVEL SECURITY;
-CREATE POLICY isolation ON app.effect TO app_rw USING (tenant_id IS NOT DISTINCT FROM (SELECT app.tenant_id()))
-    WITH CHECK (tenant_id IS NOT DISTINCT FROM (SELECT app.tenant_id()));
-GRANT SELECT, INSERT ON app.effect TO app_rw;
-"""
+ACME = uuid4()
 
 
 class Note(Task, frozen=True):
@@ -66,7 +57,9 @@ class Letterbox:
 
 async def leave_effect(db: Transaction, task: Any, context: JobContext) -> None:
     await db.driver.execute(
-        "INSERT INTO app.effect (job_id, note) VALUES ($1, $2)", context.job_id, getattr(task, "text", "")
+        "INSERT INTO app.effect (id, user_id, job_id, note) VALUES (gen_random_uuid(), app.user_id()::text, $1, $2)",
+        context.job_id,
+        getattr(task, "text", ""),
     )
 
 
@@ -94,7 +87,7 @@ class Bench:
         return Upkeep(self.platform, self.queue, schedules, lease_seconds=self.lease_seconds)
 
     async def ask(
-        self, *tasks: Task, tenant: UUID | None = None, user: UUID | None = None, delay: float = 0.0
+        self, *tasks: Task, tenant: UUID | None = ACME, user: UUID | None = None, delay: float = 0.0
     ) -> list[str]:
         """Ask for jobs as this tenant and user; returns their ids."""
         async with self.anybody.transaction() as db:

@@ -6,17 +6,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from insula.core.db import Transaction
-from insula.core.jobs import JobContext
 from insula.core.runner import Lease
-from tests.core.job_bench import Bench, Note, leave_effect
+from tests.core.job_bench import ACME, Bench, Note, leave_effect
 
-ACME, RIVAL = uuid4(), uuid4()
+RIVAL = uuid4()
 
 
 @pytest.mark.attack(11)
 async def test_only_the_lease_of_this_very_job_opens_its_door(bench: Bench) -> None:
-    await bench.ask(Note(text="mine"), tenant=ACME)
+    await bench.ask(Note(text="mine"))
     await bench.ask(Note(text="theirs"), tenant=RIVAL)
     mine, theirs = await bench.leases()
     stored = (await bench.row(mine.job_id))["lease_hash"]
@@ -68,14 +66,14 @@ async def test_only_the_lease_of_this_very_job_opens_its_door(bench: Bench) -> N
     ],
 )
 async def test_the_application_can_neither_see_nor_claim_nor_forge_jobs(bench: Bench, statement: str) -> None:
-    await bench.ask(Note(), tenant=ACME)
+    await bench.ask(Note())
     async with bench.database.transaction() as db:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await db.driver.execute(statement)
 
 
 async def test_a_lease_that_ran_out_opens_nothing(bench: Bench) -> None:
-    await bench.ask(Note(), tenant=ACME)
+    await bench.ask(Note())
     (lease,) = await bench.leases()
     await bench.hurry()
     await bench.runner({Note: leave_effect}).run(lease)
@@ -83,25 +81,26 @@ async def test_a_lease_that_ran_out_opens_nothing(bench: Bench) -> None:
 
 
 async def test_a_late_handler_keeps_its_job_as_long_as_its_transaction_lives(bench: Bench) -> None:
-    entered, go_on = asyncio.Event(), asyncio.Event()
-
-    async def wait(db: Transaction, task: Note, context: JobContext) -> None:
-        await leave_effect(db, task, context)
-        entered.set()
-        await go_on.wait()
-
     (job_id,) = await bench.ask(Note())
     (lease,) = await bench.leases()
-    run = asyncio.create_task(bench.runner({Note: wait}).run(lease))
-    await entered.wait()
-    other = await asyncpg.connect(bench.urls["admin"])
-    # Behind the lock's back, as the clock would: the row itself cannot be written while the handler holds it.
-    with pytest.raises(asyncpg.LockNotAvailableError):
-        await other.execute("SET lock_timeout = '100ms'; UPDATE app.outbox SET leased_until = now()")
-    await other.close()
+    async with bench.database.transaction(read_only=True) as db:
+        await db.driver.execute("SELECT app.start_job($1, $2, 0.2)", *lease.proof)
+        await db.commit()
+    async with bench.database.transaction() as db:
+        assert await db.driver.fetchval("SELECT verdict FROM app.enter_job($1, $2)", *lease.proof) == "admitted"
+        await asyncio.sleep(0.25)
+        async with asyncio.timeout(1):
+            await bench.upkeep().sweep()
+        assert (await bench.row(job_id))["crashes"] == 0
+        assert await db.driver.fetchval("SELECT app.finish_job($1, $2)", *lease.proof)
+        await db.commit()
     await bench.upkeep().sweep()
-    assert (await bench.row(job_id))["status"] == "leased"
-    go_on.set()
-    await run
     assert (await bench.row(job_id))["status"] == "done"
-    assert len(await bench.effects()) == 1
+
+
+async def test_a_second_run_of_the_same_lease_finds_the_job_taken(bench: Bench) -> None:
+    await bench.ask(Note())
+    (lease,) = await bench.leases()
+    async with bench.database.transaction() as first, bench.database.transaction() as second:
+        assert await first.driver.fetchval("SELECT verdict FROM app.enter_job($1, $2)", *lease.proof) == "admitted"
+        assert await second.driver.fetchval("SELECT verdict FROM app.enter_job($1, $2)", *lease.proof) == "stale"

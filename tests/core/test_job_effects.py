@@ -1,7 +1,6 @@
 """Jobs that reach outside of the database: repeated under one key, counted once."""
 
 import asyncio
-from uuid import uuid4
 
 import pytest
 
@@ -9,8 +8,6 @@ from insula.core.db import Transaction
 from insula.core.jobs import Effect, JobContext, mailing
 from insula.core.mail import Mail, MailRefused, MailUnavailable
 from tests.core.job_bench import Bench, Note, leave_effect
-
-ACME = uuid4()
 
 
 def paused_effect(entered: asyncio.Event, go_on: asyncio.Event, sent: list[str]) -> Effect[str, str]:
@@ -31,9 +28,10 @@ def paused_effect(entered: asyncio.Event, go_on: asyncio.Event, sent: list[str])
 
 
 async def test_a_worker_whose_lease_was_given_away_cannot_commit(bench: Bench) -> None:
-    entered, go_on, sent = asyncio.Event(), asyncio.Event(), []
+    sent: list[str] = []
+    entered, go_on = asyncio.Event(), asyncio.Event()
     runner = bench.runner({Note: paused_effect(entered, go_on, sent)})
-    (job_id,) = await bench.ask(Note(text="attempt"), tenant=ACME)
+    (job_id,) = await bench.ask(Note(text="attempt"))
     (stale,) = await bench.leases()
     first = asyncio.create_task(runner.run(stale))
     await entered.wait()

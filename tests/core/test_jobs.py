@@ -14,9 +14,8 @@ from insula.core.ids import to_text
 from insula.core.jobs import GiveUp, JobContext, enqueue, latest_tick
 from insula.core.permissions import Facts, Principal
 from insula.core.runner import LONGEST_PAUSE, backoff, describe
-from tests.core.job_bench import Bench, Foreign, Fragile, Note, leave_effect
+from tests.core.job_bench import ACME, Bench, Foreign, Fragile, Note, leave_effect
 
-ACME, RIVAL = uuid4(), uuid4()
 ADA = uuid4()
 
 
@@ -59,7 +58,7 @@ async def test_a_job_runs_as_the_tenant_and_the_user_who_asked_for_it(bench: Ben
     (effect,) = await bench.effects()
     assert (effect["tenant_id"], effect["user_id"], effect["job_id"], effect["note"]) == (
         ACME,
-        ADA,
+        str(ADA),
         job_id,
         "hello",
     )
@@ -75,7 +74,7 @@ async def test_a_job_may_ask_for_further_jobs(bench: Bench) -> None:
         if task.text:
             enqueue(db, Note(text=task.text[1:]))
 
-    await bench.ask(Note(text="abc"), tenant=ACME)
+    await bench.ask(Note(text="abc"))
     assert await bench.work(bench.runner({Note: ask})) == 4
     assert await bench.superuser.fetchval("SELECT count(*) FROM app.outbox WHERE tenant_id = $1", ACME) == 4
 
@@ -90,7 +89,7 @@ async def test_a_delayed_job_waits_for_its_time(bench: Bench) -> None:
 
 
 async def test_a_failed_handler_leaves_nothing_behind_and_is_tried_again_later(bench: Bench) -> None:
-    (job_id,) = await bench.ask(Note(), tenant=ACME)
+    (job_id,) = await bench.ask(Note())
     assert await bench.work(bench.runner({Note: break_down})) == 1
     row = await bench.row(job_id)
     assert await bench.effects() == []

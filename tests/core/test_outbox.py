@@ -9,9 +9,9 @@ from insula.core.errors import Conflict, NotFound
 from insula.core.ids import to_text
 from insula.core.jobs import GiveUp, JobContext
 from insula.core.outbox import discard_job, list_jobs, retry_job
-from tests.core.job_bench import Bench, Note, leave_effect
+from tests.core.job_bench import ACME, Bench, Note, leave_effect
 
-ACME, ADA = uuid4(), uuid4()
+ADA = uuid4()
 
 
 async def give_up(db: Transaction, task: Note, context: JobContext) -> None:
@@ -19,7 +19,7 @@ async def give_up(db: Transaction, task: Note, context: JobContext) -> None:
 
 
 async def test_a_dead_letter_can_be_listed_retried_and_discarded(bench: Bench) -> None:
-    first, second = await bench.ask(Note(text="a"), Note(text="b"), tenant=ACME, user=ADA)
+    first, second = await bench.ask(Note(text="a"), Note(text="b"), user=ADA)
     await bench.work(bench.runner({Note: give_up}))
     async with bench.platform.transaction() as db:
         page = await list_jobs(db, limit=1)

@@ -46,12 +46,13 @@ async def test_the_circle_goes_on_where_it_stopped(bench: Bench) -> None:
     assert seen[0] == [A, B] and seen[1] == [C, D]
 
 
-async def test_users_and_the_program_itself_have_turns_of_their_own(bench: Bench) -> None:
+async def test_what_belongs_to_no_organization_shares_one_turn(bench: Bench) -> None:
     await bench.flood(A, 50)
-    await bench.ask(Note(), user=B)
-    await bench.ask(Note())
-    await bench.relay(ahead=3).hand_out()
-    assert set(await lanes(bench)) == {A, B, UUID(int=2**128 - 1)}
+    for stranger in (B, C, D, None):
+        await bench.ask(Note(), tenant=None, user=stranger)
+    await bench.relay(ahead=4).hand_out()
+    program = UUID(int=2**128 - 1)
+    assert sorted(await lanes(bench)) == [A, A, program, program]
 
 
 async def test_one_organization_holds_a_quarter_of_what_is_in_flight_and_hides_nobody(bench: Bench) -> None:
@@ -84,10 +85,17 @@ async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(be
     for tenant in (A, B, C, D, E, F):
         await bench.flood(tenant, 20)
     relays = [bench.relay(in_flight=30, ahead=100) for _ in range(6)]
+    async with bench.platform.transaction() as unfinished:
+        await unfinished.driver.execute(
+            "SELECT jobs FROM app.claim_jobs(array_fill(sha256('x'), ARRAY[10]), 60, 30, 10, $1)", UUID(int=0)
+        )
+        await relays[0].hand_out()
+        assert await bench.queue.waiting() == 0, "another relay is counting"
+        await unfinished.commit()
     for _ in range(5):
         await asyncio.gather(*(relay.hand_out() for relay in relays))
     leases = await bench.taken()
-    assert len(leases) == len({lease.job_id for lease in leases}) == 30
+    assert len(leases) == len({lease.job_id for lease in leases}) == 20
     assert await bench.statuses() == {"leased": 30, "due": 90}
 
 

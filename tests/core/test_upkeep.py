@@ -83,6 +83,20 @@ async def test_a_tick_comes_once_however_many_relays_run(bench: Bench) -> None:
     assert await bench.statuses() == {"due": 1}
 
 
+async def test_a_relay_that_comes_second_to_a_tick_waits_and_does_nothing(bench: Bench) -> None:
+    await tick_is_known(bench, hours_ago=1)
+    async with bench.platform.transaction() as first:
+        await first.driver.execute(
+            "INSERT INTO app.tick (schedule, at) VALUES ($1, $2)", HOURLY.name, latest_tick(HOURLY.every, now())
+        )
+        second = asyncio.create_task(bench.upkeep(HOURLY).tick())
+        await asyncio.sleep(0.2)
+        assert not second.done()
+        await first.commit()
+    await second
+    assert await bench.statuses() == {}
+
+
 async def test_only_the_latest_of_the_missed_ticks_is_made_up_for(bench: Bench) -> None:
     await tick_is_known(bench, hours_ago=50)
     await bench.upkeep(HOURLY).tick()

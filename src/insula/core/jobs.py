@@ -65,7 +65,8 @@ class Effect(msgspec.Struct, Generic[P, R], frozen=True, kw_only=True):
 
     ``prepare`` reads, in a transaction that is over before anything leaves the house, and says what to do; None says
     that there is nothing to do any more. ``perform`` does it, holding no connection. ``record`` writes down the
-    result in the transaction that ends the job. A crash in between repeats ``perform``: hand its ``job_id`` on.
+    result in the transaction that ends the job: it alone counts once. A crash in between repeats the other two, so
+    hand the ``job_id`` on as idempotency key.
     """
 
     prepare: Callable[[Transaction, Any, JobContext], Awaitable[P | None]]

@@ -11,9 +11,10 @@ import structlog
 from redis.exceptions import RedisError
 
 from insula.core import metrics
-from insula.core.db import Database, Driver
+from insula.core.db import Database
 from insula.core.ids import new_id, to_uuid
 from insula.core.jobs import ID_PREFIX, Schedule, latest_tick
+from insula.core.pool import Driver
 from insula.core.queue import Queue
 from insula.core.relay import repeat
 
@@ -65,6 +66,7 @@ CHORES: Final = (
         "DELETE FROM app.tick AS old WHERE old.at < now() - interval '7 days' AND EXISTS"
         " (SELECT FROM app.tick AS newer WHERE newer.schedule = old.schedule AND newer.at > old.at)",
     ),
+    Chore("purge_deleted", timedelta(hours=1), f"SELECT app.purge_deleted(interval '30 days', {_BATCH})"),
     Chore("create_event_partitions", timedelta(days=1), "SELECT app.create_event_partitions(now(), 3)"),
 )
 
@@ -93,7 +95,7 @@ class Upkeep:
     """Looks after the outbox every second. Each worker process does; that once is once, the database sees to."""
 
     def __init__(
-        self, platform: Database, queue: Queue, schedules: Sequence[Schedule], *, lease_seconds: float
+        self, platform: Database, queue: Queue, schedules: Sequence[Schedule | Chore], *, lease_seconds: float
     ) -> None:
         self._platform = platform
         self._queue = queue
