@@ -1,6 +1,5 @@
 """Which secret a request carries: a bearer token, or the session cookie with proof that our own page sent it."""
 
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 import msgspec
@@ -71,16 +70,14 @@ def _checked(token: str) -> str:
     return token
 
 
-def _cookie(values: list[str]) -> str:
-    found: list[str] = []
-    for value in values:
-        try:
-            cookie = SimpleCookie(value)
-        except CookieError:
-            continue
-        if COOKIE in cookie:
-            found.append(cookie[COOKIE].value)
+def _cookie(headers: list[str]) -> str:
+    """The session cookie's value, as browsers write it (RFC 6265, section 4.2.1).
+
+    Not by http.cookies, which takes seconds for 60 kB of backslashes.
+    """
+    pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
+    found = [value for name, _, value in pairs if name == COOKIE]
     # Two cookies of one name mean that somebody tossed a second one in; neither is believed.
-    if len(found) != 1 or sum(value.count(f"{COOKIE}=") for value in values) > 1:
+    if len(found) != 1:
         raise Unauthenticated
     return found[0]
