@@ -29,7 +29,9 @@ def provide_principal(scope: Scope) -> Principal:
 def provide_page(
     scope: Scope,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Rows per page.")] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, QueryParameter(max_length=1000, description="next_cursor of the last page.")] = None,
+    cursor: Annotated[
+        str | None, QueryParameter(min_length=1, max_length=2000, description="next_cursor of the last page.")
+    ] = None,
     sort: Annotated[str | None, QueryParameter(max_length=40, description="A field; with - for descending.")] = None,
 ) -> PageRequest:
     """Which page is asked for."""
