@@ -28,10 +28,11 @@ async def invite(inviter: Member, email: str | None = None, role: str = "member"
 async def token_of(world: World, invitation: dict[str, Any], sending: int | None = None) -> str:
     """The token that the latest letter carries, or that of an earlier sending."""
     row = await world.superuser.fetchrow(
-        "SELECT credential_id, sendings FROM app.invitation WHERE id = $1", to_uuid("inv", invitation["id"])
+        "SELECT credential_id, sendings, email_norm FROM app.invitation WHERE id = $1", to_uuid("inv", invitation["id"])
     )
     keys = Keys.from_secret(world.settings.secret)
-    return derive("invitation", to_text("crd", row["credential_id"]), keys.mailed_token, sending or row["sendings"])
+    sending = sending or row["sendings"]
+    return derive("invitation", to_text("crd", row["credential_id"]), keys.mailed_token, sending, row["email_norm"])
 
 
 async def expire(world: World, invitation: dict[str, Any]) -> None:

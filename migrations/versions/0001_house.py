@@ -62,6 +62,8 @@ def people() -> None:
         moment("updated_at", default=True),
         sa.Column("version", sa.Integer, nullable=False, server_default="1"),
         sa.CheckConstraint("length(email) <= 320 AND length(name) BETWEEN 1 AND 200", name="user_lengths"),
+        # A letter goes to the one and proves the other: they are the same address, whoever writes them.
+        sa.CheckConstraint('email_norm = lower(email COLLATE "C")', name="user_address"),
         schema="app",
     )
     protect_user_table(op, "user", owner="id", grants="SELECT, UPDATE (name, updated_at, version)")

@@ -29,6 +29,8 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('pending', 'accepted', 'declined', 'revoked', 'expired')", name="invitation_status"
         ),
+        # The letter goes to the one, and lets the other in.
+        sa.CheckConstraint('email_norm = lower(email COLLATE "C")', name="invitation_address"),
         updatable=("status", "invited_by", "sendings", "expires_at", "updated_at", "version"),
         deletable=False,
     )

@@ -485,7 +485,7 @@ async def test_not_even_sql_gives_a_neighbours_invitation_another_token(world: W
     await inside.run(("SELECT app.disarm_invitations($1)", [victim]))
     plant = (
         "INSERT INTO app.invitation (id, email, email_norm, role, status, credential_id, sendings, expires_at,"
-        " created_at, updated_at, version) VALUES ($1, 'm@x.de', $2, 'viewer', 'pending', $3, 1,"
+        " created_at, updated_at, version) VALUES ($1, $2, $2, 'viewer', 'pending', $3, 1,"
         " now() + interval '1 day', now(), now(), 1)"
     )
     for number, target in enumerate((row, session)):

@@ -4,6 +4,7 @@ from typing import Final
 
 from insula.core.db import Transaction
 from insula.core.jobs import Handler, JobContext, mailing
+from insula.core.listing import normalize
 from insula.core.mail import Mail
 from insula.core.schemas import Task
 from insula.core.tokens import derive
@@ -16,7 +17,8 @@ async def send_invitation(db: Transaction, task: SendInvitation, context: JobCon
     letter = await LETTER.one_or_none(db, id=task.invitation_id, sending=task.sending)
     if letter is None:
         return None
-    token = derive("invitation", letter.credential_id, context.services.keys.mailed_token, task.sending)
+    key = context.services.keys.mailed_token
+    token = derive("invitation", letter.credential_id, key, task.sending, to=normalize(letter.email))
     return Mail(
         to=letter.email,
         template="invitations/invitation",

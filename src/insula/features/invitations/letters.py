@@ -36,7 +36,8 @@ class Letters:
 
     def token_digest(self, invitation: Invitation) -> bytes:
         """What is stored of the token that the invitation's latest letter will carry."""
-        token = derive("invitation", invitation.credential_id, self._keys.mailed_token, invitation.sendings)
+        key, sending = self._keys.mailed_token, invitation.sendings
+        token = derive("invitation", invitation.credential_id, key, sending, to=invitation.email_norm)
         return digest(token, self._keys.credential)
 
     def _all_at_once(self, letters: int) -> Limit:
