@@ -30,6 +30,8 @@ def aimed(statements: Sequence[str], arena: Arena) -> list[str]:
     ]
 
 
+@pytest.mark.attack(15)
+@pytest.mark.attack(16)
 @PATHS
 @pytest.mark.parametrize("attack", HOSTILE)
 async def test_the_neighbour_is_safe_from(arena: Arena, attack: str, read_only: bool) -> None:

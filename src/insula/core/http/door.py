@@ -101,6 +101,8 @@ class RequestTransaction(ASGIMiddleware):
             organization = _organization(scope)
             found = await transaction.driver.fetchrow(_ENTER, shown.digest(doors.pepper), organization)
         assert found is not None
+        if found["user_id"] is not None:  # also of those refused below: whose path it was not is worth a line
+            bind_contextvars(user=to_text("usr", found["user_id"]))
         verdict = found["verdict"]
         if verdict == "organization_deleted" and deleted:
             verdict = "admitted"
@@ -112,7 +114,7 @@ class RequestTransaction(ASGIMiddleware):
         principal = _principal(found, scope, doors)
         transaction.principal = principal
         scope["user"], scope[DB], scope[PRESENTED] = principal, transaction, shown
-        bind_contextvars(tenant=principal.organization_id, user=principal.user_id)
+        bind_contextvars(tenant=principal.organization_id)
         AUTH.labels(principal.credential_kind, "admitted").inc()
         await doors.admission.admitted(scope, principal)
 
