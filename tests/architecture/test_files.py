@@ -29,6 +29,8 @@ HOSTS = re.compile(
 )
 MACHINE = re.compile(r"(?<![\w.}~])/([w]ork/|[r]oot/|home/\w+/|Users/\w+/|[o]pt/(wheels|pypi))")
 
+READMES = [ROOT / "README.md", *(path for top in sorted(TOP) for path in sorted((ROOT / top).rglob("README.md")))]
+
 
 def committed() -> list[Path]:
     """The files of the project, as git knows them; of an unpacked archive, all but what begins with a dot."""
@@ -74,6 +76,17 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
 def test_the_search_finds_what_was_planted(pattern: re.Pattern[str], planted: str) -> None:
     assert not pattern.search(planted)
     assert pattern.search(planted.replace("~", ""))
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_of_a_readme_leads_somewhere(readme: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", readme.read_text(encoding="utf-8"))
+    assert [link for link in links if not (readme.parent / link).exists()] == []
+
+
+def test_the_tests_readme_names_every_folder_of_tests() -> None:
+    named = set(re.findall(r"\[(\w+)\]\(\w+\)", (ROOT / "tests" / "README.md").read_text(encoding="utf-8")))
+    assert named == {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "_."}
 
 
 def test_the_license_is_the_unmodified_apache_license() -> None:
