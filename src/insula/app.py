@@ -75,6 +75,7 @@ def create_litestar(settings: Settings) -> Litestar:
             credential=Limit("credential", settings.rate_per_minute, 60),
             organization=Limit("organization", settings.rate_organization_per_minute, 60),
         ),
+        body_limit=settings.request_max_bytes,
     )
     routes = [*HEALTH_ROUTES, *(controller for feature in FEATURES for controller in feature.controllers)]
     app = Litestar(

@@ -40,6 +40,13 @@ class RateLimits:
         limits = [(key(organization, "credential", principal.credential_id or ""), self._credential)]
         if organization:
             limits.append((key(organization, "requests"), self._organization))
+        await self._count(scope, limits)
+
+    async def turned_away(self, scope: HTTPScope, credential_id: str) -> None:
+        """Known, but not here: uncounted, one credential could ask after every organization there is."""
+        await self._count(scope, [(key(None, "credential", credential_id), self._credential)])
+
+    async def _count(self, scope: HTTPScope, limits: list[tuple[str, Limit]]) -> None:
         decision = await self._limiter.check(limits)
         scope["state"]["rate_limit"] = decision
         if not decision.allowed:

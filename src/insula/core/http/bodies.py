@@ -1,18 +1,21 @@
 """A request's JSON body, read strictly: what one parser would read otherwise than the next is refused."""
 
+import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Final, get_type_hints
 
 import msgspec
 from litestar import Request
 from litestar.exceptions import InternalServerException
+from litestar.types import Receive
 from litestar.utils.scope.state import ScopeState
 
-from insula.core.errors import FieldError, InvalidRequest, UnsupportedMediaType
+from insula.core.errors import FieldError, InvalidRequest, RequestTimeout, UnsupportedMediaType
 
 _CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
 # What msgspec says: "Expected `str`, got `int` - at `$.metadata[...]`", "... - at `key` in `$.metadata`".
@@ -20,6 +23,54 @@ _COMPLAINT: Final = re.compile(r"(.*?)(?: - at (?:`key` in )?`\$(.*)`)?", re.DOT
 _FIELD: Final = re.compile(r"Object (?:missing required|contains unknown) field `(.*)`", re.DOTALL)
 _PATTERN: Final = re.compile(r" matching regex '.*'", re.DOTALL)
 _LONGEST_NAME: Final = 100
+_SECONDS: Final = 30.0
+_ENDED_EARLY: Final = "The body ended early."
+
+
+class Incoming:
+    """A request's body as it comes in: received ahead of time, and read again by a second run of the handler."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._messages: list[Any] = []
+        self._position = 0
+        self._bytes = 0
+        self._whole = False
+
+    async def receive(self, limit: int) -> bool:
+        """Receive until it is whole or longer than ``limit`` bytes; returns whether it is whole.
+
+        Raises RequestTimeout for one that trickles, and InvalidRequest when its sender went away.
+        """
+        async with in_time():
+            while not self._whole and self._bytes <= limit:
+                message: Any = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise InvalidRequest(_ENDED_EARLY)
+                self._messages.append(message)
+                self._bytes += len(message.get("body", b""))
+                self._whole = not message.get("more_body", False)
+        return self._whole
+
+    async def __call__(self) -> Any:
+        if self._position == len(self._messages):
+            self._messages.append(await self._receive())
+        self._position += 1
+        return self._messages[self._position - 1]
+
+    def rewind(self) -> None:
+        """Read from the start again."""
+        self._position = 0
+
+
+@asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """Raises RequestTimeout when what is inside takes too long."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise RequestTimeout from error
 
 
 async def read_body(request: Request[Any, Any, Any]) -> None:
@@ -52,10 +103,11 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
 
 async def _received(request: Request[Any, Any, Any]) -> bytes:
     try:
-        return await request.body()
+        async with in_time():
+            return await request.body()
     except InternalServerException as error:
         # The caller went away in the middle: nobody reads this, and it is no failure of ours.
-        raise InvalidRequest("The body ended early.") from error
+        raise InvalidRequest(_ENDED_EARLY) from error
 
 
 @cache

@@ -1,6 +1,7 @@
 """A request is one transaction: entered through the door, settled before its first byte is sent."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
@@ -14,15 +15,18 @@ from structlog.contextvars import bind_contextvars
 from insula.core import errors
 from insula.core.db import Database, Transaction
 from insula.core.http.authentication import Presented, presented
+from insula.core.http.bodies import Incoming
 from insula.core.http.problems import RERUN
 from insula.core.ids import to_text, to_uuid
 from insula.core.metrics import AUTH
 from insula.core.permissions import Facts, Permissions, Principal
+from insula.core.shares import Shares
 
 DB: Final = "insula_db"
 PRESENTED: Final = "insula_presented"
 ORGANIZATION: Final = "organization_id"
 _SAFE: Final = frozenset({"GET", "HEAD"})
+_LITTLE: Final = 65_536
 
 _ENTER: Final = "SELECT * FROM app.enter($1, $2)"
 _ENTER_PLATFORM: Final = "SELECT * FROM app.enter_platform($1)"
@@ -32,6 +36,8 @@ class Admission(Protocol):
     """What happens between the door and the handler: rate limits, and the count of refused credentials."""
 
     async def refused(self, scope: HTTPScope) -> None: ...
+
+    async def turned_away(self, scope: HTTPScope, credential_id: str) -> None: ...
 
     async def admitted(self, scope: HTTPScope, principal: Principal) -> None: ...
 
@@ -53,6 +59,8 @@ class Doors(msgspec.Struct, frozen=True):
     limits: dict[str, int]
     """What an organization may have where its own row says nothing."""
     admission: Admission
+    body_limit: int
+    """Bytes; what is longer is refused."""
 
 
 class RequestTransaction(ASGIMiddleware):
@@ -65,6 +73,7 @@ class RequestTransaction(ASGIMiddleware):
 
     def __init__(self, doors: Doors, guard: Guard) -> None:
         self._doors, self._guard = doors, guard
+        self._shares = Shares(max(1, doors.database.size // 2))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         assert scope["type"] == ScopeType.HTTP
@@ -73,29 +82,46 @@ class RequestTransaction(ASGIMiddleware):
             await next_app(scope, receive, send)
             return
         shown = presented(scope, self._doors.origin)
-        replay = _Replay(receive)
+        body = Incoming(receive)
+        if scope["method"] not in _SAFE:
+            await self._receive(body, scope, shown)
         for last in (False, True):
-            again: Any = {**scope, "state": dict(scope["state"]), RERUN: None}
-            database = self._doors.platform if "operator" in options else self._doors.database
-            async with database.transaction(read_only=scope["method"] in _SAFE) as transaction:
+            again: Any = {**scope, RERUN: None}
+            async with self._shares.of(_owner(scope, shown)), self._transaction(scope) as transaction:
                 transaction.facts = facts_of(scope)
                 reply = _HeldReply(again, transaction, send, may_rerun=not last)
-                await self._enter(again, transaction, shown, deleted="deleted_organization" in options)
+                await self._enter(again, transaction, shown)
                 try:
                     self._guard(again)
                 except errors.PermissionMissing:
                     await transaction.commit()  # what the guard wrote down about it
                     raise
-                await next_app(again, replay, reply)
+                await next_app(again, body, reply)
                 transaction.spoilt = again[RERUN] == errors.STATEMENT_GONE
             if not reply.rerun:
                 self._doors.admission.settled(transaction)
                 return
-            replay.rewind()
+            body.rewind()
 
-    async def _enter(self, scope: Any, transaction: Transaction, shown: Presented, *, deleted: bool) -> None:
+    def _transaction(self, scope: HTTPScope) -> AbstractAsyncContextManager[Transaction]:
         doors = self._doors
-        if "operator" in scope["route_handler"].opt:
+        database = doors.platform if "operator" in scope["route_handler"].opt else doors.database
+        return database.transaction(read_only=scope["method"] in _SAFE)
+
+    async def _receive(self, body: Incoming, scope: HTTPScope, shown: Presented) -> None:
+        """Read it before the transaction: whoever sends slowly holds no connection.
+
+        Beyond a little, only from those the door knows: anybody could fill our memory with unfinished bodies.
+        """
+        if await body.receive(_LITTLE):
+            return
+        async with self._shares.of(_owner(scope, shown)), self._transaction(scope) as transaction:
+            await self._enter({**scope}, transaction, shown)
+        await body.receive(self._doors.body_limit)
+
+    async def _enter(self, scope: Any, transaction: Transaction, shown: Presented) -> None:
+        doors, options = self._doors, scope["route_handler"].opt
+        if "operator" in options:
             found = await transaction.driver.fetchrow(_ENTER_PLATFORM, shown.digest(doors.pepper))
         else:
             organization = _organization(scope)
@@ -104,12 +130,14 @@ class RequestTransaction(ASGIMiddleware):
         if found["user_id"] is not None:  # also of those refused below: whose path it was not is worth a line
             bind_contextvars(user=to_text("usr", found["user_id"]))
         verdict = found["verdict"]
-        if verdict == "organization_deleted" and deleted:
+        if verdict == "organization_deleted" and "deleted_organization" in options:
             verdict = "admitted"
         if verdict != "admitted":
             AUTH.labels("session", verdict).inc()
             if verdict == "unauthenticated":
                 await doors.admission.refused(scope)
+            else:
+                await doors.admission.turned_away(scope, to_text("crd", found["credential_id"]))
             raise _refusal(verdict)
         principal = _principal(found, scope, doors)
         transaction.principal = principal
@@ -117,6 +145,13 @@ class RequestTransaction(ASGIMiddleware):
         bind_contextvars(tenant=principal.organization_id)
         AUTH.labels(principal.credential_kind, "admitted").inc()
         await doors.admission.admitted(scope, principal)
+
+
+def _owner(scope: HTTPScope, shown: Presented) -> str:
+    """Whose share a request takes of: the organization it names, although the door has not spoken yet. A stranger
+    holds its place only until then. Outside of organizations everybody has their own.
+    """
+    return scope["path_params"].get(ORGANIZATION) or shown.token
 
 
 def _organization(scope: Any) -> UUID | None:
@@ -162,27 +197,6 @@ def facts_of(scope: Any) -> Facts:
         user_agent=agent.decode("latin-1")[:400] or None,
         trace_id=state.get("trace_id"),
     )
-
-
-class _Replay:
-    """Lets a second run of the handler read the body again."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._messages: list[Any] = []
-        self._position = 0
-
-    async def __call__(self) -> Any:
-        if self._position < len(self._messages):
-            message = self._messages[self._position]
-        else:
-            message = await self._receive()
-            self._messages.append(message)
-        self._position += 1
-        return message
-
-    def rewind(self) -> None:
-        self._position = 0
 
 
 class _HeldReply:

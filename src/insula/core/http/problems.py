@@ -79,7 +79,9 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
 def _domain_error(
     request: Request[Any, Any, Any], error: DomainError, cause: Exception | None = None
 ) -> Response[Problem]:
-    if error.status >= 500:
+    if request.scope.get(RERUN):
+        _log.warning("requests collided", cause=error.private)
+    elif error.status >= 500:
         _log.error("request failed", code=error.code, cause=error.private, exc_info=cause or error)
     elif error.private:
         _log.info("request refused", code=error.code, cause=error.private)
