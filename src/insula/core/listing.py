@@ -31,9 +31,10 @@ class Page(msgspec.Struct, Generic[R], frozen=True):
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """Which page is asked for; ``key`` signs its cursors."""
+    """Which page is asked for, and of what: ``key`` signs its cursors, which are worth something on ``route`` only."""
 
     key: bytes
+    route: str = ""
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
     sort: str | None = None
@@ -131,7 +132,7 @@ class Listing(Generic[R]):
         binds: dict[str, Any] = {"limit": request.limit + 1}
         for name, value in active.items():
             binds |= self.filters[name].binds(name, value)
-        binding = self._binding(db, sort, active)
+        binding = self._binding(db, request.route, sort, active)
         if request.cursor:
             binds |= self._after(sort, _open(request.key, request.cursor, binding))
         rows = await self._query(sort, frozenset(active), bool(request.cursor)).all(db, **binds)
@@ -179,11 +180,11 @@ class Listing(Generic[R]):
             value = normalize(value)
         return {"after_id": position[0], "after_value": value}
 
-    def _binding(self, db: Transaction, sort: str, active: dict[str, Any]) -> bytes:
+    def _binding(self, db: Transaction, route: str, sort: str, active: dict[str, Any]) -> bytes:
         """A cursor is worth something only here: same caller's tenant, same list, same sort, same filters."""
         principal = db.principal
         owner = (principal.organization_id or principal.user_id) if principal else None
-        return msgspec.json.encode([owner, self._row.__name__, sort, sorted(active.items())])
+        return msgspec.json.encode([owner, route, self._row.__name__, sort, sorted(active.items())])
 
 
 def normalize(text: str) -> str:

@@ -35,7 +35,8 @@ def provide_page(
     sort: Annotated[str | None, QueryParameter(max_length=40, description="A field; with - for descending.")] = None,
 ) -> PageRequest:
     """Which page is asked for."""
-    return PageRequest(key=scope["litestar_app"].state.keyring.cursor, limit=limit, cursor=cursor, sort=sort)
+    key: bytes = scope["litestar_app"].state.keyring.cursor
+    return PageRequest(key=key, route=scope["path_template"], limit=limit, cursor=cursor, sort=sort)
 
 
 def provide_version(
@@ -54,7 +55,7 @@ def provide_version(
         return None
     if len(text) > 2 and text[0] == text[-1] == '"' and text[1:-1].isascii() and text[1:-1].isdigit():
         return min(int(text[1:-1][:18]), 2**31)
-    if text.startswith(("W/", '"')):
+    if text.startswith(("W/", '"')) and "," not in text:
         raise PreconditionFailed  # a tag of somebody's, but not one that we gave
     raise InvalidRequest(errors=[FieldError("header/If-Match", 'an ETag such as "3"')])
 

@@ -1,0 +1,70 @@
+"""ETag and If-Match: nobody overwrites what they have not seen."""
+
+import asyncio
+
+import pytest
+
+from tests.factories import Member, World
+
+
+async def project(member: Member) -> str:
+    made = await member.client.post(member.url("/projects"), json={"name": "Website", "key": "WEB"})
+    assert made.headers["etag"] == '"1"'
+    return member.url(f"/projects/{made.json()['id']}")
+
+
+async def test_every_answer_with_a_version_carries_its_tag(world: World) -> None:
+    owner = await world.owner()
+    url = await project(owner)
+    for expected in ('"1"', '"2"', '"3"'):
+        got = await owner.client.get(url)
+        assert got.headers["etag"] == expected == f'"{got.json()["version"]}"'
+        changed = await owner.client.patch(url, json={"name": f"n{expected}"}, headers={"if-match": expected})
+        assert changed.status_code == 200
+        assert changed.headers["etag"] == f'"{changed.json()["version"]}"' != expected
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    ("tag", "status"),
+    [
+        (None, 428),
+        ('"2"', 412), ('"0"', 412), ('"999999999999999999999999"', 412), ('"-1"', 412), ('"01x"', 412), ('""', 412),
+        ('W/"1"', 412), ('"١"', 412), ('"1; DROP TABLE app.project"', 412),
+        ("1", 400), ("", 400), ("x", 400), ('"1', 412), ('"1", "2"', 400), ("*, *", 400),
+    ],
+)
+@pytest.mark.attack(119)
+async def test_a_tag_that_is_missing_stale_weak_or_forged_changes_nothing(
+    world: World, method: str, tag: str | None, status: int
+) -> None:
+    owner = await world.owner()
+    url = await project(owner)
+    headers = {} if tag is None else {"if-match": tag.encode()}
+    answer = await owner.client.request(method, url, headers=headers, **({"json": {"name": "x"}} if method == "PATCH" else {}))
+    assert answer.status_code == status, answer.text
+    assert (await owner.client.get(url)).json()["name"] == "Website"
+
+
+@pytest.mark.parametrize("tag", ['"1"', "*", ' "1" '])
+async def test_the_current_tag_or_a_star_lets_a_change_through(world: World, tag: str) -> None:
+    owner = await world.owner()
+    url = await project(owner)
+    assert (await owner.client.patch(url, json={"name": "x"}, headers={"if-match": tag})).status_code == 200
+
+
+async def test_of_two_changes_of_one_version_one_is_refused(world: World) -> None:
+    owner = await world.owner()
+    url = await project(owner)
+    answers = await asyncio.gather(
+        *(owner.client.patch(url, json={"name": name}, headers={"if-match": '"1"'}) for name in ("a", "b", "c"))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412]
+    assert (await owner.client.get(url)).json()["version"] == 2
+
+
+async def test_a_change_of_nothing_is_no_new_version(world: World) -> None:
+    owner = await world.owner()
+    url = await project(owner)
+    answer = await owner.client.patch(url, json={"name": "Website"}, headers={"if-match": '"1"'})
+    assert answer.headers["etag"] == '"1"'
