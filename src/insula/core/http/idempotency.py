@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
+from litestar.handlers import HTTPRouteHandler
 
 from insula.core import crypto
 from insula.core.db import Transaction
@@ -40,7 +41,7 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     waiting, so they hold no connection.
     """
     key = request.headers.get("idempotency-key")
-    if key is None or request.method != "POST" or DB not in request.scope:
+    if key is None or request.method != "POST" or not takes_key(request.route_handler):
         return None
     if not key or len(key) > _MAX_KEY or not (key.isascii() and key.isprintable()):
         wanted = f"1 to {_MAX_KEY} printable ASCII characters"
@@ -69,6 +70,15 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
 
     request.scope["insula_remember"] = remember  # type: ignore[typeddict-unknown-key]
     return None
+
+
+def takes_key(handler: HTTPRouteHandler) -> bool:
+    """Whether a POST of this route may carry a key.
+
+    Operators' verbs find nothing to do when they are repeated, and their login, which is in no person's context, can
+    store no answers.
+    """
+    return not {"public", "operator"} & handler.opt.keys()
 
 
 def _stored_answer(found: Any, fingerprint: bytes, secret: bytes) -> Response[bytes]:

@@ -21,6 +21,7 @@ from insula.core.http.dependencies import DEPENDENCIES
 from insula.core.http.door import ORGANIZATION
 from insula.core.http.examples import example_of
 from insula.core.http.guard import declared_routes
+from insula.core.http.idempotency import takes_key
 from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
 from insula.core.http.refusals import name_of, refusal_responses, refusals_of
@@ -135,7 +136,7 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
         operation["deprecated"] = True
     private = "public" not in handler.opt
     conditional = any(item["name"].lower() == "if-match" for item in parameters)
-    if method == "POST" and private:
+    if method == "POST" and takes_key(handler):
         parameters.append(_IDEMPOTENCY_KEY)
     if (permission := handler.opt.get("permission")) is not None:
         operation["x-permission"] = permission.name
@@ -197,7 +198,7 @@ def _answer(operation: dict[str, Any], method: str, annotation: Any, schemas: _S
     names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
     names += ["ETag"] if "version" in getattr(content, "__struct_fields__", ()) else []
     names += ["Link"] if get_origin(content) is Page else []
-    names += ["Idempotent-Replayed"] if method == "POST" and operation["security"] else []
+    names += ["Idempotent-Replayed"] if _IDEMPOTENCY_KEY in operation["parameters"] else []
     names += ["Deprecation", "Sunset"] if operation.get("deprecated") else []
     for status, response in operation["responses"].items():
         if status[0] != "2":
