@@ -149,3 +149,24 @@ async def test_one_key_in_another_organization_session_or_hand_is_another_key(wo
         made.add(answer.json()["id"])
     assert len(made) == 4
     assert (await invite(owner))["id"] not in made
+
+
+@pytest.mark.attack(122)
+@pytest.mark.parametrize("name", ["\u200b", "\u3000\u00a0", "\ufeff", "\u3164", "Acme \u202etxt.exe", "\u2066Acme"])
+async def test_no_name_is_invisible_or_turns_the_text_around_it(world: World, name: str) -> None:
+    owner = await world.owner()
+    for method, path, body in (
+        ("POST", owner.url("/teams"), {"name": name}),
+        ("PATCH", owner.url(""), {"name": name}),
+        ("PATCH", "/v1/me", {"name": name}),
+        ("POST", "/v1/auth/sign-up", {"name": name, "email": fresh_address(), "password": "p" * 20}),
+    ):
+        answer = await owner.client.request(method, path, json=body, headers={"if-match": "*"})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/name")
+
+
+async def test_names_of_all_languages_are_taken(world: World) -> None:
+    owner = await world.owner()
+    for name in ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u5c71\u7530 \u592a\u90ce"):
+        made = await owner.client.post(owner.url("/teams"), json={"name": name})
+        assert (made.status_code, made.json()["name"]) == (201, name)

@@ -41,15 +41,19 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 END = r"$(?!\n)"
 """The end of a pattern: Python's ``$`` alone also matches before a last line break."""
 
-_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
-"""Control characters and lone surrogates: NUL would not store, CR LF would split headers."""
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""Control characters and lone surrogates: NUL would not store, CR LF would split headers, bidi controls turn the text
+around a name, in letters for instance."""
+
+_BLANK = r"\s\u115f\u1160\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\ufeff\uffa0"
+"""What nobody sees."""
 
 Name = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=200,
-        pattern=f"^[^{_UNPRINTABLE}]*[^ {_UNPRINTABLE}][^{_UNPRINTABLE}]*{END}",
+        pattern=f"^[^{_UNPRINTABLE}]*[^{_BLANK}{_UNPRINTABLE}][^{_UNPRINTABLE}]*{END}",
         description="One line of text.",
         examples=["Website relaunch"],
     ),
