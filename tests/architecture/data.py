@@ -9,7 +9,7 @@ from tests.architecture.sources import Source, dotted, last_name
 
 OPENERS = re.compile(
     r"(.*\.)?(create_pool|create_engine|create_async_engine|(async_)?sessionmaker|AsyncSession|Session|begin_nested)"
-    r"|asyncpg\.connect|(.*\.)?_?(engine|connection|session|driver|db)\.begin"
+    r"|asyncpg\.connect|(.*\.)?_?(engine|connection|session|driver|db)\.begin|(.*\.)?_?(connection|driver)\.transaction"
 )
 SENDERS = {
     "execute",
@@ -28,8 +28,7 @@ SENDERS = {
 }
 TRANSACTION_WORDS = re.compile(r"\s*(BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b[^.a-z]*", re.ASCII)
 STATEMENT = re.compile(
-    r"\s*(SELECT\s+\S|INSERT INTO|UPDATE\s+\S+\s+SET|DELETE FROM|WITH\s+\w+\s+AS|GRANT\s|REVOKE\s|ALTER\s+\w+"
-    r"|CREATE\s+(TABLE|INDEX|ROLE|POLICY|FUNCTION|DATABASE)|DROP\s+(TABLE|FUNCTION|ROLE|DATABASE)|SET\s+LOCAL|COPY\s)",
+    r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|GRANT|REVOKE|ALTER|CREATE|DROP|SET LOCAL|COPY|TRUNCATE|MERGE)\s"
 )
 CONTEXT = re.compile(r"\bset_config\b|\bSET\s+(LOCAL\s+|SESSION\s+)?(ROLE|SESSION AUTHORIZATION|app\.)", re.IGNORECASE)
 
