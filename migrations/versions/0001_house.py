@@ -224,7 +224,9 @@ def program() -> None:
     op.execute(
         "CREATE POLICY enqueue ON app.outbox FOR INSERT TO app_rw WITH CHECK ("
         "tenant_id IS NOT DISTINCT FROM (SELECT app.tenant_id())"
-        " AND user_id IS NOT DISTINCT FROM (SELECT app.user_id()))"
+        " AND user_id IS NOT DISTINCT FROM (SELECT app.user_id())"
+        # Without a context nothing is asked for: the program's own jobs come from app_platform.
+        " AND coalesce(tenant_id, user_id) IS NOT NULL)"
     )
     op.execute("GRANT INSERT (id, task, payload, due_at, trace, tenant_id, user_id) ON app.outbox TO app_rw")
     op.execute("CREATE INDEX outbox_due ON app.outbox (due_at, id) WHERE status = 'due'")

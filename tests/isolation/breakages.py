@@ -167,6 +167,10 @@ GRANTS = {
     grants.platform_tables_take_inserts_at_most: {
         "an outbox that requests read": "GRANT SELECT (payload) ON app.outbox TO app_rw",
         "an outbox that takes anybody's jobs": "ALTER POLICY enqueue ON app.outbox WITH CHECK (true)",
+        "an outbox that takes nobody's jobs": (
+            "ALTER POLICY enqueue ON app.outbox WITH CHECK (tenant_id IS NOT DISTINCT FROM (SELECT app.tenant_id())"
+            " AND user_id IS NOT DISTINCT FROM (SELECT app.user_id()))"
+        ),
         "a platform table that takes inserts unchecked": "GRANT INSERT ON app.tick TO app_rw",
         "a platform policy for requests": "CREATE POLICY more ON app.operator FOR SELECT TO app_rw USING (true)",
     },

@@ -53,6 +53,16 @@ async def test_the_program_does_not_start_as_another_login(addresses: dict[str, 
         await database.close()
 
 
+async def test_a_login_that_changed_itself_is_found(addresses: dict[str, str], broken: str) -> None:
+    """PostgreSQL lets every login set its own defaults, and so whatever SQL slipped into it."""
+    connection = await asyncpg.connect(address(addresses["admin"], "app_rw", broken))
+    try:
+        await connection.execute("BEGIN; ALTER ROLE app_rw SET row_security = off")
+        assert [finding.rule for finding in await check_catalogue(connection)] == ["logins_have_our_defaults"]
+    finally:
+        await connection.close()
+
+
 async def test_no_extension_is_required(breaker: asyncpg.Connection) -> None:
     assert [row["extname"] for row in await breaker.fetch("SELECT extname FROM pg_extension")] == ["plpgsql"]
 

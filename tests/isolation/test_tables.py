@@ -236,6 +236,12 @@ async def test_without_a_context_there_is_nothing(
                     await transaction.driver.execute("ROLLBACK TO before")
 
 
+async def test_without_a_context_nobody_can_ask_for_work(arena: Arena) -> None:
+    async with arena.database.transaction() as transaction:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await transaction.driver.execute("INSERT INTO app.outbox (id, task, payload) VALUES (gen_random_uuid(), 'x', '{}')")
+
+
 async def test_what_is_not_the_tenants_cannot_be_read_at_all(
     arena: Arena, tenants: tuple[Tenant, Tenant], subtests: pytest.Subtests
 ) -> None:

@@ -15,7 +15,8 @@ NO_SECRET: Final = {f"{SCHEMA}.idempotency.key_hash": "names an answer that only
 
 _BY_BOTH: Final = (
     "((NOT (tenant_id IS DISTINCT FROM ( SELECT app.tenant_id() AS tenant_id)))"
-    " AND (NOT (user_id IS DISTINCT FROM ( SELECT app.user_id() AS user_id))))"
+    " AND (NOT (user_id IS DISTINCT FROM ( SELECT app.user_id() AS user_id)))"
+    " AND (COALESCE(tenant_id, user_id) IS NOT NULL))"
 )
 
 
