@@ -145,7 +145,7 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
     if "data" in hints:
         body = {"schema": schemas.of(hints["data"]), "example": example_of(hints["data"])}
         operation["requestBody"] = {"required": True, "content": {"application/json": body}}
-    _answer(operation, method, hints["return"], schemas)
+    _answer(operation, hints["return"], schemas)
     for status in refusals_of(method, path, handler, conditional=conditional):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name_of(status)}"}
 
@@ -193,7 +193,7 @@ def _in_query(parameter: dict[str, Any], listing: Listing[Any] | None) -> None:
         parameter.setdefault("description", listing.filters[name].MEANING)
 
 
-def _answer(operation: dict[str, Any], method: str, annotation: Any, schemas: _Schemas) -> None:
+def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas) -> None:
     content = get_args(annotation)[0] if get_origin(annotation) is Response else annotation
     names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
     names += ["ETag"] if "version" in getattr(content, "__struct_fields__", ()) else []
