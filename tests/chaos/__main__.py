@@ -12,14 +12,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=600, help="how long to kill; the end takes up to 60 s more")
-    parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--control", action="store_true", help="SAQ alone with its defaults: has to fail")
     options = parser.parse_args()
-    contender = SaqAlone() if options.control else Program()
-    victims = {"victims": ("worker", "redis")} if options.control else {}
-    report = asyncio.run(
-        run(contender, kills=options.kills, seconds=options.seconds, workers=options.workers, **victims)
-    )
+    if options.control:
+        chaos = run(SaqAlone(), kills=options.kills, seconds=options.seconds, victims=("worker", "redis"))
+    else:
+        chaos = run(Program(), kills=options.kills, seconds=options.seconds)
+    report = asyncio.run(chaos)
     print(report)
     sys.exit("; ".join(report.broken()) or None)
 

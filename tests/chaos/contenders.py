@@ -10,9 +10,12 @@ from typing import Any, Final, Protocol
 import asyncpg
 import saq
 import uvloop
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 
 from insula.core.crypto import Keys
 from insula.core.db import Database
+from insula.core.errors import Unavailable
 from insula.core.ids import new_id, to_uuid
 from insula.core.jobs import enqueue
 from insula.core.logs import configure_logs
@@ -22,6 +25,16 @@ from insula.worker import create_worker
 from tests.chaos.tasks import FEATURE, task_for
 
 TENANTS: Final = 5
+AWAY: Final = (
+    Unavailable,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    DBAPIError,
+    RedisError,
+    OSError,
+)
+"""What a client or a starting worker meets while a server is gone."""
 
 
 class Contender(Protocol):
@@ -97,7 +110,7 @@ class Program:
             _stop_with_parent()
             await create_worker(settings, (FEATURE,)).run()
 
-        with suppress(OSError, asyncpg.PostgresError):  # no database to start with: it is started again
+        with suppress(*AWAY):  # no database to start with: it is started again
             uvloop.run(run())
 
 
@@ -137,7 +150,7 @@ class SaqAlone:
             _stop_with_parent()
             await worker.start()
 
-        with suppress(OSError, asyncpg.PostgresError):
+        with suppress(*AWAY):
             uvloop.run(run())
 
 

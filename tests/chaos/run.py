@@ -8,28 +8,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-import asyncpg
 import msgspec
-from redis.exceptions import RedisError
 
-from insula.core.errors import Unavailable
-from tests.chaos.contenders import Contender
+from tests.chaos.contenders import AWAY, Contender
 from tests.chaos.house import House
 from tests.chaos.tasks import promised
 
 ALL: Final = ("worker", "worker", "worker", "redis", "postgres")
 """What is killed, the likeliest most often."""
 DRAIN_SECONDS: Final = 60
+WORKERS: Final = 3
 _CLIENTS: Final = 3
 _CLIENT_PAUSE: Final = 0.02
-_AWAY: Final = (
-    Unavailable,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    RedisError,
-    OSError,
-)
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -70,17 +60,17 @@ class Ledger:
         number, key = self._asked, f"effect-{self._asked}"
         try:
             await contender.ask(number, key)
-        except _AWAY:
+        except AWAY:
             self.doubtful |= promised(number, key)
         else:
             self.promised |= promised(number, key)
 
 
 async def run(
-    contender: Contender, *, kills: int, seconds: float, workers: int = 3, victims: tuple[str, ...] = ALL
+    contender: Contender, *, kills: int, seconds: float, victims: tuple[str, ...] = ALL, patience: float = DRAIN_SECONDS
 ) -> Report:
     """Kill ``kills`` times within ``seconds`` while clients ask, let everything come to rest, and count."""
-    async with House(contender.work, workers) as house:
+    async with House(contender.work, WORKERS) as house:
         superuser = await house.superuser()
         await contender.open(house.settings, superuser)
         await superuser.close()
@@ -89,7 +79,7 @@ async def run(
             for _ in range(kills):
                 await asyncio.sleep(seconds / kills * random.uniform(0.5, 1.5))
                 await house.kill_something(victims)
-        drained_after = await _drained(house, contender)
+        drained_after = await _drained(house, contender, patience)
         await contender.close()
         return await _counted(house, ledger, drained_after)
 
@@ -117,12 +107,12 @@ async def _going(house: House, contender: Contender, ledger: Ledger) -> AsyncIte
         over.set()
 
 
-async def _drained(house: House, contender: Contender) -> float:
-    """How long it takes until nothing is left to do."""
+async def _drained(house: House, contender: Contender, patience: float) -> float:
+    """How long it takes until nothing is left to do; not waited for longer than ``patience``."""
     began = time.monotonic()
     superuser = await house.superuser()
     try:
-        while await contender.unfinished(superuser) and time.monotonic() - began <= DRAIN_SECONDS:
+        while await contender.unfinished(superuser) and time.monotonic() - began <= patience:
             house.keep_running()
             await asyncio.sleep(0.2)
     finally:

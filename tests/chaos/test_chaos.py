@@ -22,7 +22,7 @@ async def test_what_was_promised_happens_once_whatever_is_killed(pytestconfig: p
 
 
 async def test_the_same_count_finds_what_saq_alone_loses() -> None:
-    report = await run(SaqAlone(), kills=6, seconds=3, victims=("worker", "redis"))
+    report = await run(SaqAlone(), kills=6, seconds=3, victims=("worker", "redis"), patience=5)
     assert any("lost" in broken for broken in report.broken()), report
 
 

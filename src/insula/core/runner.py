@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from insula.core import metrics
 from insula.core.db import Database, Transaction
@@ -32,6 +33,7 @@ _AWAY: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
+    DBAPIError,
     OSError,
 )
 _AWAY_PAUSE: Final = 0.5
