@@ -66,7 +66,7 @@ class WorkshopController(Controller):
         """Make a piece: a project, whose key no other has."""
         made = await _make(db, data.name)
         if data.then == "sleep":
-            await db.driver.execute("SELECT pg_sleep(0.2)")
+            await db.driver.execute("SELECT pg_sleep(0.05)")
         if data.then == "conflict":
             raise Conflict
         if data.then == "explode":

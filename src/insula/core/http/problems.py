@@ -70,6 +70,8 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
         HTTPException: _http_error,
         asyncpg.PostgresError: _database_error,
         asyncpg.InterfaceError: _database_error,
+        asyncpg.InternalClientError: _database_error,  # what asyncpg says when a connection dies at a bad moment
+        ConnectionError: _database_error,
         sqlalchemy.exc.DBAPIError: _database_error,
         StaleDataError: _stale_data,
         Exception: _unexpected,
@@ -81,8 +83,10 @@ def _domain_error(
 ) -> Response[Problem]:
     if request.scope.get(RERUN):
         _log.warning("requests collided", cause=error.private)
-    elif error.status >= 500:
+    elif error.status == 500:
         _log.error("request failed", code=error.code, cause=error.private, exc_info=cause or error)
+    elif error.status > 500:  # the database is away or slow: where we noticed it says nothing
+        _log.error("request failed", code=error.code, cause=error.private)
     elif error.private:
         _log.info("request refused", code=error.code, cause=error.private)
     problem = Problem(

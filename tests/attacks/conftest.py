@@ -1,0 +1,22 @@
+"""How long attacks last, and the program with a workshop in it; the options are known where this folder is named."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from insula.settings import Settings
+from tests import workshop
+from tests.factories import World
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--duplicates", type=int, default=40, help="requests with one Idempotency-Key (long form: 200)")
+    parser.addoption("--keys", type=int, default=3, help="keys they come with (long form: 100)")
+
+
+@pytest.fixture(scope="session")
+async def shop(settings: Settings, superuser: asyncpg.Connection) -> AsyncIterator[World]:
+    """A world whose program has the routes of tests/workshop.py."""
+    async with workshop.opened(settings, superuser) as world:
+        yield world
