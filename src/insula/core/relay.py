@@ -65,6 +65,7 @@ class Relay:
             await repeat(self.hand_out, stopping, self._bell)
         finally:
             listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
     async def hand_out(self) -> float:
         """Claim what may go and hand it over; returns in how many seconds to look again."""
