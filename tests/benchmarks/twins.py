@@ -1,47 +1,80 @@
-"""The same endpoints written by hand on asyncpg, and with advanced-alchemy's service and the ORM, behind the same door."""
+"""The same endpoints by hand on asyncpg, and with advanced-alchemy and the ORM, behind the same door."""
 
+import hashlib
 import uuid
-from typing import Any
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
 from advanced_alchemy.filters import LimitOffset, OrderBy
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from advanced_alchemy.service import SQLAlchemyAsyncRepositoryService
 from litestar import Request, get, post
-from litestar.di import NamedDependency
-from litestar.params import JSONBody
-from sqlalchemy import DateTime, LargeBinary, SmallInteger, Uuid, func, text
+from litestar.di import NamedDependency, Provide
+from litestar.params import JSONBody, QueryParameter
+from sqlalchemy import DateTime, LargeBinary, SmallInteger, Uuid, exists, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from insula.core import crypto
 from insula.core.db import Transaction
 from insula.core.feature import Feature
 from insula.core.ids import new_id, to_text, to_uuid
+from insula.core.jobs import enqueue
 from insula.core.listing import Page
-from insula.features.projects.controllers import READ, WRITE
+from insula.core.permissions import Principal
+from insula.core.schemas import Task
+from insula.features.projects.controllers import READ, WRITE, provide_projects
 from insula.features.projects.models import Project
 from insula.features.projects.schemas import ProjectCreate, ProjectRead
+from insula.features.projects.service import ProjectService
 
-_BASE = "/v1/organizations/{organization_id:str}"
+_BASE = "/v1/organizations/{organization_id:str}/twin"
+
+# ---- a page of 20 projects
+
 _PAGE = """
 SELECT id, name, key, status, team_id, metadata::text, created_by, created_at, updated_at, deleted_at, version
-  FROM app.project WHERE deleted_at IS NULL ORDER BY id DESC LIMIT 21
+  FROM app.project WHERE deleted_at IS NULL AND id < $2 ORDER BY id DESC LIMIT $1
 """
+_LAST = uuid.UUID(int=(1 << 128) - 1)
 
 
-@get(f"{_BASE}/twin/asyncpg", permission=READ)
-async def asyncpg_page(db: NamedDependency[Transaction]) -> Page[ProjectRead]:
-    """As few lines as asyncpg allows."""
-    rows = await db.driver.fetch(_PAGE)
+@get(f"{_BASE}/asyncpg", permission=READ)
+async def asyncpg_page(
+    request: Request[Any, Any, Any],
+    db: NamedDependency[Transaction],
+    limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, QueryParameter(max_length=1000)] = None,
+) -> Page[ProjectRead]:
+    """As little as the same bytes take: no filters, no other sorts, but the signed cursor."""
+    key = request.app.state.keyring.cursor
+    binding = msgspec.json.encode([request.scope["user"].organization_id, "ProjectRead", "-created_at", []])
+    rows = await db.driver.fetch(_PAGE, limit + 1, _LAST if cursor is None else _opened(key, cursor, binding))
     projects = [
         ProjectRead(
             to_text("prj", r[0]), r[1], r[2], r[3], to_text("tea", r[4]) if r[4] else None,
             msgspec.Raw(r[5].encode()), to_text("mem", r[6]) if r[6] else None, r[7], r[8], r[9], r[10],
         )
-        for r in rows[:20]
+        for r in rows[:limit]
     ]
-    return Page(projects)
+    return Page(projects, _sealed(key, projects[-1].id, binding) if len(rows) > limit else None)
+
+
+def _sealed(key: bytes, last: str, binding: bytes) -> str:
+    position = msgspec.json.encode([last])
+    return urlsafe_b64encode(_mac(key, position, binding) + position).decode().rstrip("=")
+
+
+def _opened(key: bytes, cursor: str, binding: bytes) -> uuid.UUID:
+    sealed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    assert _mac(key, sealed[16:], binding) == sealed[:16]
+    return to_uuid("prj", msgspec.json.decode(sealed[16:])[0])
+
+
+def _mac(key: bytes, position: bytes, binding: bytes) -> bytes:
+    return hashlib.blake2b(binding + b"\0" + position, key=key, digest_size=16).digest()
 
 
 class _Repository(SQLAlchemyAsyncRepository[Project]):
@@ -58,20 +91,44 @@ class _ServiceRead(msgspec.Struct):
     key: str
     status: str
     team_id: str | None
-    metadata_: dict[str, Any]
+    metadata_: dict[str, Any]  # from_attributes reads the mapped name
     created_by: str | None
-    created_at: Any
-    updated_at: Any
-    deleted_at: Any
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
     version: int
 
 
-@post(f"{_BASE}/twin/service", permission=READ)  # POST: a GET has no ORM session here
+@post(f"{_BASE}/service", permission=READ, status_code=200)  # POST: a GET has no ORM session here
 async def service_page(db: NamedDependency[Transaction]) -> Page[_ServiceRead]:
     """The way advanced-alchemy's documentation does it, on the session of the request's transaction."""
-    service = _Service(session=_session(db))
+    service = _Service(session=db.session)
     projects = await service.get_many(Project.deleted_at.is_(None), LimitOffset(20, 0), OrderBy("id", "desc"))
     return Page(list(service.to_schema(projects, schema_type=_ServiceRead).items))
+
+
+# ---- a project created, with its event, a job and the stored answer
+
+
+class Announce(Task, frozen=True):
+    """A job that nobody runs here."""
+
+    NAME = "bench.announce"
+
+    project_id: str
+
+
+@post(f"{_BASE}/ours", permission=WRITE, dependencies={"projects": Provide(provide_projects, sync_to_thread=False)})
+async def our_create(
+    db: NamedDependency[Transaction],
+    projects: NamedDependency[ProjectService],
+    principal: NamedDependency[Principal],
+    data: JSONBody[ProjectCreate],
+) -> ProjectRead:
+    """The real endpoint, and a job."""
+    project = await projects.start(data, created_by=principal.membership_id)
+    enqueue(db, Announce(project_id=project.id))
+    return ProjectRead.of(project)
 
 
 class _Base(DeclarativeBase):
@@ -81,7 +138,8 @@ class _Base(DeclarativeBase):
 class _Event(_Base):
     __tablename__ = "event"
     __table_args__ = {"schema": "app"}
-    tenant_id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=text("app.tenant_id()"))
+    __mapper_args__ = {"eager_defaults": False}
+    tenant_id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
     type: Mapped[str]
     version: Mapped[int] = mapped_column(SmallInteger)
@@ -103,7 +161,8 @@ class _Outbox(_Base):
     user_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     task: Mapped[str]
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    due_at: Mapped[Any] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    trace: Mapped[str | None]
+    due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 class _Idempotency(_Base):
@@ -116,40 +175,57 @@ class _Idempotency(_Base):
     answer: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-@post(f"{_BASE}/twin/orm", permission=WRITE)
+_BEGIN = text("SELECT locked, fingerprint, answer FROM app.begin_idempotent(:name)")
+
+
+@post(f"{_BASE}/orm", permission=WRITE)
 async def orm_create(
     request: Request[Any, Any, Any], db: NamedDependency[Transaction], data: JSONBody[ProjectCreate]
 ) -> _ServiceRead:
-    """The same rows through the ORM: project by a service, then event, outbox row and stored answer."""
-    session, principal = _session(db), request.scope["user"]
-    project = await _Service(session=session).create(
-        Project(name=data.name, key=data.key, status=data.status, metadata_=data.metadata)
+    """The same statements and rows through the ORM at its best: everything added, flushed once."""
+    session, principal = db.session, request.scope["user"]
+    secret = hashlib.sha256(f"{principal.credential_id}\0{request.headers['x-key']}".encode()).digest()
+    name = hashlib.sha256(b"name" + secret).digest()
+    locked, _, stored = (await session.execute(_BEGIN, {"name": name})).one()
+    assert locked and stored is None
+    room = select(exists(select(Project.id).where(Project.deleted_at.is_(None)).offset(principal.limits["projects"])))
+    assert not await session.scalar(room)
+    project = Project(
+        name=data.name, key=data.key, status=data.status, team_id=data.team_id, metadata_=data.metadata,
+        created_by=principal.membership_id,
     )
-    session.add(
-        _Event(
-            id=to_uuid("evt", new_id("evt")), type="project.created", version=1, actor_type="user",
-            actor_id=principal.user_id, credential_id=principal.credential_id, target_type="project",
-            target_id=project.id, data={"name": project.name, "key": project.key}, context={"ip": db.facts.ip},
-        )
-    )
-    session.add(
-        _Outbox(
-            id=to_uuid("job", new_id("job")), tenant_id=to_uuid("org", principal.organization_id),
-            user_id=to_uuid("usr", principal.user_id), task="bench.nothing", payload={"project_id": project.id},
-        )
-    )
-    session.add(
-        _Idempotency(
-            user_id=to_uuid("usr", principal.user_id), key_hash=uuid.uuid4().bytes * 2, fingerprint=bytes(32),
-            answer=msgspec.json.encode({"id": project.id, "name": project.name}),
-        )
-    )
+    session.add(project)
+    await session.flush()  # mints the id that the others speak of
+    answer = _Service(session=session).to_schema(project, schema_type=_ServiceRead)
+    session.add_all(_beside(request, project, answer, secret, name))
     await session.flush()
-    return _Service(session=session).to_schema(project, schema_type=_ServiceRead)
+    db.rings = True
+    return answer
 
 
-def _session(db: Transaction) -> AsyncSession:
-    return db.session
+def _beside(
+    request: Request[Any, Any, Any], project: Project, answer: _ServiceRead, secret: bytes, name: bytes
+) -> list[_Base]:
+    """The event, the job and the stored answer."""
+    principal, facts = request.scope["user"], request.scope["insula_db"].facts  # type: ignore[typeddict-item]
+    tenant, user = to_uuid("org", principal.organization_id), to_uuid("usr", principal.user_id)
+    kept = msgspec.msgpack.encode([201, [["content-type", "application/json"]], msgspec.json.encode(answer)])
+    return [
+        _Event(
+            tenant_id=tenant, id=to_uuid("evt", new_id("evt")), type="project.created", version=1, actor_type="user",
+            actor_id=principal.user_id, credential_id=principal.credential_id, target_type="project",
+            target_id=project.id, data={"name": project.name, "key": project.key},
+            context={"request_id": facts.request_id, "ip": facts.ip, "user_agent": facts.user_agent},
+        ),
+        _Outbox(
+            id=to_uuid("job", new_id("job")), tenant_id=tenant, user_id=user, task=Announce.NAME,
+            payload={"project_id": project.id}, trace=facts.trace_id,
+        ),
+        _Idempotency(
+            user_id=user, key_hash=name, fingerprint=hashlib.sha256(request.scope["raw_path"]).digest(),
+            answer=crypto.seal(crypto.derive(secret, "insula/idempotent-answer"), kept, name),
+        ),
+    ]
 
 
-FEATURE = Feature(name="twins", controllers=(asyncpg_page, service_page, orm_create))
+FEATURE = Feature(name="twins", controllers=(asyncpg_page, service_page, our_create, orm_create))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -14,7 +14,9 @@ from sqlalchemy.pool import NullPool
 from insula.core.errors import STATEMENT_GONE, Unavailable, sqlstate_of
 from insula.core.journal import Journal
 from insula.core.permissions import Facts, Principal
-from insula.core.pool import Driver, Pool, Pooled
+from insula.core.pool import Pool, Pooled
+
+Driver: TypeAlias = asyncpg.Connection
 
 BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE; RESET ALL; CLOSE ALL; UNLISTEN *;"
@@ -45,7 +47,7 @@ class Transaction:
         """A refusal that must be remembered: commit although the answer is an error."""
         self.spoilt = False
         """The connection lacks what the driver keeps on it: it ends with this transaction."""
-        self.queued = False
+        self.rings = False
         """Jobs were committed; the relay would like to know."""
         self._pooled, self._read_only = pooled, read_only
         self._session: AsyncSession | None = None
@@ -69,7 +71,7 @@ class Transaction:
     async def commit(self) -> None:
         """Write the journal and commit; a commit that did not happen raises."""
         driver = await self.flush()
-        self.queued = bool(self.journal.tasks)
+        self.rings |= bool(self.journal.tasks)
         await self.journal.write(driver)
         # COMMIT in a failed transaction answers ROLLBACK without an error.
         if await driver.execute("COMMIT") != "COMMIT":

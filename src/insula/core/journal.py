@@ -1,4 +1,4 @@
-"""What a transaction leaves behind beside its rows: events and jobs, written together in one statement."""
+"""What a transaction leaves behind beside its rows: events, jobs and a stored answer, written in one statement."""
 
 from typing import Any, Final
 
@@ -19,6 +19,10 @@ SELECT (SELECT app.tenant_id()), (SELECT app.user_id()), t.id, t.task, t.payload
        now() + make_interval(secs => t.delay), t.trace
   FROM jsonb_to_recordset($2::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
 """
+_WRITE_WITH_ANSWER: Final = _WRITE.replace(
+    "WITH events",
+    "WITH answer AS (INSERT INTO app.idempotency (key_hash, fingerprint, answer) VALUES ($3, $4, $5)), events",
+)
 
 
 class Journal:
@@ -27,12 +31,16 @@ class Journal:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
+        self.answer: tuple[bytes, bytes, bytes] | None = None
+        """A sealed answer to repeat: the hash of its key, the request's fingerprint, the answer."""
 
     async def write(self, driver: asyncpg.Connection) -> None:
         """Write what was collected, inside the transaction that is about to commit."""
-        if self.events or self.tasks:
+        if self.answer is not None:
+            await driver.execute(_WRITE_WITH_ANSWER, _json(self.events), _json(self.tasks), *self.answer)
+        elif self.events or self.tasks:
             await driver.execute(_WRITE, _json(self.events), _json(self.tasks))
-            self.events, self.tasks = [], []
+        self.events, self.tasks, self.answer = [], [], None
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

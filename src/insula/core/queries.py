@@ -13,7 +13,9 @@ from insula.core.ids import TypeID, to_text, to_uuid
 
 R = TypeVar("R", bound=msgspec.Struct)
 
-_DIALECT: Final = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
+DIALECT: Final = asyncpg_dialect.dialect(  # type: ignore[no-untyped-call]
+    json_serializer=lambda value: msgspec.json.encode(value).decode()
+)
 _Convert = Callable[[Any], Any]
 
 
@@ -25,7 +27,7 @@ class Query(Generic[R]):
         self._build = _builder(row, [_conversion(column.type) for column in columns])
         # JSON as text: SQLAlchemy's connections carry a codec that would build dicts, only to be encoded again.
         readable = [sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column for column in columns]
-        compiled = statement.with_only_columns(*readable, maintain_column_froms=True).compile(dialect=_DIALECT)
+        compiled = statement.with_only_columns(*readable, maintain_column_froms=True).compile(dialect=DIALECT)
         if compiled.post_compile_params or compiled.literal_execute_params:
             raise TypeError("IN (...) expands at run time: write column == any_(bindparam(...))")
         self.sql: Final = compiled.string

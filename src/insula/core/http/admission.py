@@ -53,7 +53,7 @@ class RateLimits:
             raise refusal(decision)
 
     def settled(self, transaction: Transaction) -> None:
-        if transaction.queued:
+        if transaction.rings:
             self._bell.ring()
 
 

@@ -235,5 +235,5 @@ class _HeldReply:
             if not self._transaction.keeps_refusal:
                 return
         elif (remember := self._scope.get("insula_remember")) is not None:
-            await remember(self._transaction, start, first)
+            remember(self._transaction, start, first)
         await self._transaction.commit()

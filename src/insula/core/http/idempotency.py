@@ -14,7 +14,6 @@ from insula.core.http.door import DB, ORGANIZATION, PRESENTED
 from insula.core.http.reply import Reply
 
 _BEGIN: Final = "SELECT * FROM app.begin_idempotent($1)"
-_STORE: Final = "INSERT INTO app.idempotency (key_hash, fingerprint, answer) VALUES ($1, $2, $3)"
 _MAX_KEY: Final = 255
 _NOT_KEPT: Final = frozenset({"content-length", "set-cookie", "ratelimit", "ratelimit-policy"})
 
@@ -59,14 +58,13 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     if found["answer"] is not None:
         return _stored_answer(found, fingerprint, secret)
 
-    async def remember(committing: Transaction, start: Any, first: Any) -> None:
+    def remember(committing: Transaction, start: Any, first: Any) -> None:
         if first.get("more_body"):
             raise DomainError(private="a streamed answer cannot be kept for its Idempotency-Key")
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in start["headers"]]
         kept = [(k, v) for k, v in headers if k.lower() not in _NOT_KEPT]
         answer = msgspec.msgpack.encode(_Answer(start["status"], kept, first.get("body", b"")))
-        driver = await committing.flush()
-        await driver.execute(_STORE, name, fingerprint, crypto.seal(_key(secret), answer, name))
+        committing.journal.answer = (name, fingerprint, crypto.seal(_key(secret), answer, name))
 
     request.scope["insula_remember"] = remember  # type: ignore[typeddict-unknown-key]
     return None
