@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+from typing import Final
 
 import structlog
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
 
@@ -12,6 +14,9 @@ from insula.app import create_litestar
 from insula.core.http.access_log import AccessLog
 from insula.core.metrics import serve_metrics
 from insula.settings import Settings
+
+_CONNECTIONS: Final = 4096
+_HEADER_MILLISECONDS: Final = 10_000
 
 _log = structlog.get_logger("insula.server")
 
@@ -46,6 +51,10 @@ async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> 
         port=settings.port,
         interface=Interfaces.ASGINL,
         websockets=False,
+        # Granian admits as many connections as it may queue: idle ones must not keep others out.
+        backlog=_CONNECTIONS,
+        backpressure=_CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS),
         log_enabled=False,
     )
     serving = asyncio.create_task(server.serve())

@@ -31,6 +31,7 @@ DATABASE: Final = "insula"
 _LOCALHOST: Final = "127.0.0.1"
 _SECRETS: Final = "secrets.json"
 _PLANTED: Final = "planted"
+_PATIENCE_SECONDS: Final = 90
 _SMTP_PORT, _INBOX_PORT, _METRICS_PORT = 1025, 8025, 9464
 
 
@@ -55,7 +56,7 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
         if port and not is_free(port):
             raise CannotStart(f"Port {port} is in use. Choose another with --port; --port 0 takes a free one.")
         if fresh:
-            _forget(home, lock.path)
+            _forget(home)
         with _Progress(console) as progress:
             progress.say("Starting PostgreSQL and Valkey...")
             postgres, valkey = EmbeddedPostgres(home / "postgres"), EmbeddedValkey(home / "valkey")
@@ -93,12 +94,12 @@ class _Progress:
         self._status.stop()
 
 
-def _forget(home: Path, kept: Path) -> None:
-    for entry in home.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry != kept:
-            entry.unlink()
+def _forget(home: Path) -> None:
+    """Only what is ours: INSULA_HOME may name a folder that has other things in it."""
+    for name in ("postgres", "valkey", "inbox"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    for name in (_PLANTED, _SECRETS):
+        (home / name).unlink(missing_ok=True)
 
 
 def _secrets(home: Path) -> _Secrets:
@@ -162,9 +163,10 @@ async def _live(home: Path, settings: Settings, console: Console, progress: "_Pr
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_ending(serve(app, settings, stopping), stopping))
             tasks.create_task(_ending(worker.serve(stopping), stopping))
-            progress.say("Planting the demo...")
-            await seed.plant(settings)
-            (home / _PLANTED).touch()
+            if not (home / _PLANTED).exists():
+                progress.say("Planting the demo...")
+                await seed.plant(settings)
+                (home / _PLANTED).touch()
             progress.say("Waiting for the API...")
             await _answers(settings)
             _announce(home, settings, inbox)
@@ -179,12 +181,14 @@ async def _live(home: Path, settings: Settings, console: Console, progress: "_Pr
 async def _answers(settings: Settings) -> None:
     """Wait until the API says that it is ready."""
     async with httpx.AsyncClient() as client:
-        for _ in range(300):
+        for _ in range(_PATIENCE_SECONDS * 20):
             with contextlib.suppress(httpx.TransportError):
                 if (await client.get(f"{settings.base_url}/readyz")).status_code == HTTPStatus.OK:
                     return
             await asyncio.sleep(0.05)
-    raise CannotStart("The API did not become ready within 15 seconds; INSULA_LOG_LEVEL=info shows more.")
+    raise CannotStart(
+        f"The API did not become ready within {_PATIENCE_SECONDS} seconds; INSULA_LOG_LEVEL=info shows more."
+    )
 
 
 async def _ending(part: Any, stopping: asyncio.Event) -> None:

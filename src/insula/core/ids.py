@@ -19,9 +19,16 @@ _VALUE = {character: value for value, character in enumerate(_CROCKFORD)}
 _SUFFIX = 26
 
 
+class _Minted:
+    """The last id of this process: the next one is greater, also when the machine's clock was set back."""
+
+    latest = 0
+
+
 def new_id(prefix: str) -> str:
-    """Mint a TypeID; ids of one process sort by the time they were made."""
-    return to_text(prefix, UUID(bytes=uuid7().bytes))
+    """Mint a TypeID; ids of one process sort in the order they were made."""
+    _Minted.latest = max(uuid7().int, _Minted.latest + 1)
+    return to_text(prefix, UUID(int=_Minted.latest))
 
 
 @lru_cache(maxsize=65_536)

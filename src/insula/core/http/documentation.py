@@ -45,7 +45,7 @@ class DocumentationController(Controller):
     @get("/docs", public=_PUBLIC)
     async def get_documentation(self) -> Reply:
         """The interactive documentation."""
-        return _guarded(_PAGE, "text/html; charset=utf-8")
+        return _guarded(_PAGE, "text/html")
 
     @get("/docs/{name:str}", public=_PUBLIC)
     async def get_documentation_asset(self, name: FromPath[str]) -> Reply:

@@ -92,7 +92,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
         },
         "responses": responses,
     }
-    document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(app).items())]
+    document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
     return document
 
@@ -210,10 +210,10 @@ def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas) -> No
             response["content"] = {"application/json": {"schema": schemas.of(content)}}
 
 
-def _tags(app: Litestar) -> dict[str, str]:
+def _tags(route_handlers: Sequence[ControllerRouterHandler]) -> dict[str, str]:
     """Each tag, described by the docstring of the first controller that carries it."""
     tags: dict[str, str] = {}
-    for _, _, handler in declared_routes(app):
-        for tag in handler.resolve_tags() if handler.resolve_include_in_schema() else ():
-            tags.setdefault(tag, getdoc(type(handler.owner)) or tag if handler.owner else tag)
+    for handler in route_handlers:
+        for tag in getattr(handler, "tags", None) or ():
+            tags.setdefault(tag, (getdoc(handler) if isinstance(handler, type) else None) or f"{tag}.")
     return tags

@@ -1,0 +1,32 @@
+"""No effect without its event: both are one commit."""
+
+import pytest
+
+from insula.core.ids import to_uuid
+from tests.factories import World
+
+
+@pytest.mark.attack(134)
+async def test_what_cannot_be_recorded_does_not_happen(world: World) -> None:
+    owner = await world.owner()
+    made = (await owner.client.post(owner.url("/projects"), json={"name": "Before", "key": "BEFORE"})).json()
+    tenant = to_uuid("org", owner.organization_id)
+    await world.superuser.execute(
+        "CREATE FUNCTION public.no_more_events() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'the disk is full' USING ERRCODE = '53100'; END $$"
+    )
+    await world.superuser.execute(
+        "CREATE TRIGGER no_more_events BEFORE INSERT ON app.event FOR EACH ROW"
+        f" WHEN (NEW.tenant_id = '{tenant}') EXECUTE FUNCTION public.no_more_events()"
+    )
+    try:
+        refused = await owner.client.post(owner.url("/projects"), json={"name": "After", "key": "AFTER"})
+        assert refused.status_code == 503
+        url = owner.url(f"/projects/{made['id']}")
+        assert (await owner.client.patch(url, json={"name": "X"}, headers={"if-match": "*"})).status_code == 503
+        assert (await owner.client.delete(url, headers={"if-match": "*"})).status_code == 503
+    finally:
+        await world.superuser.execute("DROP TRIGGER no_more_events ON app.event")
+        await world.superuser.execute("DROP FUNCTION public.no_more_events")
+    page = (await owner.client.get(owner.url("/projects"))).json()["data"]
+    assert [(project["name"], project["version"]) for project in page] == [("Before", 1)]
