@@ -20,11 +20,13 @@ Driver: TypeAlias = asyncpg.Connection
 
 BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE; RESET ALL; CLOSE ALL; UNLISTEN *;"
+    " SET LOCAL synchronous_commit = on;"
     " SELECT pg_catalog.pg_advisory_unlock_all(), app.prove_untouched()"
 )
 """One simple-protocol message: nothing prepared, so nothing an earlier transaction could have replaced.
 
-The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session.
+The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session. So is
+durability, because a login may change its own defaults, and RESET ALL returns to those.
 """
 
 _ROLLBACK_AND_END: Final = "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
