@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -145,7 +146,7 @@ class Database:
             self.waiting += 1
             try:
                 transaction = await self._acquire(read_only)
-            except (*_LOST, TimeoutError) as error:
+            except (*_LOST, DBAPIError, TimeoutError) as error:
                 raise Unavailable(private=f"no connection: {error!r}") from error
             finally:
                 self.waiting -= 1

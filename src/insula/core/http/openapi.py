@@ -206,7 +206,9 @@ def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas) -> No
         response["description"] = _DONE[status]
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
         streamed = isinstance(content, type) and issubclass(content, Response)
-        if content is not type(None) and "content" in response and not streamed:
+        if content in {None, type(None)}:
+            response.pop("content", None)
+        elif "content" in response and not streamed:
             response["content"] = {"application/json": {"schema": schemas.of(content)}}
 
 

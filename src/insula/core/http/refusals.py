@@ -16,7 +16,7 @@ def refusals_of(method: str, path: str, handler: HTTPRouteHandler, *, conditiona
     writes = method not in {"GET", "HEAD"}
     if private or writes:
         statuses |= {401, 403}
-    if "{" in path or writes:
+    if "{" in path or "operator" in handler.opt or writes:
         statuses |= {404}
     if writes:
         statuses |= {409}
