@@ -51,9 +51,7 @@ def running(up: "subprocess.Popen[bytes]", environment: dict[str, str]) -> dict[
 
 def use(url: str) -> None:
     with httpx.Client(base_url=url) as client:
-        signed_in = client.post(
-            "/v1/auth/sign-in", json={"email": "olivia@example.com", "password": PASSWORD}
-        )
+        signed_in = client.post("/v1/auth/sign-in", json={"email": "olivia@example.com", "password": PASSWORD})
         assert signed_in.status_code in {200, 201}, signed_in.text
         client.headers["authorization"] = f"Bearer {signed_in.json()['token']}"
         client.cookies.clear()

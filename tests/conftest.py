@@ -127,7 +127,10 @@ def settings(addresses: dict[str, str], database: str, redis_url: str) -> Settin
     urls = {
         f"{purpose}database_url": address(addresses["admin"], login, database)
         for purpose, login in (
-            ("", "app_rw"), ("identity_", "app_identity"), ("platform_", "app_platform"), ("owner_", "app_migrator"),
+            ("", "app_rw"),
+            ("identity_", "app_identity"),
+            ("platform_", "app_platform"),
+            ("owner_", "app_migrator"),
         )
     }
     return settings_for(**urls, redis_url=redis_url)

@@ -83,7 +83,10 @@ class World:
         user_id = new_id("usr")
         await self.superuser.execute(
             'INSERT INTO app."user" (id, email, email_norm, name, email_verified_at) VALUES ($1, $2, $3, $4, now())',
-            to_uuid("usr", user_id), email, email.casefold(), name,
+            to_uuid("usr", user_id),
+            email,
+            email.casefold(),
+            name,
         )
         return Person(user_id, email, name, await self.session(user_id))
 
@@ -94,7 +97,9 @@ class World:
         await self.superuser.execute(
             "INSERT INTO app.credential (id, kind, hash, user_id, expires_at)"
             " VALUES ($1, 'session', $2, $3, now() + interval '1 day')",
-            to_uuid("crd", credential), digest(token, self._keys.credential), to_uuid("usr", user_id),
+            to_uuid("crd", credential),
+            digest(token, self._keys.credential),
+            to_uuid("usr", user_id),
         )
         return token
 
@@ -106,7 +111,9 @@ class World:
         await self.superuser.execute("INSERT INTO app.organization_slug VALUES ($1, $2)", slug, tenant)
         await self.superuser.execute(
             "INSERT INTO app.organization (tenant_id, id, name, slug) VALUES ($1, $1, $2, $3)",
-            tenant, name or f"Organization {next(_serial)}", slug,
+            tenant,
+            name or f"Organization {next(_serial)}",
+            slug,
         )
         return await self.member(organization, "owner", person)
 
@@ -117,7 +124,13 @@ class World:
         await self.superuser.execute(
             "INSERT INTO app.membership (tenant_id, id, user_id, role, name, name_norm, email, email_norm)"
             " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            to_uuid("org", organization), to_uuid("mem", membership), to_uuid("usr", person.id), role,
-            person.name, person.name.casefold(), person.email, person.email.casefold(),
+            to_uuid("org", organization),
+            to_uuid("mem", membership),
+            to_uuid("usr", person.id),
+            role,
+            person.name,
+            person.name.casefold(),
+            person.email,
+            person.email.casefold(),
         )
         return Member(person, organization, membership, role, self.client(person.token))

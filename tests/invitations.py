@@ -47,7 +47,9 @@ async def expire(world: World, invitation: dict[str, Any]) -> None:
 
 
 async def events_of(world: World, target: str) -> list[tuple[str, dict[str, Any]]]:
-    rows = await world.superuser.fetch("SELECT type, data::text FROM app.event WHERE target_id = $1 ORDER BY id", target)
+    rows = await world.superuser.fetch(
+        "SELECT type, data::text FROM app.event WHERE target_id = $1 ORDER BY id", target
+    )
     return [(row["type"], json.loads(row["data"])) for row in rows]
 
 

@@ -10,10 +10,10 @@ from insula.core.rls import (
     create_tenant_table,
     protect_platform_table,
     protect_registry_table,
+    protect_tenant_table,
     protect_user_table,
     run_script,
     tenant_key,
-    protect_tenant_table,
 )
 
 revision = "0001"
@@ -151,7 +151,7 @@ def organizations() -> None:
         updatable=("role", "status", "name", "name_norm", "updated_at", "version"),
     )
     op.execute("REVOKE INSERT ON app.membership FROM app_rw")  # only doors let somebody in
-    op.execute("ALTER TABLE app.membership ADD FOREIGN KEY (user_id) REFERENCES app.\"user\" (id) ON DELETE CASCADE")
+    op.execute('ALTER TABLE app.membership ADD FOREIGN KEY (user_id) REFERENCES app."user" (id) ON DELETE CASCADE')
     op.create_index("membership_of_user", "membership", ["user_id", "tenant_id"], schema="app")
     op.execute('CREATE INDEX membership_name ON app.membership (tenant_id, name_norm COLLATE "C", id)')
     op.execute('CREATE INDEX membership_email ON app.membership (tenant_id, email_norm COLLATE "C", id)')

@@ -30,7 +30,15 @@ def upgrade() -> None:
         sa.CheckConstraint("status IN ('active', 'paused', 'archived')", name="project_status"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="project_name"),
         updatable=(
-            "name", "name_norm", "key", "status", "team_id", "metadata", "updated_at", "deleted_at", "version",
+            "name",
+            "name_norm",
+            "key",
+            "status",
+            "team_id",
+            "metadata",
+            "updated_at",
+            "deleted_at",
+            "version",
         ),
     )
     # A deleted project's key is free again; restoring it then is a conflict.

@@ -34,9 +34,7 @@ def upgrade() -> None:
         updatable=("status", "invited_by", "sendings", "expires_at", "updated_at", "version"),
         deletable=False,
     )
-    op.execute(
-        "CREATE UNIQUE INDEX invitation_open ON app.invitation (tenant_id, email_norm) WHERE status = 'pending'"
-    )
+    op.execute("CREATE UNIQUE INDEX invitation_open ON app.invitation (tenant_id, email_norm) WHERE status = 'pending'")
     op.create_index("invitation_status_order", "invitation", ["tenant_id", "status", "id"], schema="app")
     op.execute('CREATE INDEX invitation_email ON app.invitation (tenant_id, email_norm COLLATE "C", id)')
     op.create_index("invitation_inviter", "invitation", ["tenant_id", "invited_by"], schema="app")

@@ -97,11 +97,15 @@ def create_litestar(settings: Settings) -> Litestar:
         lifespan=[_lifespan(databases, redis)],
         state=State(
             {
-                "settings": settings, "keyring": keys, "databases": databases, "redis": redis,
-                "permissions": permissions, "features": FEATURES, "draining": Draining(), "limiter": limiter,
-                "passwords": Passwords(
-                    parallel=settings.argon2_parallel, min_length=settings.password_min_length
-                ),
+                "settings": settings,
+                "keyring": keys,
+                "databases": databases,
+                "redis": redis,
+                "permissions": permissions,
+                "features": FEATURES,
+                "draining": Draining(),
+                "limiter": limiter,
+                "passwords": Passwords(parallel=settings.argon2_parallel, min_length=settings.password_min_length),
             }
         ),
         logging_config=None,  # core/logs.py configures logging once for the process

@@ -27,8 +27,10 @@ async def examine(settings: Settings, console: Console) -> bool:
     for look in (_databases, _catalogue, _redis, _mail):
         async for diagnosis in look(settings):
             well = well and not diagnosis.wrong
-            mark = f"[red]wrong[/]  {diagnosis.subject}: {diagnosis.wrong}" if diagnosis.wrong else (
-                f"[green]well [/]  {diagnosis.subject}"
+            mark = (
+                f"[red]wrong[/]  {diagnosis.subject}: {diagnosis.wrong}"
+                if diagnosis.wrong
+                else (f"[green]well [/]  {diagnosis.subject}")
             )
             console.print(mark, highlight=False)
             if diagnosis.mend:
@@ -77,8 +79,11 @@ async def _redis(settings: Settings) -> AsyncIterator[Diagnosis]:
 async def _mail(settings: Settings) -> AsyncIterator[Diagnosis]:
     async def greet() -> None:
         client = aiosmtplib.SMTP(
-            hostname=settings.smtp_host, port=settings.smtp_port, timeout=5,
-            use_tls=settings.smtp_tls == "tls", start_tls=settings.smtp_tls == "starttls",
+            hostname=settings.smtp_host,
+            port=settings.smtp_port,
+            timeout=5,
+            use_tls=settings.smtp_tls == "tls",
+            start_tls=settings.smtp_tls == "starttls",
         )
         async with client:
             if settings.smtp_username:

@@ -86,9 +86,7 @@ def _alembic(connection: Connection, revision: str) -> None:
     (command.downgrade if down else command.upgrade)(config, revision)
 
 
-async def _create_role(
-    connection: asyncpg.Connection, role: str, password: str | None
-) -> None:
+async def _create_role(connection: asyncpg.Connection, role: str, password: str | None) -> None:
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
         await _run(connection, "CREATE ROLE %I", role)
     rights = "NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION"
@@ -112,7 +110,9 @@ async def _run(connection: asyncpg.Connection, template: str, *names: str) -> No
 async def provision_for(admin_dsn: str, settings: Settings) -> None:
     """Provision the server that the settings' URLs lead to, with the passwords they carry."""
     urls = [
-        settings.owner_database_url, settings.database_url, settings.identity_database_url,
+        settings.owner_database_url,
+        settings.database_url,
+        settings.identity_database_url,
         settings.platform_database_url,
     ]
     parts = [urlsplit(url) for url in urls if url is not None]

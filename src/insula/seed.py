@@ -106,7 +106,10 @@ class _Demo:
     async def _join(self, email: str, name: str) -> None:
         await self._owner.fetchval(
             "SELECT app.create_user($1, $2, $2, $3, $4)",
-            to_uuid("usr", new_id("usr")), email, name, await self._passwords.hash(PASSWORD),
+            to_uuid("usr", new_id("usr")),
+            email,
+            name,
+            await self._passwords.hash(PASSWORD),
         )
         session = await self._post("/v1/auth/sign-in", {"email": email, "password": PASSWORD})
         self._tokens[email] = session["token"]

@@ -13,8 +13,13 @@ from tests.factories import Member, World
 
 GOLDEN = Path(__file__).with_name("permission_matrix.txt")
 PREFIXES = {
-    "project_id": "prj", "team_id": "tea", "member_id": "mem", "invitation_id": "inv", "event_id": "evt",
-    "session_id": "crd", "job_id": "job",
+    "project_id": "prj",
+    "team_id": "tea",
+    "member_id": "mem",
+    "invitation_id": "inv",
+    "event_id": "evt",
+    "session_id": "crd",
+    "job_id": "job",
 }
 
 

@@ -127,15 +127,14 @@ async def actions(world: World, owner: Member) -> dict[str, str]:
     for _ in range(ROWS):
         await world.superuser.execute(
             "INSERT INTO app.operator_action (id, user_id, action, target, context) VALUES ($1, $2, 'a', 't', '{}')",
-            to_uuid("opa", new_id("opa")), to_uuid("usr", owner.person.id),
+            to_uuid("opa", new_id("opa")),
+            to_uuid("usr", owner.person.id),
         )
     return {}
 
 
 async def make_operator(world: World, owner: Member) -> None:
-    await world.superuser.execute(
-        "INSERT INTO app.operator (user_id) VALUES ($1)", to_uuid("usr", owner.person.id)
-    )
+    await world.superuser.execute("INSERT INTO app.operator (user_id) VALUES ($1)", to_uuid("usr", owner.person.id))
 
 
 async def sessions(world: World, owner: Member) -> dict[str, str]:

@@ -40,7 +40,9 @@ async def test_a_body_without_end_is_refused_before_it_is_read(world: World) -> 
 
 
 @pytest.mark.attack(126)
-@pytest.mark.parametrize("query", ["limit=1000000000", "limit=101", "limit=0", "limit=-1", "offset=1000000000", "page=2"])
+@pytest.mark.parametrize(
+    "query", ["limit=1000000000", "limit=101", "limit=0", "limit=-1", "offset=1000000000", "page=2"]
+)
 async def test_no_page_is_larger_than_a_page(world: World, query: str) -> None:
     owner = await world.owner()
     assert (await owner.client.get(owner.url(f"/projects?{query}"))).status_code == 400
@@ -57,9 +59,7 @@ async def test_a_search_is_literal_however_it_is_spelt(world: World, search: str
 
 
 @pytest.mark.attack(128)
-async def test_a_thousand_idle_and_slow_connections_keep_nobody_out(
-    settings: Settings, tmp_path: Path
-) -> None:
+async def test_a_thousand_idle_and_slow_connections_keep_nobody_out(settings: Settings, tmp_path: Path) -> None:
     port = free_port()
     api = Process("api", environment(settings, port=port), tmp_path / "api.log")
     writers: list[asyncio.StreamWriter] = []
@@ -81,9 +81,7 @@ async def test_a_thousand_idle_and_slow_connections_keep_nobody_out(
 
 
 @pytest.mark.attack(129)
-async def test_one_organizations_slow_queries_leave_room_for_the_others(
-    settings: Settings, world: World
-) -> None:
+async def test_one_organizations_slow_queries_leave_room_for_the_others(settings: Settings, world: World) -> None:
     async with workshop.opened(settings, world.superuser, pool_size=4) as shop:
         slow, other = await shop.owner(), await shop.owner()
         naps = [

@@ -187,9 +187,7 @@ async def test_who_lost_the_right_to_ask_is_told_so_and_not_what_was_answered(wo
     assert (await member.client.post(member.url("/projects"), **request)).status_code == 404
 
 
-async def test_stored_answers_cannot_be_read_by_who_reads_the_table(
-    shop: World, superuser: asyncpg.Connection
-) -> None:
+async def test_stored_answers_cannot_be_read_by_who_reads_the_table(shop: World, superuser: asyncpg.Connection) -> None:
     owner = await shop.owner()
     assert (await make(owner, "key-of-owner-4711", name="Acquisition of Acme")).json()["secret"] == SECRET
     rows = await superuser.fetch(

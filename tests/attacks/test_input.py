@@ -8,8 +8,21 @@ from insula.core.http.parameters import QUERY_TYPES
 from tests.factories import World
 
 HOSTILE = [
-    "' OR 1=1 --", "'; DROP TABLE app.project; --", "\" OR \"\"=\"", "1) OR (1=1", "name; SELECT pg_sleep(9)", "$1",
-    "%27%20OR%201", "\\'; --", "id)::text||(SELECT 1)", "-name, (SELECT 1)", "{\"$gt\": 1}", "/*", "0x27", "%(name)s", ":id",
+    "' OR 1=1 --",
+    "'; DROP TABLE app.project; --",
+    '" OR ""="',
+    "1) OR (1=1",
+    "name; SELECT pg_sleep(9)",
+    "$1",
+    "%27%20OR%201",
+    "\\'; --",
+    "id)::text||(SELECT 1)",
+    "-name, (SELECT 1)",
+    '{"$gt": 1}',
+    "/*",
+    "0x27",
+    "%(name)s",
+    ":id",
 ]
 
 

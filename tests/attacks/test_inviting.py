@@ -76,9 +76,17 @@ async def test_somebody_elses_invitation_is_not_accepted_by_its_id(world: World)
 
 
 @pytest.mark.attack(3)
-@pytest.mark.parametrize("bad", [{"email": "nobody", "role": "member"}, {"email": None, "role": "member"}, {"role": "member"},
-                                 {"email": "a@b.example", "role": "god"}, {"email": "a@b.example", "role": "owner"},
-                                 {"email": "a@b.example", "role": "member", "tenant_id": "org_x"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"email": "nobody", "role": "member"},
+        {"email": None, "role": "member"},
+        {"role": "member"},
+        {"email": "a@b.example", "role": "god"},
+        {"email": "a@b.example", "role": "owner"},
+        {"email": "a@b.example", "role": "member", "tenant_id": "org_x"},
+    ],
+)
 async def test_one_bad_row_among_a_hundred_writes_nothing(world: World, bad: dict[str, Any]) -> None:
     owner = await world.owner()
     admin = await world.member(owner.organization_id, "admin")
@@ -121,7 +129,14 @@ async def test_a_token_names_nothing_that_could_be_altered(world: World) -> None
     stored = tokens.digest(token, keys.credential).hex()
     credential = f"crd_{token[8:34]}"
     for forged in (
-        "", "x", token[:-1], token + "a", token.upper(), f" {token}", stored, person.token,
+        "",
+        "x",
+        token[:-1],
+        token + "a",
+        token.upper(),
+        f" {token}",
+        stored,
+        person.token,
         tokens.mint("invitation", credential),
         tokens.derive("invitation", credential, b"another key, of 32 bytes........", 1),
         tokens.derive("invitation", credential, keys.mailed_token, 2),
@@ -350,7 +365,9 @@ async def test_nobody_invites_above_themselves(world: World) -> None:
             one = await inviter.client.post(inviter.url("/invitations"), json=body)
             many = await inviter.client.post(
                 inviter.url("/invitations/batch"),
-                json={"invitations": [{"email": fresh_address(), "role": "viewer"}, {**body, "email": fresh_address()}]},
+                json={
+                    "invitations": [{"email": fresh_address(), "role": "viewer"}, {**body, "email": fresh_address()}]
+                },
             )
             expected = 201 if may_grant(granter, role) else 403
             assert (one.status_code, many.status_code) == (expected, expected), (granter, role)
@@ -516,7 +533,13 @@ async def test_inside_an_organization_sql_sees_and_accepts_nothing_of_others(wor
             ("SELECT verdict FROM app.accept_invitation($1, $2, '', 9, $3, $4, '{}')", token, wanted, ids, ids[0])
         )
         assert verdict["verdict"] == "unknown"
-    for door in ("preview_invitation(NULL)", "decline_invitation(NULL, NULL, NULL)", "take_invitation(NULL, NULL)",
-                 "take_invitation_of(NULL)", "invitation_verdict(NULL, NULL)", "close_invitation(NULL, NULL, NULL)"):
+    for door in (
+        "preview_invitation(NULL)",
+        "decline_invitation(NULL, NULL, NULL)",
+        "take_invitation(NULL, NULL)",
+        "take_invitation_of(NULL)",
+        "invitation_verdict(NULL, NULL)",
+        "close_invitation(NULL, NULL, NULL)",
+    ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await inside.run((f"SELECT app.{door}",))

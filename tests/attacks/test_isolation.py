@@ -175,8 +175,13 @@ async def test_the_neighbours_cursors_and_filters_are_refused(siege: Siege) -> N
 async def test_only_the_path_names_the_organization(siege: Siege) -> None:
     foreign = siege.b.owner.organization_id
     headers = {
-        "x-tenant": foreign, "x-tenant-id": foreign, "x-organization-id": foreign, "x-forwarded-host": f"{foreign}.test",
-        "host": f"{foreign}.insula.test", "x-original-url": f"/v1/organizations/{foreign}", "x-http-method-override": "DELETE",
+        "x-tenant": foreign,
+        "x-tenant-id": foreign,
+        "x-organization-id": foreign,
+        "x-forwarded-host": f"{foreign}.test",
+        "host": f"{foreign}.insula.test",
+        "x-original-url": f"/v1/organizations/{foreign}",
+        "x-http-method-override": "DELETE",
     }
     plain = await siege.attacker.get(f"/v1/organizations/{siege.home}")
     dressed = await siege.attacker.get(f"/v1/organizations/{siege.home}", headers=headers)
@@ -226,7 +231,9 @@ async def test_the_neighbours_delete_does_not_cascade_here(siege: Siege, superus
         with pytest.raises(asyncpg.ForeignKeyViolationError):  # not even with all rights
             await superuser.execute(
                 f"UPDATE {table} SET {column} = $2 WHERE (tenant_id, id) IN"
-                f" (SELECT tenant_id, id FROM {table} WHERE tenant_id = $1 LIMIT 1)", tenant, foreign,
+                f" (SELECT tenant_id, id FROM {table} WHERE tenant_id = $1 LIMIT 1)",
+                tenant,
+                foreign,
             )
     b = siege.b.owner
     for team in siege.b.ids["tea"]:
@@ -239,7 +246,9 @@ async def test_what_the_database_says_of_a_row_stays_in_the_log(siege: Siege) ->
     owner = siege.a.owner
     refusals = [
         await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "P1"}),
-        await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "NEW", "team_id": siege.b.ids["tea"][0]}),
+        await owner.client.post(
+            owner.url("/projects"), json={"name": "x", "key": "NEW", "team_id": siege.b.ids["tea"][0]}
+        ),
         await owner.client.post(owner.url("/teams"), json={"name": f"Team 1 {siege.a.word}"}),
     ]
     for answer in refusals:
@@ -252,7 +261,9 @@ async def test_what_the_database_says_of_a_row_stays_in_the_log(siege: Siege) ->
 async def test_the_neighbours_requests_cost_nothing_here(siege: Siege) -> None:
     async def left() -> int:
         answer = await siege.attacker.get(f"/v1/organizations/{siege.home}")
-        return min(int(part.split("r=")[1].split(";")[0]) for part in answer.headers["ratelimit"].split(",") if "r=" in part)
+        return min(
+            int(part.split("r=")[1].split(";")[0]) for part in answer.headers["ratelimit"].split(",") if "r=" in part
+        )
 
     before = await left()
     for _ in range(20):

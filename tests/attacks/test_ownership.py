@@ -10,15 +10,11 @@ from insula.core.ids import to_uuid
 from tests.factories import Member, World
 from tests.features.test_members import act, change, owners_of, remove
 
-WAITING = (
-    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
-)
+WAITING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 
 
 @pytest.mark.attack(93)
-async def test_owners_who_depose_each_other_at_once_leave_an_owner(
-    world: World, superuser: asyncpg.Connection
-) -> None:
+async def test_owners_who_depose_each_other_at_once_leave_an_owner(world: World, superuser: asyncpg.Connection) -> None:
     def leave(actor: Member, _: Member) -> Any:
         return actor.client.post(actor.url("/departure"))
 

@@ -35,9 +35,7 @@ async def test_a_body_of_many_names_one_of_them_twice_is_refused_at_once(world: 
     names = [f'"{number:x}":1' for number in range(40_000)]
     body = "{" + ",".join([*names, names[-1]]) + "}"
     began = time.process_time()
-    answer = await world.client().post(
-        "/v1/auth/sign-in", content=body, headers={"content-type": "application/json"}
-    )
+    answer = await world.client().post("/v1/auth/sign-in", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert time.process_time() - began < LIMIT_SECONDS
 
@@ -167,6 +165,10 @@ async def test_no_name_is_invisible_or_turns_the_text_around_it(world: World, na
 
 async def test_names_of_all_languages_are_taken(world: World) -> None:
     owner = await world.owner()
-    for name in ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u5c71\u7530 \u592a\u90ce"):
+    for name in (
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        "\u5c71\u7530 \u592a\u90ce",
+    ):
         made = await owner.client.post(owner.url("/teams"), json={"name": name})
         assert (made.status_code, made.json()["name"]) == (201, name)

@@ -50,9 +50,7 @@ async def test_nobody_raises_themselves(world: World, superuser: asyncpg.Connect
             if RANK[wanted] <= RANK[role]:
                 continue
             for path in (f"/members/{member.membership_id}", "/members/me"):
-                answer = await member.client.patch(
-                    member.url(path), json={"role": wanted}, headers={"if-match": "*"}
-                )
+                answer = await member.client.patch(member.url(path), json={"role": wanted}, headers={"if-match": "*"})
                 assert answer.status_code in {400, 403}, (role, wanted, path)
         assert (await member.client.get(member.url("/members/me"))).json()["role"] == role
 
@@ -119,8 +117,11 @@ async def test_a_neighbours_members_do_not_exist(world: World, superuser: asyncp
         answer = await owner.client.request(method, organization.url(path), json=body, headers={"if-match": "*"})
         assert answer.status_code == 404
     for method, path, body in (
-        ("PATCH", "", {"name": "Mine"}), ("DELETE", "", None), ("POST", "/restoration", None),
-        ("POST", "/departure", None), ("POST", "/ownership-transfer", {"member_id": victim.membership_id}),
+        ("PATCH", "", {"name": "Mine"}),
+        ("DELETE", "", None),
+        ("POST", "/restoration", None),
+        ("POST", "/departure", None),
+        ("POST", "/ownership-transfer", {"member_id": victim.membership_id}),
     ):
         answer = await owner.client.request(method, neighbour.url(path), json=body, headers={"if-match": "*"})
         assert answer.status_code == 404
@@ -128,16 +129,25 @@ async def test_a_neighbours_members_do_not_exist(world: World, superuser: asyncp
 
 
 @pytest.mark.attack(92)
-async def test_fields_that_are_not_the_callers_to_set_are_refused(
-    world: World, superuser: asyncpg.Connection
-) -> None:
+async def test_fields_that_are_not_the_callers_to_set_are_refused(world: World, superuser: asyncpg.Connection) -> None:
     owner, neighbour = await world.owner(), await world.owner()
     member = await world.member(owner.organization_id, "member")
     smuggled = {
-        "id": owner.organization_id, "tenant_id": neighbour.organization_id, "organization_id": owner.organization_id,
-        "is_admin": True, "version": 7, "balance": 1_000_000, "status": "active", "user_id": neighbour.person.id,
-        "email": "x@example.com", "created_at": "2020-01-01T00:00:00Z", "deleted_at": None, "suspended_at": None,
-        "limits": {"members": 1_000_000}, "name_norm": "x", "permissions": ["organization:delete"],
+        "id": owner.organization_id,
+        "tenant_id": neighbour.organization_id,
+        "organization_id": owner.organization_id,
+        "is_admin": True,
+        "version": 7,
+        "balance": 1_000_000,
+        "status": "active",
+        "user_id": neighbour.person.id,
+        "email": "x@example.com",
+        "created_at": "2020-01-01T00:00:00Z",
+        "deleted_at": None,
+        "suspended_at": None,
+        "limits": {"members": 1_000_000},
+        "name_norm": "x",
+        "permissions": ["organization:delete"],
     }
     bodies: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/v1/organizations", {"name": "X"}),

@@ -36,7 +36,8 @@ async def create(bench: Bench, scale: int) -> bool:
             "ours": bench.requester(owner, "POST", "/twin/ours", body, key="idempotency-key"),
             "orm twin": bench.requester(owner, "POST", "/twin/orm", body, key="x-key"),
         },
-        rounds=5 * scale, size=100,
+        rounds=5 * scale,
+        size=100,
     )
     return report("Create with event, job and stored answer", measured, {"orm twin": 2.0})
 

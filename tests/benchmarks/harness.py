@@ -52,8 +52,12 @@ class Bench(msgspec.Struct):
         ``key`` names a header that carries a fresh key with every request.
         """
         url = member.url(path)
-        base = [(b"authorization", f"Bearer {member.person.token}".encode()), (b"host", b"insula.test"),
-                (b"user-agent", b"bench"), (b"accept", b"*/*")]
+        base = [
+            (b"authorization", f"Bearer {member.person.token}".encode()),
+            (b"host", b"insula.test"),
+            (b"user-agent", b"bench"),
+            (b"accept", b"*/*"),
+        ]
 
         async def call() -> Answer:
             content, headers = b"", base
@@ -64,9 +68,19 @@ class Bench(msgspec.Struct):
             if key is not None:
                 headers = [*headers, (key.encode(), uuid4().hex.encode())]
             scope = {
-                "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": url,
-                "raw_path": url.encode(), "query_string": b"", "headers": headers, "client": ("203.0.113.7", 1),
-                "server": ("insula.test", 80), "scheme": "http", "root_path": "", "state": {},
+                "type": "http",
+                "asgi": {"version": "3.0"},
+                "http_version": "1.1",
+                "method": method,
+                "path": url,
+                "raw_path": url.encode(),
+                "query_string": b"",
+                "headers": headers,
+                "client": ("203.0.113.7", 1),
+                "server": ("insula.test", 80),
+                "scheme": "http",
+                "root_path": "",
+                "state": {},
             }
             answer = Answer()
 
@@ -89,14 +103,22 @@ class Bench(msgspec.Struct):
 @asynccontextmanager
 async def running(admin: str, redis: str, owner: str) -> AsyncIterator[Bench]:
     """The program with the twins' routes added."""
+
     def url(login: str) -> str:
         return f"postgresql://{login}:{login}@{admin.rsplit('@', 1)[1].split('/', 1)[0]}/{DATABASE}"
 
     settings = settings_for(
-        database_url=url("app_rw"), identity_database_url=url("app_identity"), platform_database_url=url("app_platform"),
-        owner_database_url=url("app_migrator"), redis_url=redis, log_level="error", pool_size=8,
+        database_url=url("app_rw"),
+        identity_database_url=url("app_identity"),
+        platform_database_url=url("app_platform"),
+        owner_database_url=url("app_migrator"),
+        redis_url=redis,
+        log_level="error",
+        pool_size=8,
         limit_projects=10_000_000,
-        rate_per_minute=10_000_000, rate_organization_per_minute=10_000_000, rate_anonymous_per_minute=10_000_000,
+        rate_per_minute=10_000_000,
+        rate_organization_per_minute=10_000_000,
+        rate_anonymous_per_minute=10_000_000,
     )
     configure_logs("error", json=True)
     program.FEATURES = (*program.FEATURES, twins.FEATURE)
@@ -128,11 +150,14 @@ async def plant(superuser: asyncpg.Connection, organization: str, projects: int)
         "INSERT INTO app.project (tenant_id, id, name, name_norm, key, status, metadata, created_at, updated_at, version)"
         " SELECT $1, r.id, r.name, r.norm, r.key, 'active', '{\"tags\": \"x\"}', now(), now(), 1"
         " FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) AS r (id, name, norm, key)",
-        to_uuid("org", organization), *(list(column) for column in zip(*rows, strict=True)),
+        to_uuid("org", organization),
+        *(list(column) for column in zip(*rows, strict=True)),
     )
 
 
-async def compare(calls: dict[str, Call], *, rounds: int, size: int, at_once: int = 4) -> dict[str, tuple[float, float]]:
+async def compare(
+    calls: dict[str, Call], *, rounds: int, size: int, at_once: int = 4
+) -> dict[str, tuple[float, float]]:
     """Run the calls in alternating rounds; returns the median wall and CPU microseconds per call of each."""
     for call in calls.values():
         await _burst(call, 50, at_once)
@@ -141,9 +166,7 @@ async def compare(calls: dict[str, Call], *, rounds: int, size: int, at_once: in
         for name, call in calls.items():
             wall, cpu = time.perf_counter(), time.process_time()
             await _burst(call, size, at_once)
-            samples[name].append(
-                ((time.perf_counter() - wall) / size * 1e6, (time.process_time() - cpu) / size * 1e6)
-            )
+            samples[name].append(((time.perf_counter() - wall) / size * 1e6, (time.process_time() - cpu) / size * 1e6))
     return {
         name: (statistics.median(w for w, _ in found), statistics.median(c for _, c in found))
         for name, found in samples.items()

@@ -54,8 +54,17 @@ async def asyncpg_page(
     rows = await db.driver.fetch(_PAGE, limit + 1, _LAST if cursor is None else _opened(key, cursor, binding))
     projects = [
         ProjectRead(
-            to_text("prj", r[0]), r[1], r[2], r[3], to_text("tea", r[4]) if r[4] else None,
-            msgspec.Raw(r[5].encode()), to_text("mem", r[6]) if r[6] else None, r[7], r[8], r[9], r[10],
+            to_text("prj", r[0]),
+            r[1],
+            r[2],
+            r[3],
+            to_text("tea", r[4]) if r[4] else None,
+            msgspec.Raw(r[5].encode()),
+            to_text("mem", r[6]) if r[6] else None,
+            r[7],
+            r[8],
+            r[9],
+            r[10],
         )
         for r in rows[:limit]
     ]
@@ -191,7 +200,11 @@ async def orm_create(
     room = select(exists(select(Project.id).where(Project.deleted_at.is_(None)).offset(principal.limits["projects"])))
     assert not await session.scalar(room)
     project = Project(
-        name=data.name, key=data.key, status=data.status, team_id=data.team_id, metadata_=data.metadata,
+        name=data.name,
+        key=data.key,
+        status=data.status,
+        team_id=data.team_id,
+        metadata_=data.metadata,
         created_by=principal.membership_id,
     )
     session.add(project)
@@ -212,17 +225,30 @@ def _beside(
     kept = msgspec.msgpack.encode([201, [["content-type", "application/json"]], msgspec.json.encode(answer)])
     return [
         _Event(
-            tenant_id=tenant, id=to_uuid("evt", new_id("evt")), type="project.created", version=1, actor_type="user",
-            actor_id=principal.user_id, credential_id=principal.credential_id, target_type="project",
-            target_id=project.id, data={"name": project.name, "key": project.key},
+            tenant_id=tenant,
+            id=to_uuid("evt", new_id("evt")),
+            type="project.created",
+            version=1,
+            actor_type="user",
+            actor_id=principal.user_id,
+            credential_id=principal.credential_id,
+            target_type="project",
+            target_id=project.id,
+            data={"name": project.name, "key": project.key},
             context={"request_id": facts.request_id, "ip": facts.ip, "user_agent": facts.user_agent},
         ),
         _Outbox(
-            id=to_uuid("job", new_id("job")), tenant_id=tenant, user_id=user, task=Announce.NAME,
-            payload={"project_id": project.id}, trace=facts.trace_id,
+            id=to_uuid("job", new_id("job")),
+            tenant_id=tenant,
+            user_id=user,
+            task=Announce.NAME,
+            payload={"project_id": project.id},
+            trace=facts.trace_id,
         ),
         _Idempotency(
-            user_id=user, key_hash=name, fingerprint=hashlib.sha256(request.scope["raw_path"]).digest(),
+            user_id=user,
+            key_hash=name,
+            fingerprint=hashlib.sha256(request.scope["raw_path"]).digest(),
             answer=crypto.seal(crypto.derive(secret, "insula/idempotent-answer"), kept, name),
         ),
     ]

@@ -164,7 +164,5 @@ async def test_requests_are_counted_by_route_and_never_by_path() -> None:
     assert sample("http_requests_total", status="200", **routed) == before + 3
     assert sample("http_request_seconds_count", **routed) >= 3
     assert sample("http_requests_total", method="GET", route=metrics.UNMATCHED, status="404") >= 3
-    routes = {
-        made.labels.get("route", "") for metric in metrics.REGISTRY.collect() for made in metric.samples
-    }
+    routes = {made.labels.get("route", "") for metric in metrics.REGISTRY.collect() for made in metric.samples}
     assert not {route for route in routes if "nothing" in route}

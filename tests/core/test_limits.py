@@ -40,9 +40,7 @@ async def limiter(redis: Redis) -> Limiter:
 
 
 steps = st.lists(st.tuples(st.integers(0, 40 * MICRO), st.sampled_from(["a", "b"])), max_size=60)
-any_limit = st.builds(
-    Limit, st.just("any"), st.integers(1, 20), st.integers(1, 120), burst=st.integers(0, 30)
-)
+any_limit = st.builds(Limit, st.just("any"), st.integers(1, 20), st.integers(1, 120), burst=st.integers(0, 30))
 
 
 class TokenBucket:
@@ -76,9 +74,7 @@ def test_local_decisions_are_those_of_a_token_bucket(limit: Limit, steps: list[t
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    st.integers(1, 5), st.integers(1, 5), st.lists(st.tuples(st.integers(0, 90), st.booleans()), max_size=25)
-)
+@given(st.integers(1, 5), st.integers(1, 5), st.lists(st.tuples(st.integers(0, 90), st.booleans()), max_size=25))
 async def test_redis_and_local_decisions_agree(
     redis_url: str, first: int, second: int, steps: list[tuple[int, bool]]
 ) -> None:
@@ -279,9 +275,7 @@ async def test_a_silent_redis_costs_its_patience_once_a_second(monkeypatch: pyte
         assert len(calls) == before + 1  # one request asked, the others did not wait
 
 
-async def test_limits_are_shared_again_when_redis_is_back(
-    own_redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_limits_are_shared_again_when_redis_is_back(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_module, "_PROBE_SECONDS", 0.05)
     limiter = Limiter(own_redis)
     await limiter.check([("k", THREE)])

@@ -112,9 +112,7 @@ def test_root_without_user_namespaces_runs_as_nobody(
     assert (postgres.data / "PG_VERSION").owner() == "root"
 
 
-@pytest.mark.skipif(
-    not list(Path("/usr/lib/postgresql").glob("15/bin/initdb")), reason="needs Debian's PostgreSQL 15"
-)
+@pytest.mark.skipif(not list(Path("/usr/lib/postgresql").glob("15/bin/initdb")), reason="needs Debian's PostgreSQL 15")
 def test_a_system_postgres_will_do(server: Server) -> None:
     postgres = server("old", binaries=Path("/usr/lib/postgresql/15/bin"))
     postgres.start()

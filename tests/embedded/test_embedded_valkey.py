@@ -84,9 +84,7 @@ def test_a_stopped_server_keeps_everything_and_its_address(valkey: EmbeddedValke
         assert client.get("kept") == b"yes"
 
 
-def test_a_second_start_reuses_it_and_another_folder_has_another(
-    valkey: EmbeddedValkey, tmp_path: Path
-) -> None:
+def test_a_second_start_reuses_it_and_another_folder_has_another(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     with EmbeddedValkey(valkey.folder) as guest, EmbeddedValkey(tmp_path / "other") as other:
         assert guest.url == valkey.url
         assert other.port != valkey.port

@@ -94,9 +94,7 @@ def test_an_environment_of_another_lock_is_not_used(project: Path, change: str) 
 def mark_ready(folder: Path) -> None:
     """Write what the wrapper writes when it has finished."""
     with (folder / "requirements.lock").open() as lock:
-        checksum = subprocess.run(
-            ["cksum"], stdin=lock, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        checksum = subprocess.run(["cksum"], stdin=lock, capture_output=True, text=True, check=True).stdout.strip()
     (folder / ".venv" / ".insula-lock").write_text(f"{checksum} 3.11\n")
 
 

@@ -85,7 +85,8 @@ async def test_a_new_person_signs_up_by_the_invitation_and_is_a_member(world: Wo
 
     assert await state_of(world, invitation) == "accepted"
     assert [kind for kind, _ in await events_of(world, invitation["id"])] == [
-        "invitation.created", "invitation.accepted",
+        "invitation.created",
+        "invitation.accepted",
     ]
     assert await events_of(world, invitation["id"]) == [
         ("invitation.created", {"role": "viewer"}),
@@ -105,9 +106,7 @@ async def test_with_the_cookie_transport_the_answer_holds_no_secret(world: World
     token = await token_of(world, await invite(owner))
     forged = await world.client().post(JOIN, json=sign_up(token, transport="cookie"))
     assert forged.status_code == 403
-    joined = await world.client().post(
-        JOIN, json=sign_up(token, transport="cookie"), headers={"origin": ORIGIN}
-    )
+    joined = await world.client().post(JOIN, json=sign_up(token, transport="cookie"), headers={"origin": ORIGIN})
     assert joined.status_code == 201, joined.text
     assert joined.json()["session"]["token"] is None
     cookie = joined.headers["set-cookie"]
@@ -235,7 +234,8 @@ async def test_ones_own_invitations_are_listed_and_accepted_without_the_letter(w
     listed = await client.get("/v1/me/invitations")
     assert listed.status_code == 200, listed.text
     assert [(row["id"], row["organization_name"]) for row in listed.json()["data"]] == [
-        (two["id"], "Second"), (one["id"], "First"),
+        (two["id"], "Second"),
+        (one["id"], "First"),
     ]
     assert listed.json()["data"][1]["inviter_name"] == first.person.name
     paged = await client.get("/v1/me/invitations?limit=1&sort=created_at")
@@ -342,7 +342,8 @@ async def test_the_holder_declines_once(world: World) -> None:
     shown = await owner.client.get(owner.url(f"/invitations/{invitation['id']}"))
     assert shown.json()["status"] == "declined"
     assert [kind for kind, _ in await events_of(world, invitation["id"])] == [
-        "invitation.created", "invitation.declined",
+        "invitation.created",
+        "invitation.declined",
     ]
     for path, body in ((DECLINE, {"token": token}), (PREVIEW, {"token": token}), (JOIN, sign_up(token))):
         again = await world.client().post(path, json=body)

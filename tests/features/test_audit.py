@@ -35,7 +35,9 @@ async def test_an_event_says_who_did_what_from_where_and_how_it_was_before(world
     owner, admin = await busy(world)
     first = (await owner.client.get(owner.url(""))).json()
     headers = {
-        "if-match": '"2"', "user-agent": "curl/8", "x-request-id": "request-4711",
+        "if-match": '"2"',
+        "user-agent": "curl/8",
+        "x-request-id": "request-4711",
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     }
     await admin.client.patch(admin.url(""), json={"name": "Later"}, headers=headers)
@@ -46,7 +48,9 @@ async def test_an_event_says_who_did_what_from_where_and_how_it_was_before(world
     assert event["credential_id"].startswith("crd_")
     assert event["schema_version"] == 1
     assert event["context"] == {
-        "ip": "203.0.113.7", "user_agent": "curl/8", "request_id": "request-4711",
+        "ip": "203.0.113.7",
+        "user_agent": "curl/8",
+        "request_id": "request-4711",
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
     }
     assert abs(datetime.fromisoformat(event["occurred_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
@@ -58,7 +62,9 @@ async def test_events_come_newest_first_and_are_found_by_what_they_say(world: Wo
     assert [row["type"] for row in await events(owner)] == ["organization.updated", *["project.created"] * 3]
     assert [row["data"]["key"] for row in await events(owner, type="project.created")] == ["P2", "P1", "P0"]
     assert [row["data"]["key"] for row in await events(owner, type="project.created", sort="occurred_at")] == [
-        "P0", "P1", "P2",
+        "P0",
+        "P1",
+        "P2",
     ]
     assert {row["target_type"] for row in await events(owner, actor_id=admin.person.id)} == {"project"}
     assert [row["type"] for row in await events(owner, target_id=owner.organization_id, type="organization.updated")]
@@ -69,9 +75,7 @@ async def test_events_come_newest_first_and_are_found_by_what_they_say(world: Wo
 async def test_events_are_found_by_their_time(world: World, superuser: asyncpg.Connection) -> None:
     owner, _ = await busy(world)
     rows = await events(owner, type="project.created")
-    middle = await superuser.fetchrow(
-        "SELECT id FROM app.event WHERE id = $1", to_uuid("evt", rows[1]["id"])
-    )
+    middle = await superuser.fetchrow("SELECT id FROM app.event WHERE id = $1", to_uuid("evt", rows[1]["id"]))
     instant = datetime.fromtimestamp((middle["id"].int >> 80) / 1000, UTC)
     since = await events(owner, type="project.created", since=instant.isoformat())
     until = await events(owner, type="project.created", until=instant.isoformat())
@@ -85,8 +89,16 @@ async def test_events_are_found_by_their_time(world: World, superuser: asyncpg.C
 
 
 @pytest.mark.parametrize(
-    "params", [{"since": "yesterday"}, {"since": "2026-11-01T00:00:00"}, {"sort": "type"}, {"limit": "0"},
-               {"cursor": "x"}, {"organization_id": "x"}, {"type": "x" * 101}],
+    "params",
+    [
+        {"since": "yesterday"},
+        {"since": "2026-11-01T00:00:00"},
+        {"sort": "type"},
+        {"limit": "0"},
+        {"cursor": "x"},
+        {"organization_id": "x"},
+        {"type": "x" * 101},
+    ],
 )
 async def test_what_cannot_be_asked_of_events_is_refused(world: World, params: dict[str, str]) -> None:
     owner = await world.owner()
@@ -129,9 +141,7 @@ async def test_a_neighbours_events_do_not_exist(world: World) -> None:
         assert (await stranger.client.get(stranger.url(f"/events/{unknown}"))).status_code == 404
     for params in ({"target_id": owner.organization_id}, {"actor_id": owner.person.id}):
         assert await events(stranger, **params) == []
-    stolen = await stranger.client.get(
-        stranger.url("/events"), params={"limit": "1", "cursor": page["next_cursor"]}
-    )
+    stolen = await stranger.client.get(stranger.url("/events"), params={"limit": "1", "cursor": page["next_cursor"]})
     assert stolen.status_code == 400
     refused = await stranger.client.get(stranger.url("/events"), params={"tenant_id": owner.organization_id})
     assert refused.status_code == 400
@@ -147,7 +157,12 @@ async def test_reading_the_log_is_in_the_log_once_per_look(world: World) -> None
     ).json()
     await admin.client.get(
         admin.url("/events"),
-        params={"limit": "1", "type": "project.created", "since": "2026-01-01T00:00:00Z", "cursor": page["next_cursor"]},
+        params={
+            "limit": "1",
+            "type": "project.created",
+            "since": "2026-01-01T00:00:00Z",
+            "cursor": page["next_cursor"],
+        },
     )
     await admin.client.get(admin.url(f"/events/{page['data'][0]['id']}"))
     await admin.client.get(admin.url("/event-types"))
@@ -160,9 +175,12 @@ async def test_reading_the_log_is_in_the_log_once_per_look(world: World) -> None
 async def test_a_look_that_failed_is_no_look(world: World, superuser: asyncpg.Connection) -> None:
     owner = await world.owner()
     assert (await owner.client.get(owner.url("/events"), params={"sort": "type"})).status_code == 400
-    assert await superuser.fetchval(
-        "SELECT count(*) FROM app.event WHERE tenant_id = $1", to_uuid("org", owner.organization_id)
-    ) == 0
+    assert (
+        await superuser.fetchval(
+            "SELECT count(*) FROM app.event WHERE tenant_id = $1", to_uuid("org", owner.organization_id)
+        )
+        == 0
+    )
 
 
 async def test_the_catalogue_names_every_type_of_every_feature_with_its_schema(world: World) -> None:
@@ -212,7 +230,17 @@ async def test_every_stored_event_has_a_type_of_the_catalogue_and_data_of_its_sc
         assert set(stored) == set(event.__struct_fields__) - {"target_id"}
         msgspec.convert(stored | {"target_id": row["target_id"]}, event)
     assert {row["type"] for row in rows} == {
-        "organization.created", "organization.updated", "organization.deleted", "organization.restored",
-        "organization.ownership_transferred", "member.added", "member.updated", "member.suspended",
-        "member.reinstated", "member.left", "member.removed", "access.denied", "audit.read",
+        "organization.created",
+        "organization.updated",
+        "organization.deleted",
+        "organization.restored",
+        "organization.ownership_transferred",
+        "member.added",
+        "member.updated",
+        "member.suspended",
+        "member.reinstated",
+        "member.left",
+        "member.removed",
+        "access.denied",
+        "audit.read",
     }

@@ -52,7 +52,10 @@ async def test_members_are_filtered_by_role_status_and_how_their_name_or_address
     owner = await world.owner()
     mark = new_id("x")[-8:]
     people = [
-        ("Zoë Straße", "zoe"), ("Adam Archer", "adam"), ("adam baker", "baker"), ("Mia Moreno", "mia"),
+        ("Zoë Straße", "zoe"),
+        ("Adam Archer", "adam"),
+        ("adam baker", "baker"),
+        ("Mia Moreno", "mia"),
     ]
     for name, word in people:
         person = await world.person(name, f"{word}.{mark}@example.com")
@@ -120,8 +123,10 @@ async def test_a_role_and_a_name_are_changed_with_the_version_that_was_read(
     assert stale.status_code == 412
     assert (await admin.client.patch(url, json={"role": "member"})).status_code == 428
     assert await recorded(superuser, member) == [
-        ("member.updated", {"before": {"role": "member", "name": member.person.name},
-                            "after": {"role": "viewer", "name": "New Name"}}),
+        (
+            "member.updated",
+            {"before": {"role": "member", "name": member.person.name}, "after": {"role": "viewer", "name": "New Name"}},
+        ),
     ]
     found = await admin.client.get(admin.url("/members"), params={"name_prefix": "new na"})
     assert [row["id"] for row in found.json()["data"]] == [member.membership_id]
@@ -255,7 +260,10 @@ async def test_ownership_goes_to_nobody_unknown_suspended_or_oneself(world: Worl
     owner, viewer = members["owner"], members["viewer"]
     await act(owner, viewer, "suspension")
     for member_id, status in (
-        (new_id("mem"), 422), ("nonsense", 422), (stranger.membership_id, 422), (owner.membership_id, 422),
+        (new_id("mem"), 422),
+        ("nonsense", 422),
+        (stranger.membership_id, 422),
+        (owner.membership_id, 422),
         (viewer.membership_id, 409),
     ):
         answer = await owner.client.post(owner.url("/ownership-transfer"), json={"member_id": member_id})

@@ -47,13 +47,12 @@ async def test_a_deleted_organization_is_gone_for_everybody_until_an_owner_resto
     assert (again.status_code, again.json()["code"]) == (409, "not_deleted")
     recorded = await events_of(superuser, owner.organization_id)
     assert [name for name in recorded if name.startswith("organization.")] == [
-        "organization.deleted", "organization.restored",
+        "organization.deleted",
+        "organization.restored",
     ]
 
 
-async def test_after_its_window_an_organization_cannot_be_restored(
-    world: World, superuser: asyncpg.Connection
-) -> None:
+async def test_after_its_window_an_organization_cannot_be_restored(world: World, superuser: asyncpg.Connection) -> None:
     owner = await world.owner()
     await delete_and_let_the_window_pass(owner, superuser)
     refused = await owner.client.post(owner.url("/restoration"))
@@ -201,13 +200,15 @@ async def fill(owner: Member, superuser: asyncpg.Connection) -> dict[str, int]:
     await superuser.execute(
         "INSERT INTO app.credential (id, kind, hash, tenant_id, expires_at)"
         " VALUES ($1, 'invitation', sha256(uuid_send($1)), $2, now() + interval '1 day')",
-        credential, tenant,
+        credential,
+        tenant,
     )
     await superuser.execute(
         "INSERT INTO app.invitation (tenant_id, id, email, email_norm, role, status, credential_id, sendings, expires_at,"
         " created_at, updated_at, version) VALUES ($1, gen_random_uuid(), 'a@example.com', 'a@example.com', 'admin',"
         " 'pending', $2, 1, now() + interval '1 day', now(), now(), 1)",
-        tenant, credential,
+        tenant,
+        credential,
     )
     await superuser.execute(
         "INSERT INTO app.outbox (id, tenant_id, task, payload, due_at)"

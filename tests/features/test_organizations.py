@@ -56,9 +56,7 @@ async def test_an_organization_is_repeated_once_per_idempotency_key(world: World
 
 async def test_only_a_verified_address_makes_organizations(world: World, superuser: asyncpg.Connection) -> None:
     person = await world.person()
-    await superuser.execute(
-        'UPDATE app."user" SET email_verified_at = NULL WHERE id = $1', to_uuid("usr", person.id)
-    )
+    await superuser.execute('UPDATE app."user" SET email_verified_at = NULL WHERE id = $1', to_uuid("usr", person.id))
     refused = await world.client(person.token).post("/v1/organizations", json={"name": "Nope"})
     assert (refused.status_code, refused.json()["code"]) == (403, "email_unverified")
 
@@ -74,7 +72,9 @@ async def test_a_slug_is_made_from_the_name_and_never_a_reserved_or_taken_one(wo
     second = (await client.post("/v1/organizations", json={"name": name})).json()["slug"]
     assert second.startswith(f"{first}-")
     assert (await client.post("/v1/organizations", json={"name": "Admin"})).json()["slug"].startswith("admin-")
-    assert (await client.post("/v1/organizations", json={"name": "株式会社"})).json()["slug"].startswith("organization-")
+    assert (
+        (await client.post("/v1/organizations", json={"name": "株式会社"})).json()["slug"].startswith("organization-")
+    )
 
 
 def test_every_candidate_has_the_form_of_a_slug() -> None:
@@ -126,7 +126,8 @@ async def test_nobody_owns_more_organizations_than_the_limit(world: World, super
     await superuser.execute(
         "INSERT INTO app.membership (tenant_id, id, user_id, role, name, name_norm, email, email_norm)"
         " SELECT gen_random_uuid(), gen_random_uuid(), $1, 'owner', 'n', 'n', 'e', 'e' FROM generate_series(1, $2)",
-        to_uuid("usr", person.id), OWNED_AT_MOST - 1,
+        to_uuid("usr", person.id),
+        OWNED_AT_MOST - 1,
     )
     client = world.client(person.token)
     answers = await asyncio.gather(*(client.post("/v1/organizations", json={"name": "M"}) for _ in range(4)))
@@ -208,9 +209,7 @@ async def test_a_given_up_slug_is_free_again(world: World) -> None:
     assert taken.json()["slug"] == slug
 
 
-async def test_a_suspended_organization_is_refused_with_its_reason(
-    world: World, superuser: asyncpg.Connection
-) -> None:
+async def test_a_suspended_organization_is_refused_with_its_reason(world: World, superuser: asyncpg.Connection) -> None:
     owner = await world.owner()
     await superuser.execute(
         "UPDATE app.organization SET suspended_at = now() WHERE id = $1", to_uuid("org", owner.organization_id)
@@ -238,7 +237,9 @@ async def test_the_doors_of_organizations_open_for_their_own_key_only(
             for secret in (b"\0" * 32, b"", None):
                 verdict = await connection.fetchval(
                     "SELECT app.create_organization($1, $2, $3, '{}', 'N', '{n-n-n}', '{}', 'n', 1, '{}')",
-                    secret, tenant, tenant,
+                    secret,
+                    tenant,
+                    tenant,
                 )
                 assert verdict == "unauthenticated"
         async with connection.transaction():  # inside of one, the others are out of sight
@@ -250,7 +251,8 @@ async def test_the_doors_of_organizations_open_for_their_own_key_only(
             with pytest.raises(asyncpg.UniqueViolationError):  # an organization there is cannot be made again
                 await connection.execute(
                     "SELECT app.create_organization($1, $2, $2, '{}', 'N', '{n-n-n}', '{}', 'n', 9, '{}')",
-                    found, to_uuid("org", other.organization_id),
+                    found,
+                    to_uuid("org", other.organization_id),
                 )
     finally:
         await connection.close()

@@ -46,7 +46,12 @@ async def test_an_operator_finds_retries_and_discards_dead_letters(world: World)
 async def test_to_everybody_else_the_plane_does_not_exist(world: World) -> None:
     owner = await world.owner()
     job = await dead_letter(world.superuser)
-    for method, path in [("GET", "/jobs"), ("GET", f"/jobs/{job}"), ("POST", f"/jobs/{job}/retry"), ("GET", "/actions")]:
+    for method, path in [
+        ("GET", "/jobs"),
+        ("GET", f"/jobs/{job}"),
+        ("POST", f"/jobs/{job}/retry"),
+        ("GET", "/actions"),
+    ]:
         answer = await owner.client.request(method, f"/v1/platform{path}")
         assert answer.status_code == 404
         assert (await world.client().request(method, f"/v1/platform{path}")).status_code == 401

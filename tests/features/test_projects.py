@@ -57,11 +57,15 @@ async def test_each_change_leaves_one_event_with_what_was_and_what_is(world: Wor
     await owner.client.post(owner.url(f"/deleted-projects/{project['id']}/restoration"))
     events = (await owner.client.get(owner.url("/events"), params={"target_id": project["id"]})).json()["data"]
     assert [event["type"] for event in reversed(events)] == [
-        "project.created", "project.updated", "project.deleted", "project.restored",
+        "project.created",
+        "project.updated",
+        "project.deleted",
+        "project.restored",
     ]
     updated = events[2]
     assert updated["data"] == {
-        "before": {"name": "Website", "status": "active"}, "after": {"name": "Shop", "status": "paused"},
+        "before": {"name": "Website", "status": "active"},
+        "after": {"name": "Shop", "status": "paused"},
     }
 
 
@@ -88,9 +92,7 @@ async def test_a_team_that_is_absent_malformed_or_the_neighbours_is_the_same_to_
     theirs = (await other.client.post(other.url("/teams"), json={"name": "Theirs"})).json()["id"]
     bodies = []
     for team in (theirs, new_id("tea"), "tea_nonsense", owner.membership_id):
-        answer = await owner.client.post(
-            owner.url("/projects"), json={"name": "X", "key": "XX", "team_id": team}
-        )
+        answer = await owner.client.post(owner.url("/projects"), json={"name": "X", "key": "XX", "team_id": team})
         assert answer.status_code == 422
         bodies.append({name: value for name, value in answer.json().items() if name != "request_id"})
     assert all(body == bodies[0] for body in bodies)
@@ -115,7 +117,10 @@ async def test_a_deleted_team_leaves_its_projects_without_one(world: World) -> N
 async def test_lists_are_filtered_sorted_searched_and_paged(world: World) -> None:
     owner = await world.owner()
     for name, key, status in [
-        ("alpha one", "A1", "active"), ("Alpha Two", "A2", "paused"), ("beta", "B1", "active"), ("Älpler", "C1", "active"),
+        ("alpha one", "A1", "active"),
+        ("Alpha Two", "A2", "paused"),
+        ("beta", "B1", "active"),
+        ("Älpler", "C1", "active"),
     ]:
         await create(owner, name=name, key=key, status=status)
     assert await listed(owner) == ["C1", "B1", "A2", "A1"]
@@ -145,7 +150,8 @@ async def test_a_limit_on_projects_is_a_limit(world: World) -> None:
     await create(owner, key="ONE")
     await create(owner, key="TWO")
     assert problem(await owner.client.post(owner.url("/projects"), json={"name": "X", "key": "THREE"})) == (
-        403, "limit_reached",
+        403,
+        "limit_reached",
     )
 
 

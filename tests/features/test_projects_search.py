@@ -24,7 +24,8 @@ async def plenty(world: World) -> str:
             "INSERT INTO app.project (tenant_id, id, name, name_norm, key, status, metadata, created_at, updated_at, version)"
             " SELECT $1, r.id, r.name, r.name, r.key, 'active', '{}', now(), now(), 1 FROM"
             " unnest($2::uuid[], $3::text[], $4::text[]) AS r (id, name, key)",
-            to_uuid("org", member.organization_id), *(list(column) for column in zip(*rows, strict=True)),
+            to_uuid("org", member.organization_id),
+            *(list(column) for column in zip(*rows, strict=True)),
         )
     await world.superuser.execute("ANALYZE app.project")
     return f"{owner.person.token} {owner.organization_id}"
@@ -37,7 +38,10 @@ async def test_no_list_of_projects_reads_the_table_from_end_to_end(
     token, organization = plenty.split()
     active = frozenset({"name_prefix"}) if searching else frozenset()
     query = PROJECTS._query(sort, active, False)
-    binds = {"limit": 21, **({"name_prefix": "project 0042", "name_prefix_end": "project 0042\U0010ffff"} if searching else {})}
+    binds = {
+        "limit": 21,
+        **({"name_prefix": "project 0042", "name_prefix_end": "project 0042\U0010ffff"} if searching else {}),
+    }
     database = await Database(settings.database_url, pool_size=1).open()
     try:
         async with database.transaction(read_only=True) as db:
@@ -45,9 +49,7 @@ async def test_no_list_of_projects_reads_the_table_from_end_to_end(
                 "SELECT verdict FROM app.enter($1, $2)", world.digest(token), to_uuid("org", organization)
             )
             assert verdict == "admitted"
-            plan = "\n".join(
-                row[0] for row in await db.driver.fetch(f"EXPLAIN {query.sql}", *query._values(binds))
-            )
+            plan = "\n".join(row[0] for row in await db.driver.fetch(f"EXPLAIN {query.sql}", *query._values(binds)))
     finally:
         await database.close()
     assert re.search(r"Index (Only )?Scan", plan), plan

@@ -18,7 +18,9 @@ async def team_of(member: Member, name: str = "Design", **fields: Any) -> dict[s
 
 
 async def events_of(world: World, target: str) -> list[tuple[str, dict[str, Any]]]:
-    rows = await world.superuser.fetch("SELECT type, data::text FROM app.event WHERE target_id = $1 ORDER BY id", target)
+    rows = await world.superuser.fetch(
+        "SELECT type, data::text FROM app.event WHERE target_id = $1 ORDER BY id", target
+    )
     return [(row["type"], json.loads(row["data"])) for row in rows]
 
 
@@ -105,7 +107,10 @@ async def test_members_come_into_a_team_once_and_leave_it(world: World) -> None:
     assert first.status_code == 200, first.text
     row = first.json()
     assert (row["member_id"], row["name"], row["email"], row["role"]) == (
-        ada.membership_id, "Ada", ada.person.email, "member",
+        ada.membership_id,
+        "Ada",
+        ada.person.email,
+        "member",
     )
     assert (await owner.client.put(place)).json() == row
     members = await ada.client.get(owner.url(f"/teams/{team['id']}/members"))
@@ -117,7 +122,9 @@ async def test_members_come_into_a_team_once_and_leave_it(world: World) -> None:
     assert (await owner.client.delete(place)).status_code == 404
     assert (await ada.client.get(owner.url(f"/teams/{team['id']}/members"))).json()["data"] == []
     assert [kind for kind, _ in await events_of(world, team["id"])] == [
-        "team.created", "team.member_added", "team.member_removed",
+        "team.created",
+        "team.member_added",
+        "team.member_removed",
     ]
 
 

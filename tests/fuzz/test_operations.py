@@ -60,7 +60,11 @@ def ask(operation: Any, url: str, headers: dict[str, str], organization: str, ex
     """Generate requests for one operation and judge the answers."""
 
     @hypothesis_settings(
-        max_examples=examples, deadline=None, database=None, phases=[Phase.generate], derandomize=examples < 10,
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        derandomize=examples < 10,
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy())

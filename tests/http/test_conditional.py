@@ -29,9 +29,21 @@ async def test_every_answer_with_a_version_carries_its_tag(world: World) -> None
     ("tag", "status"),
     [
         (None, 428),
-        ('"2"', 412), ('"0"', 412), ('"999999999999999999999999"', 412), ('"-1"', 412), ('"01x"', 412), ('""', 412),
-        ('W/"1"', 412), ('"١"', 412), ('"1; DROP TABLE app.project"', 412),
-        ("1", 400), ("", 400), ("x", 400), ('"1', 412), ('"1", "2"', 400), ("*, *", 400),
+        ('"2"', 412),
+        ('"0"', 412),
+        ('"999999999999999999999999"', 412),
+        ('"-1"', 412),
+        ('"01x"', 412),
+        ('""', 412),
+        ('W/"1"', 412),
+        ('"١"', 412),
+        ('"1; DROP TABLE app.project"', 412),
+        ("1", 400),
+        ("", 400),
+        ("x", 400),
+        ('"1', 412),
+        ('"1", "2"', 400),
+        ("*, *", 400),
     ],
 )
 @pytest.mark.attack(119)
@@ -41,7 +53,9 @@ async def test_a_tag_that_is_missing_stale_weak_or_forged_changes_nothing(
     owner = await world.owner()
     url = await project(owner)
     headers = {} if tag is None else {"if-match": tag.encode()}
-    answer = await owner.client.request(method, url, headers=headers, **({"json": {"name": "x"}} if method == "PATCH" else {}))
+    answer = await owner.client.request(
+        method, url, headers=headers, **({"json": {"name": "x"}} if method == "PATCH" else {})
+    )
     assert answer.status_code == status, answer.text
     assert (await owner.client.get(url)).json()["name"] == "Website"
 

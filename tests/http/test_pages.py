@@ -10,8 +10,34 @@ from insula.core.listing import normalize
 from tests.factories import Member, World
 
 NAMES = [
-    "Alpha", "alpha", "ALPHA ", "Ärger", "ärger", "Zebra", "ß", "SS", "ss", "İstanbul", "ı", "K", "K", "a b", "a  b",
-    "'; DROP TABLE app.project; --", '"', "\\", "%", "_", "😀" * 200, "ﬀ" * 200, "Ω", "Ω", "日本", "0", "9", "10",
+    "Alpha",
+    "alpha",
+    "ALPHA ",
+    "Ärger",
+    "ärger",
+    "Zebra",
+    "ß",
+    "SS",
+    "ss",
+    "İstanbul",
+    "ı",
+    "K",
+    "K",
+    "a b",
+    "a  b",
+    "'; DROP TABLE app.project; --",
+    '"',
+    "\\",
+    "%",
+    "_",
+    "😀" * 200,
+    "ﬀ" * 200,
+    "Ω",
+    "Ω",
+    "日本",
+    "0",
+    "9",
+    "10",
 ]
 
 

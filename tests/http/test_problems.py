@@ -47,7 +47,9 @@ async def owner(world: World) -> Member:
         ("x", "", "Expected `object`, got `str`"),
     ],
 )
-async def test_a_wrong_body_is_answered_with_where_and_what(owner: Member, body: Any, pointer: str, detail: str) -> None:
+async def test_a_wrong_body_is_answered_with_where_and_what(
+    owner: Member, body: Any, pointer: str, detail: str
+) -> None:
     answer = await owner.client.post(owner.url("/projects"), content=json.dumps(body), headers=JSON)
     (error,) = problem(answer, 400, "invalid_request")["errors"]
     assert error["pointer"] == pointer
@@ -72,9 +74,7 @@ async def test_malformed_json_is_answered_with_a_reason(owner: Member, body: byt
 async def test_a_missing_body_is_asked_for(owner: Member) -> None:
     for headers in (JSON, {}):
         answer = await owner.client.post(owner.url("/projects"), headers=headers)
-        assert problem(answer, 400, "invalid_request")["errors"] == [
-            {"pointer": "", "detail": "a JSON body is needed"}
-        ]
+        assert problem(answer, 400, "invalid_request")["errors"] == [{"pointer": "", "detail": "a JSON body is needed"}]
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,19 @@ async def test_json_is_recognised_however_it_is_written(owner: Member, kind: str
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
-        ("limit=0", "query/limit"), ("limit=101", "query/limit"), ("limit=", "query/limit"), ("limit=x", "query/limit"),
-        ("status=new", "query/status"), ("status=null", "query/status"), ("sort=secret", "query/sort"),
-        ("cursor=x", "query/cursor"), ("offset=1", "query/offset"), ("status=active&status=paused", "query/status"),
-        ("limit=1&limit=2", "query/limit"), ("%00=1", "query/\x00"), ("tenant_id=x", "query/tenant_id"),
+        ("limit=0", "query/limit"),
+        ("limit=101", "query/limit"),
+        ("limit=", "query/limit"),
+        ("limit=x", "query/limit"),
+        ("status=new", "query/status"),
+        ("status=null", "query/status"),
+        ("sort=secret", "query/sort"),
+        ("cursor=x", "query/cursor"),
+        ("offset=1", "query/offset"),
+        ("status=active&status=paused", "query/status"),
+        ("limit=1&limit=2", "query/limit"),
+        ("%00=1", "query/\x00"),
+        ("tenant_id=x", "query/tenant_id"),
     ],
 )
 async def test_a_query_that_is_not_understood_is_refused(owner: Member, query: str, pointer: str) -> None:

@@ -25,7 +25,9 @@ END $$;
 
 
 @asynccontextmanager
-async def raising(superuser: asyncpg.Connection, sqlstate: str, times: int = 1, *, deferred: bool = False) -> AsyncIterator[None]:
+async def raising(
+    superuser: asyncpg.Connection, sqlstate: str, times: int = 1, *, deferred: bool = False
+) -> AsyncIterator[None]:
     """Projects cannot be inserted, or with ``deferred`` not committed, the first so many times."""
     await superuser.execute("CREATE SEQUENCE app.test_raised")
     await superuser.execute(RAISES)
@@ -160,9 +162,18 @@ async def call(world: World, member: Member, method: str, path: str, messages: l
 
     headers = {"authorization": f"Bearer {member.person.token}", "content-type": "application/json", "host": "x"}
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "query_string": b"",
-        "path": member.url(path), "raw_path": member.url(path).encode(), "root_path": "", "scheme": "http",
-        "server": (ORIGIN, 80), "client": ("203.0.113.7", 1), "state": {},
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "query_string": b"",
+        "path": member.url(path),
+        "raw_path": member.url(path).encode(),
+        "root_path": "",
+        "scheme": "http",
+        "server": (ORIGIN, 80),
+        "client": ("203.0.113.7", 1),
+        "state": {},
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
     await world.app(scope, receive, send)

@@ -83,9 +83,12 @@ class Arena:
         word = f"canary{secrets.token_hex(8)}"
         owner = await self.world.owner(name=f"Organization {word}")
         tenant = to_uuid("org", owner.organization_id)
-        await self.superuser.execute("UPDATE app.membership SET name = $2, name_norm = $2 WHERE tenant_id = $1", tenant, word)
+        await self.superuser.execute(
+            "UPDATE app.membership SET name = $2, name_norm = $2 WHERE tenant_id = $1", tenant, word
+        )
         made = await owner.client.post(
-            owner.url("/projects"), json={"name": word, "key": "ONE", "metadata": {"word": word}},
+            owner.url("/projects"),
+            json={"name": word, "key": "ONE", "metadata": {"word": word}},
             headers={"idempotency-key": word},
         )
         assert made.status_code == 201, made.text
@@ -99,7 +102,9 @@ class Arena:
         """A transaction of the program, entered as the tenant's owner: where SQL would be slipped in."""
         async with self.database.transaction(read_only=read_only) as transaction:
             verdict = await transaction.driver.fetchval(
-                "SELECT verdict FROM app.enter($1, $2)", tenant.session_hash, to_uuid("org", tenant.owner.organization_id)
+                "SELECT verdict FROM app.enter($1, $2)",
+                tenant.session_hash,
+                to_uuid("org", tenant.owner.organization_id),
             )
             assert verdict == "admitted"
             yield transaction
@@ -140,7 +145,14 @@ class Arena:
         assert_nothing_of(self.b, await self.works_for(self.a))
 
 
-ANSWERS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError, ArithmeticError)
+ANSWERS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    ValueError,
+    ArithmeticError,
+)
 """An error is an answer, too; the last two come from values that Python cannot hold."""
 
 
@@ -173,4 +185,3 @@ async def _run(driver: Driver, statement: str) -> Any:
 def assert_nothing_of(tenant: Tenant, told: str) -> None:
     found = [secret for secret in tenant.secrets() if secret.lower() in told.lower()]
     assert not found, f"the neighbour learned {found}: {told[:2000]}"
-

@@ -124,8 +124,11 @@ async def inventory(superuser: asyncpg.Connection, estate: Estate) -> dict[str, 
     )
     tenant = to_uuid("org", estate.owner.organization_id)
     return {
-        name: [row[0] for row in await superuser.fetch(
-            f"SELECT to_jsonb(t)::text FROM {name} t WHERE tenant_id = $1 ORDER BY 1", tenant
-        )]
+        name: [
+            row[0]
+            for row in await superuser.fetch(
+                f"SELECT to_jsonb(t)::text FROM {name} t WHERE tenant_id = $1 ORDER BY 1", tenant
+            )
+        ]
         for (name,) in tables
     }

@@ -66,6 +66,8 @@ class PgBouncer:
                 return self
         raise RuntimeError(f"pgbouncer does not answer: {(self._folder / 'log').read_text()}")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._process.terminate()
         self._process.wait(timeout=10)

@@ -34,7 +34,9 @@ async def test_a_context_ends_with_its_transaction(arena: Arena) -> None:
 
 async def test_a_context_set_for_the_session_is_gone_at_the_next_begin(arena: Arena) -> None:
     async with arena.inside(arena.a, read_only=True) as transaction:
-        await transaction.driver.execute("SELECT set_config('app.context', current_setting('app.context'), false); COMMIT")
+        await transaction.driver.execute(
+            "SELECT set_config('app.context', current_setting('app.context'), false); COMMIT"
+        )
         transaction.settled = True
     async with arena.database.transaction(read_only=True) as transaction:
         assert await transaction.driver.fetchval("SELECT app.tenant_id()") is None

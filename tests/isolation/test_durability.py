@@ -8,7 +8,9 @@ from insula.settings import Settings
 
 
 @pytest.mark.attack(15)
-async def test_a_login_cannot_switch_off_waiting_for_the_disk(settings: Settings, superuser: asyncpg.Connection) -> None:
+async def test_a_login_cannot_switch_off_waiting_for_the_disk(
+    settings: Settings, superuser: asyncpg.Connection
+) -> None:
     login = await asyncpg.connect(settings.database_url)
     database = Database(settings.database_url, pool_size=1)
     try:

@@ -55,7 +55,9 @@ EXPRESSIONS = {
     "oid": ("1::oid", "'app.project'::regclass::oid", "'pg_authid'::regclass::oid"),
     "anyarray": ("ARRAY['x']", "ARRAY[1]", "ARRAY[NULL::text]"),
     "anycompatiblearray": ("ARRAY['x']", "ARRAY[1]", "ARRAY[NULL::text]"),
-    **dict.fromkeys(('"any"', "anyelement", "anynonarray", "anycompatible", "anycompatiblenonarray", "record"), (ROW,) * 3),
+    **dict.fromkeys(
+        ('"any"', "anyelement", "anynonarray", "anycompatible", "anycompatiblenonarray", "record"), (ROW,) * 3
+    ),
 }
 
 

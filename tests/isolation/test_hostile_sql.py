@@ -24,8 +24,11 @@ def aimed(statements: Sequence[str], arena: Arena) -> list[str]:
     """The statements, pointed at the neighbour."""
     b = arena.b
     return [
-        statement.replace("{b_user}", b.person).replace("{b_project}", b.project).replace("{b}", b.id)
-        .replace("{{", "{").replace("}}", "}")
+        statement.replace("{b_user}", b.person)
+        .replace("{b_project}", b.project)
+        .replace("{b}", b.id)
+        .replace("{{", "{")
+        .replace("}}", "}")
         for statement in statements
     ]
 
@@ -93,7 +96,9 @@ async def test_every_statement_replaced_at_once_steals_nothing(arena: Arena) -> 
         for name, count in await transaction.driver.fetch(
             "SELECT name, cardinality(parameter_types) FROM pg_prepared_statements"
         ):
-            kept = ", ".join(f"set_config('stolen.secret', coalesce(${i}::text, ''), false)" for i in range(1, count + 1))
+            kept = ", ".join(
+                f"set_config('stolen.secret', coalesce(${i}::text, ''), false)" for i in range(1, count + 1)
+            )
             await answers(transaction.driver, [f"DEALLOCATE {name}", f"PREPARE {name} AS SELECT {kept or 1}"])
         await transaction.driver.execute("COMMIT")
         transaction.settled = True
@@ -166,7 +171,9 @@ async def test_rows_scanned_by_parallel_workers_are_all_there_and_all_its_own(ar
             for setting in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
                 await transaction.driver.execute(f"SET LOCAL {setting} = 0")
             await transaction.driver.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off")
-            question = "SELECT count(*), min(tenant_id::text), max(tenant_id::text) FROM app.project WHERE length(name) > 1"
+            question = (
+                "SELECT count(*), min(tenant_id::text), max(tenant_id::text) FROM app.project WHERE length(name) > 1"
+            )
             assert "Gather" in str(await transaction.driver.fetch(f"EXPLAIN {question}"))
             assert tuple(await transaction.driver.fetchrow(question)) == (5001, arena.a.id, arena.a.id)
     finally:

@@ -47,8 +47,10 @@ WRITES = (
     "UPDATE {table} t SET {changed} = o.{changed} FROM {table} o WHERE o.{owner} <> t.{owner} RETURNING o.{owner}",
     "WITH u AS (UPDATE {table} SET {changed} = {changed} RETURNING *) SELECT {owner} FROM u",
     "SELECT {owner} FROM {table} FOR UPDATE",
-    ("MERGE INTO {table} t USING (VALUES ('{b}'::uuid)) AS v (id) ON t.{owner} = v.id"
-    " WHEN MATCHED THEN UPDATE SET {changed} = t.{changed}"),
+    (
+        "MERGE INTO {table} t USING (VALUES ('{b}'::uuid)) AS v (id) ON t.{owner} = v.id"
+        " WHEN MATCHED THEN UPDATE SET {changed} = t.{changed}"
+    ),
     "MERGE INTO {table} t USING (VALUES ('{b}'::uuid)) AS v (id) ON t.{owner} = v.id WHEN MATCHED THEN DELETE",
     "DELETE FROM {table} WHERE {owner} = '{b}' RETURNING {owner}",
     "DELETE FROM {table} t USING {table} o WHERE o.{owner} <> '{a}' RETURNING o.{owner}",
@@ -239,7 +241,9 @@ async def test_without_a_context_there_is_nothing(
 async def test_without_a_context_nobody_can_ask_for_work(arena: Arena) -> None:
     async with arena.database.transaction() as transaction:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
-            await transaction.driver.execute("INSERT INTO app.outbox (id, task, payload) VALUES (gen_random_uuid(), 'x', '{}')")
+            await transaction.driver.execute(
+                "INSERT INTO app.outbox (id, task, payload) VALUES (gen_random_uuid(), 'x', '{}')"
+            )
 
 
 async def test_what_is_not_the_tenants_cannot_be_read_at_all(

@@ -48,7 +48,11 @@ class Process:
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "insula", command],
-                env=variables, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True,
+                env=variables,
+                stdout=file,
+                stderr=file,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     def until(self, text: str, seconds: float = 30) -> str:
@@ -134,8 +138,11 @@ async def test_the_program_does_not_start_on_a_database_that_does_not_prove_isol
         assert "project" in process.log.read_text()
         assert "FORCE" in process.log.read_text()
     doctor = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-P", "-m", "insula", "doctor"],
-        env=environment(settings, **urls), capture_output=True, text=True,
+        subprocess.run,
+        [sys.executable, "-P", "-m", "insula", "doctor"],
+        env=environment(settings, **urls),
+        capture_output=True,
+        text=True,
     )
     assert doctor.returncode == 1
     assert "isolation" in doctor.stdout

@@ -24,7 +24,9 @@ class Instance:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("INSULA_", "COV_", "PYTEST_"))},
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith(("INSULA_", "COV_", "PYTEST_"))
+            },
             "INSULA_HOME": str(home),
             "PYTHONPATH": str(ROOT / "src"),
         }
@@ -35,7 +37,11 @@ class Instance:
         with (self.home.parent / "up.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "insula", "up", "--port", "0", *options],
-                env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -61,11 +67,9 @@ class Instance:
 
     def left_running(self) -> list[str]:
         """Processes that still work in this folder."""
-        found = []
-        for process in psutil.process_iter(["cmdline", "cwd"]):
-            if str(self.home) in " ".join(process.info["cmdline"] or []) or (process.info["cwd"] or "").startswith(str(self.home)):
-                found.append(" ".join(process.info["cmdline"] or []))
-        return found
+        home, found = str(self.home), psutil.process_iter(["cmdline", "cwd"])
+        commands = [(" ".join(process.info["cmdline"] or []), process.info["cwd"] or "") for process in found]
+        return [command for command, folder in commands if home in command or folder.startswith(home)]
 
 
 @pytest.fixture

@@ -33,8 +33,14 @@ durability, because a login may change its own defaults, and RESET ALL returns t
 _ROLLBACK_AND_END: Final = "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
 
 _ROLLBACK_SECONDS: Final = 2.0
-_LOST: Final = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError,
-                asyncpg.InternalClientError, asyncpg.CannotConnectNowError, OSError)
+_LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shut down, crashed, or ended by a timeout that a session had set itself
+    asyncpg.TransactionTimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 
 
 class Transaction:

@@ -108,9 +108,7 @@ class RateLimited(DomainError):
     status, code, title = 429, "rate_limited", "Too many requests"
 
     def __init__(self, retry_after: int, headers: dict[str, str] | None = None) -> None:
-        super().__init__(
-            f"Try again in {retry_after} s.", headers={"retry-after": str(retry_after), **(headers or {})}
-        )
+        super().__init__(f"Try again in {retry_after} s.", headers={"retry-after": str(retry_after), **(headers or {})})
         self.retry_after = retry_after
 
 

@@ -159,8 +159,7 @@ class LocalBacklogs:
         now = self._now()
         backlogs = [max(self._paid_off.get(key, 0) - now, 0) for key, _ in limits]
         fit = all(
-            backlog + limit.interval <= limit.capacity
-            for (_, limit), backlog in zip(limits, backlogs, strict=True)
+            backlog + limit.interval <= limit.capacity for (_, limit), backlog in zip(limits, backlogs, strict=True)
         )
         for (key, limit), backlog in zip(limits, backlogs, strict=True):
             if fit and take:

@@ -78,8 +78,7 @@ def redact(value: Any, depth: int = 0) -> Any:
         return "[too deep]"
     if isinstance(value, Mapping):
         return {
-            str(name): REDACTED if _names_secret(str(name)) else redact(item, depth + 1)
-            for name, item in value.items()
+            str(name): REDACTED if _names_secret(str(name)) else redact(item, depth + 1) for name, item in value.items()
         }
     if isinstance(value, (list, tuple, AbstractSet)):
         return [redact(item, depth + 1) for item in value]
@@ -121,9 +120,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).enco
 
 
 def _for_people() -> list[Processor]:
-    console = ConsoleRenderer(
-        colors=sys.stdout.isatty(), timestamp_key="time", exception_formatter=plain_traceback
-    )
+    console = ConsoleRenderer(colors=sys.stdout.isatty(), timestamp_key="time", exception_formatter=plain_traceback)
     return [_escape_controls, console]
 
 
@@ -145,8 +142,6 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
-            structlog.get_logger().log(
-                level, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
-            )
+            structlog.get_logger().log(level, record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
         except Exception:  # noqa: BLE001  # a malformed record must not end the work it reports on
             self.handleError(record)

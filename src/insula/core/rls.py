@@ -57,9 +57,7 @@ def tenant_reference(column: str, table: str, ondelete: str = "CASCADE") -> sa.F
     )
 
 
-def protect_tenant_table(
-    op: Operations, name: str, *, updatable: Iterable[str] = (), deletable: bool = True
-) -> None:
+def protect_tenant_table(op: Operations, name: str, *, updatable: Iterable[str] = (), deletable: bool = True) -> None:
     """Policies and grants of a tenant table (or of one partition of it, whose grants its parent holds)."""
     table = f'{SCHEMA}."{name}"'
     force_row_security(op, table)

@@ -15,9 +15,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def changes(self) -> dict[str, object]:
         """The fields the caller sent."""
-        return {
-            name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not msgspec.UNSET
-        }
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not msgspec.UNSET}
 
 
 class Read(msgspec.Struct, frozen=True):

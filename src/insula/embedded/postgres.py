@@ -100,9 +100,7 @@ class EmbeddedPostgres(FolderServer):
         named = [f"--{name}={value}" for name, value in options.items()]
         process = self.spawn([self._program("initdb"), *named, *flags])
         if process.wait() != 0:
-            raise self._error(
-                "initdb failed", f"Is {self.folder} writable, and on a disk with 100 MB to spare?"
-            )
+            raise self._error("initdb failed", f"Is {self.folder} writable, and on a disk with 100 MB to spare?")
         fresh.rename(self.data)
 
     def _command(self) -> Sequence[str | Path]:

@@ -186,9 +186,7 @@ class FolderServer(ABC):
             if self._answers():
                 return True
             time.sleep(0.01)
-        raise self._error(
-            f"it did not answer within {START_SECONDS} s", "The machine may be too busy; try again."
-        )
+        raise self._error(f"it did not answer within {START_SECONDS} s", "The machine may be too busy; try again.")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         for number in self.stop_signals:

@@ -179,9 +179,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     def held(self, *privileges: str, by: frozenset[str] = OUTSIDERS) -> list[Grant]:
         """What outsiders hold; all privileges where none is named."""
         return [
-            grant
-            for grant in self.grants
-            if grant.grantee in by and (not privileges or grant.privilege in privileges)
+            grant for grant in self.grants if grant.grantee in by and (not privileges or grant.privilege in privileges)
         ]
 
     def writable(self, table: str, columns: list[str]) -> bool:

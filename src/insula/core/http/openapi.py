@@ -87,9 +87,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
             "bearer": {"type": "http", "scheme": "bearer", "description": "A session token: ins_ses_..."},
             "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The same, set by sign-in."},
         },
-        "headers": {
-            name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()
-        },
+        "headers": {name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()},
         "responses": responses,
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]

@@ -29,9 +29,21 @@ RERUN: Final = "insula_rerun"
 ALL: Final[dict[int, type[DomainError]]] = {
     error.status: error
     for error in (
-        errors.InvalidRequest, errors.Unauthenticated, errors.Forbidden, errors.NotFound, errors.MethodNotAllowed,
-        errors.RequestTimeout, errors.Conflict, errors.PreconditionFailed, errors.TooLarge, errors.UnsupportedMediaType,
-        errors.Unprocessable, errors.PreconditionRequired, errors.RateLimited, DomainError, errors.Unavailable,
+        errors.InvalidRequest,
+        errors.Unauthenticated,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.MethodNotAllowed,
+        errors.RequestTimeout,
+        errors.Conflict,
+        errors.PreconditionFailed,
+        errors.TooLarge,
+        errors.UnsupportedMediaType,
+        errors.Unprocessable,
+        errors.PreconditionRequired,
+        errors.RateLimited,
+        DomainError,
+        errors.Unavailable,
         errors.TimedOut,
     )
 }

@@ -53,9 +53,7 @@ def _digest(token: str, context: JobContext) -> bytes:
     return tokens.digest(token, context.services.keys.credential)
 
 
-SCHEDULES: Final = (
-    Chore("purge_sign_ups", timedelta(hours=1), "SELECT app.purge_sign_ups(interval '7 days', 10000)"),
-)
+SCHEDULES: Final = (Chore("purge_sign_ups", timedelta(hours=1), "SELECT app.purge_sign_ups(interval '7 days', 10000)"),)
 
 HANDLERS: Final[dict[type[Task], Handler]] = {
     SendVerification: mailing(send_verification),

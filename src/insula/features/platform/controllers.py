@@ -15,9 +15,7 @@ from insula.features.platform.service import DeadLetters
 _OPERATORS = "operators keep the installation running; to everybody else this plane does not exist"
 
 
-def provide_dead_letters(
-    db: NamedDependency[Transaction], principal: NamedDependency[Principal]
-) -> DeadLetters:
+def provide_dead_letters(db: NamedDependency[Transaction], principal: NamedDependency[Principal]) -> DeadLetters:
     assert principal.user_id is not None
     return DeadLetters(db, principal.user_id)
 
