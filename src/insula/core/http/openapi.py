@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document: paths from Litestar, schemas from msgspec, and every answer the house itself can give."""
 
+import re
 from collections.abc import Sequence
 from functools import reduce
 from inspect import getdoc
@@ -32,6 +33,9 @@ SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 
 LISTING: Final = "listing"
 """Handler option of every list: its ``Listing``, whose sorts and filters the document shows."""
+
+_GENERIC: Final = re.compile(rb'\b(Page)_(\w+)_(?=")')
+"""What msgspec calls Page[ProjectRead]; ours is ProjectReadPage."""
 
 _REF: Final = "#/components/schemas/{name}"
 _IDEMPOTENCY_KEY: Final = {
@@ -87,12 +91,21 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
             "bearer": {"type": "http", "scheme": "bearer", "description": "A session token: ins_ses_..."},
             "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The same, set by sign-in."},
         },
-        "headers": {name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()},
+        "headers": _headers(msgspec.json.encode([document["paths"], responses])),
         "responses": responses,
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
     return document
+
+
+def _headers(used_in: bytes) -> dict[str, Any]:
+    """The headers that the rest of the document refers to."""
+    return {
+        name: {"description": text, "schema": {"type": kind}}
+        for name, (text, kind) in _HEADERS.items()
+        if f'/headers/{name}"'.encode() in used_in
+    }
 
 
 class _Schemas:
@@ -109,10 +122,11 @@ class _Schemas:
         return self._written[-1]
 
     def components(self) -> dict[str, Any]:
-        schemas, components = msgspec.json.schema_components(self._types, ref_template=_REF)
+        made = msgspec.json.encode(msgspec.json.schema_components(self._types, ref_template=_REF))
+        schemas, components = msgspec.json.decode(_GENERIC.sub(rb"\2\1", made))
         for written, schema in zip(self._written, schemas, strict=True):
             written.update(schema)
-        return components
+        return dict(components)
 
 
 def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRouteHandler, schemas: _Schemas) -> None:
@@ -203,10 +217,9 @@ def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas) -> No
             continue
         response["description"] = _DONE[status]
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-        streamed = isinstance(content, type) and issubclass(content, Response)
         if content in {None, type(None)}:
             response.pop("content", None)
-        elif "content" in response and not streamed:
+        elif not (isinstance(content, type) and issubclass(content, Response)):  # a stream says nothing of its content
             response["content"] = {"application/json": {"schema": schemas.of(content)}}
 
 

@@ -28,8 +28,10 @@ def refusals_of(method: str, path: str, handler: HTTPRouteHandler, *, conditiona
 
 
 def refusal_responses(schema: dict[str, Any]) -> dict[str, Any]:
-    """Every refusal as a component of the document; ``schema`` is that of problem details."""
-    return {name_of(status): _response(status, schema) for status in ALL}
+    """Every refusal as a component of the document; ``schema`` is that of problem details. None of its routes has
+    a method that it does not support.
+    """
+    return {name_of(status): _response(status, schema) for status in ALL if status != 405}
 
 
 def name_of(status: int) -> str:

@@ -1,0 +1,193 @@
+"""The document: valid, complete, and usable by programs that never saw ours."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, get_origin, get_type_hints
+
+import jsonschema
+import msgspec
+import pytest
+from litestar import Litestar
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from insula.core.http.examples import example_of
+from insula.core.http.guard import declared_routes
+from insula.core.http.openapi import LISTING
+from insula.core.listing import Page
+
+Operation = tuple[str, str, dict[str, Any]]
+
+SNAKE = re.compile(r"[a-z]+(_[a-z]+)*")
+PARAMETERS = re.compile(r"\{(\w+)\}")
+
+
+@pytest.fixture(scope="module")
+def document(litestar: Litestar) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(litestar.state.openapi)
+    return found
+
+
+@pytest.fixture(scope="module")
+def operations(document: dict[str, Any]) -> list[Operation]:
+    return [
+        (method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in {"get", "post", "put", "patch", "delete"}
+    ]
+
+
+def schemas_in(node: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema, and where it stands."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in {"schema", "items", "additionalProperties"} and isinstance(value, dict):
+                yield f"{path}/{key}", value
+            if key == "properties":
+                yield from ((f"{path}/{key}/{name}", schema) for name, schema in value.items())
+            if key not in {"example", "examples"}:
+                yield from schemas_in(value, f"{path}/{key}")
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from schemas_in(value, f"{path}/{number}")
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_every_route_is_described_and_nothing_else(litestar: Litestar, operations: list[Operation]) -> None:
+    routes = {
+        (method.lower(), path)
+        for method, path, handler in declared_routes(litestar)
+        if handler.resolve_include_in_schema()
+    }
+    assert {(method, path) for method, path, _ in operations} == routes
+
+
+def test_every_operation_has_a_name_a_summary_and_a_described_tag(
+    document: dict[str, Any], operations: list[Operation]
+) -> None:
+    tags = {tag["name"]: tag["description"] for tag in document["tags"]}
+    names = [operation["operationId"] for _, _, operation in operations]
+    assert len(names) == len(set(names))
+    for _, path, operation in operations:
+        assert SNAKE.fullmatch(operation["operationId"])
+        assert 5 < len(operation["summary"]) <= 120, path
+        assert operation["summary"].endswith("."), path
+        (tag,) = operation["tags"]
+        assert 5 < len(tags[tag]) <= 200
+    assert set(tags) == {operation["tags"][0] for _, _, operation in operations}
+
+
+def test_every_operation_says_who_may_call_it(litestar: Litestar, operations: list[Operation]) -> None:
+    handlers = {(method.lower(), path): handler for method, path, handler in declared_routes(litestar)}
+    for method, path, operation in operations:
+        opt = handlers[method, path].opt
+        permission = opt.get("permission")
+        assert operation.get("x-permission") == (permission.name if permission else None)
+        if "public" not in opt:
+            assert operation["security"] == [{"bearer": []}, {"cookie": []}]
+        assert "security" in operation
+
+
+def test_every_parameter_is_described_and_typed(operations: list[Operation]) -> None:
+    for _, path, operation in operations:
+        parameters = operation["parameters"]
+        for parameter in parameters:
+            assert parameter.get("description"), (path, parameter["name"])
+            assert parameter["schema"].get("type"), (path, parameter["name"])
+            assert parameter["required"] == (parameter["in"] == "path")
+        named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
+        assert named == set(PARAMETERS.findall(path)), path
+
+
+def test_every_list_shows_its_sorts_and_offers_all_of_its_filters(
+    litestar: Litestar, operations: list[Operation]
+) -> None:
+    described = {(method, path): operation for method, path, operation in operations}
+    for method, path, handler in declared_routes(litestar):
+        if get_origin(get_type_hints(handler.fn).get("return")) is not Page:
+            assert LISTING not in handler.opt
+            continue
+        listing = handler.opt[LISTING]
+        query = {each["name"]: each for each in described[method.lower(), path]["parameters"] if each["in"] == "query"}
+        assert tuple(query["sort"]["schema"]["enum"]) == listing.offered
+        assert query["sort"]["schema"]["default"] == listing.default
+        bound_by_path = set(PARAMETERS.findall(path))
+        assert set(listing.filters) - bound_by_path == set(query) - {"limit", "cursor", "sort"}, path
+
+
+def test_every_body_has_an_example_that_fits(document: dict[str, Any], operations: list[Operation]) -> None:
+    for method, path, operation in operations:
+        if "requestBody" not in operation:
+            assert method != "patch", path
+            continue
+        assert operation["requestBody"]["required"] is True
+        (media,) = operation["requestBody"]["content"].values()
+        schema = {**media["schema"], "components": document["components"]}
+        jsonschema.Draft202012Validator(schema).validate(media["example"])
+        assert media["example"]
+
+
+def test_every_example_is_taken_by_the_program_itself(litestar: Litestar) -> None:
+    for _, _, handler in declared_routes(litestar):
+        hints = get_type_hints(handler.fn, include_extras=True)
+        if "data" in hints:
+            msgspec.convert(example_of(hints["data"]), hints["data"])
+
+
+def test_every_answer_is_declared_with_its_content_and_headers(
+    document: dict[str, Any], operations: list[Operation]
+) -> None:
+    components = document["components"]["responses"]
+    for method, path, operation in operations:
+        good = [status for status in operation["responses"] if status[0] == "2"]
+        assert len(good) == 1, path
+        response = operation["responses"][good[0]]
+        assert ("content" in response) == (good[0] != "204"), path
+        assert {"X-Request-Id", "RateLimit"} <= set(response["headers"])
+        refused = {status for status in operation["responses"] if status[0] != "2"}
+        assert {"400", "429", "500", "503"} <= refused
+        assert ("401" in refused) == (bool(operation["security"]) or method != "get"), path
+        assert "requestBody" not in operation or {"408", "413", "415", "422"} <= refused, path
+        assert any(p["name"] == "If-Match" for p in operation["parameters"]) == ("412" in refused) == ("428" in refused)
+        for status in refused:
+            name = operation["responses"][status]["$ref"].rpartition("/")[2]
+            assert components[name]["content"]["application/problem+json"]["example"]["status"] == int(status)
+
+
+def test_every_component_has_a_plain_name_and_is_used(document: dict[str, Any]) -> None:
+    written = json.dumps(document)
+    for kind, components in document["components"].items():
+        for name in components:
+            assert re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name), name
+            if kind != "securitySchemes":
+                assert f'"#/components/{kind}/{name}"' in written, name
+    for match in re.findall(r'"\$ref": "(#/[^"]+)"', written):
+        node: Any = document
+        for part in match.removeprefix("#/").split("/"):
+            node = node[part]
+
+
+def test_no_schema_is_empty_and_every_component_is_described(document: dict[str, Any]) -> None:
+    for path, schema in schemas_in(document):
+        assert schema, path
+    for name, schema in document["components"]["schemas"].items():
+        assert schema.get("description"), name
+
+
+def test_bodies_are_closed_and_answers_are_complete(document: dict[str, Any], operations: list[Operation]) -> None:
+    schemas = document["components"]["schemas"]
+    for _, path, operation in operations:
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        if "$ref" in body:
+            assert schemas[body["$ref"].rpartition("/")[2]]["additionalProperties"] is False, path
+
+
+async def test_the_document_and_its_pages_are_served_to_everybody(litestar: Litestar, world: Any) -> None:
+    answer = await world.client().get("/openapi.json")
+    assert answer.json() == json.loads(litestar.state.openapi)
+    assert answer.headers["content-type"] == "application/json"

@@ -1,0 +1,63 @@
+"""The document in the hands of others: a linter, and makers of client code."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from litestar import Litestar
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.skipif(shutil.which("npx") is None, reason="npx is not installed"),
+]
+
+
+def npx(folder: Path, *command: str) -> str:
+    ran = subprocess.run(
+        ["npx", "--yes", *command], cwd=folder, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture
+def folder(litestar: Litestar, tmp_path: Path) -> Path:
+    """A folder with the document in it."""
+    (tmp_path / "openapi.json").write_bytes(litestar.state.openapi)
+    return tmp_path
+
+
+def test_a_linter_finds_no_fault(folder: Path) -> None:
+    told = npx(folder, "@redocly/cli@2", "lint", "--format=json", "openapi.json")
+    found = json.loads(told[told.index("{") :])
+    assert found["totals"] == {"errors": 0, "warnings": 0, "ignored": 0}, found["problems"]
+
+
+def test_typescript_can_be_written_against_it(folder: Path) -> None:
+    npx(folder, "openapi-typescript@7", "openapi.json", "-o", "api.ts", "--default-non-nullable=false")
+    (folder / "client.ts").write_text(CLIENT)
+    npx(folder, "--package=typescript@5", "tsc", "--noEmit", "--strict", "--target", "es2022", "client.ts")
+    (folder / "client.ts").write_text(CLIENT.replace('key: "WEB"', "key: 5"))
+    with pytest.raises(AssertionError, match="not assignable to type 'string'"):
+        npx(folder, "--package=typescript@5", "tsc", "--noEmit", "--strict", "--target", "es2022", "client.ts")
+
+
+CLIENT = """
+import type { components, operations } from "./api";
+
+type Create = operations["create_project"];
+const body: Create["requestBody"]["content"]["application/json"] = { name: "Website", key: "WEB" };
+const query: operations["list_projects"]["parameters"]["query"] = { sort: "-updated_at", status: "active" };
+
+function names(page: components["schemas"]["ProjectReadPage"]): string[] {
+  return page.data.map((project) => project.name);
+}
+
+function reason(problem: components["schemas"]["Problem"]): string {
+  return problem.detail ?? problem.code;
+}
+
+export { body, names, query, reason };
+"""
