@@ -53,6 +53,7 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
     if not lock.acquire():
         raise CannotStart(f"Insula is already up in {home}. See `insula env`, or set INSULA_HOME to another folder.")
     try:
+        instance.forget(home)  # what was killed could not
         if port and not is_free(port):
             raise CannotStart(f"Port {port} is in use. Choose another with --port; --port 0 takes a free one.")
         if fresh:

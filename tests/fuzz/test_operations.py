@@ -42,7 +42,7 @@ async def url(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> A
 async def test_no_operation_fails_or_answers_what_it_does_not_declare(
     world: World, url: str, caller: str, pytestconfig: pytest.Config
 ) -> None:
-    examples: int = pytestconfig.getoption("--fuzz-examples")
+    examples: int = pytestconfig.getoption("--fuzz-examples", 2)
     async with httpx.AsyncClient() as client:
         document = (await client.get(f"{url}/openapi.json")).json()
     schema = schemathesis.openapi.from_dict(document)

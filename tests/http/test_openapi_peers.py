@@ -1,17 +1,13 @@
 """The document in the hands of others: a linter, and makers of client code."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from litestar import Litestar
 
-pytestmark = [
-    pytest.mark.peers,
-    pytest.mark.skipif(shutil.which("npx") is None, reason="npx is not installed"),
-]
+pytestmark = pytest.mark.peers
 
 
 def npx(folder: Path, *command: str) -> str:
