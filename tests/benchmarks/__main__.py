@@ -52,21 +52,28 @@ async def require_twins(calls: dict[str, Call]) -> None:
     assert [[*row.values()] for row in shown] == [[*row.values()] for row in served]
 
 
+PARTS = {
+    "page": page,
+    "create": create,
+    "database": database.run,
+    "storm": storm.run,
+    "footprint": footprint.run,
+}
+
+
 async def main(only: list[str], scale: int, admin: str, redis: str) -> bool:
     await prepare(admin)
     met = True
     async with running(admin, redis, "") as bench:
-        for name, run in (("page", page), ("create", create), ("database", database.run), ("storm", storm.run)):
+        for name, run in PARTS.items():
             if not only or name in only:
                 met &= await run(bench, scale)
-    if not only or "footprint" in only:
-        met &= footprint.run()
     return met
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="page, create, database, storm, footprint; all when none is named")
+    parser.add_argument("only", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; all when none is named")
     parser.add_argument("--scale", type=int, default=1, help="how many times as long to measure")
     options = parser.parse_args()
     postgres, valkey = servers()

@@ -119,6 +119,7 @@ async def running(admin: str, redis: str, owner: str) -> AsyncIterator[Bench]:
         rate_per_minute=10_000_000,
         rate_organization_per_minute=10_000_000,
         rate_anonymous_per_minute=10_000_000,
+        rate_sign_in_per_minute=10_000_000,
     )
     configure_logs("error", json=True)
     program.FEATURES = (*program.FEATURES, twins.FEATURE)

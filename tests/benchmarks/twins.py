@@ -38,6 +38,7 @@ _PAGE = """
 SELECT id, name, key, status, team_id, metadata::text, created_by, created_at, updated_at, deleted_at, version
   FROM app.project WHERE deleted_at IS NULL AND id < $2 ORDER BY id DESC LIMIT $1
 """
+_OURS = "/v1/organizations/{organization_id}/projects"
 _LAST = uuid.UUID(int=(1 << 128) - 1)
 
 
@@ -50,7 +51,7 @@ async def asyncpg_page(
 ) -> Page[ProjectRead]:
     """As little as the same bytes take: no filters, no other sorts, but the signed cursor."""
     key = request.app.state.keyring.cursor
-    binding = msgspec.json.encode([request.scope["user"].organization_id, "ProjectRead", "-created_at", []])
+    binding = msgspec.json.encode([request.scope["user"].organization_id, _OURS, "ProjectRead", "-created_at", []])
     rows = await db.driver.fetch(_PAGE, limit + 1, _LAST if cursor is None else _opened(key, cursor, binding))
     projects = [
         ProjectRead(

@@ -111,17 +111,14 @@ class Listing(Generic[R]):
     ) -> None:
         self._statement, self._row, self._key = statement, row, key
         self.sorts, self.filters, self.default = dict(sorts), dict(filters or {}), default
+        self.offered = tuple(direction + name for name in sorted(self.sorts) for direction in ("", "-"))
+        """Every sort one may ask for."""
         self._fields = row.__struct_fields__
         self._query = lru_cache(maxsize=256)(self._compile)
 
     def __deepcopy__(self, _: Any) -> Self:
         """Itself: Litestar copies routes with their options, but these columns are the tables' own."""
         return self
-
-    @property
-    def offered(self) -> tuple[str, ...]:
-        """Every sort one may ask for."""
-        return tuple(direction + name for name in sorted(self.sorts) for direction in ("", "-"))
 
     async def page(self, db: Transaction, request: PageRequest, **given: Any) -> Page[R]:
         """The page asked for. Raises InvalidRequest for an unknown sort or a cursor that is not this list's."""

@@ -1,7 +1,10 @@
 """Passwords: which are good enough, and Argon2id in a few threads with a short queue before them."""
 
 import asyncio
+import os
 import secrets
+import sys
+import threading
 import unicodedata
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
@@ -32,6 +35,7 @@ PARAMETERS: Final = Parameters(
 
 _WAITING_PER_THREAD: Final = 32
 """About a second's worth; whoever came later would rather be told to come again."""
+_NICE: Final = 10
 _SHORTEST_GIVEAWAY: Final = 4
 """Shorter names occur inside of good passwords by chance."""
 _UNTYPABLE: Final = {"Cc", "Cs", "Zl", "Zp"}
@@ -55,7 +59,7 @@ class Passwords:
     """
 
     def __init__(self, *, parallel: int, min_length: int) -> None:
-        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="argon2")
+        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="argon2", initializer=_stand_back)
         self._room = parallel * (1 + _WAITING_PER_THREAD)
         self._min_length = min_length
         self._nobodys = _fresh_recipe()
@@ -103,6 +107,12 @@ class Passwords:
 def outdated(recipe: str) -> bool:
     """Whether a stored hash was made with other parameters than today's."""
     return extract_parameters(recipe + _SOME_TAG) != PARAMETERS
+
+
+def _stand_back() -> None:
+    """Let everything else of this process go first: on Linux, where priorities are each thread's own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _cooked(text: str, recipe: str) -> str:

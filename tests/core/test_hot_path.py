@@ -1,0 +1,123 @@
+"""What the fast ways must not change: the bytes of a page, the statements of a command, what the ORM knows."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from litestar import Litestar
+
+from insula import app as program
+from insula.core.crypto import Keys
+from insula.core.db import Database, Transaction
+from insula.core.http.access_log import AccessLog
+from insula.core.ids import to_uuid
+from insula.core.tokens import digest
+from insula.features.projects.models import Project
+from insula.features.projects.repository import ProjectRepository
+from insula.settings import Settings
+from tests.benchmarks import twins
+from tests.conftest import running
+from tests.factories import Member, World
+
+
+@asynccontextmanager
+async def inside(world: World, litestar: Litestar, owner: Member) -> AsyncIterator[Transaction]:
+    """A command's transaction in the owner's organization."""
+    secret = digest(owner.person.token, Keys.from_secret(world.settings.secret).credential)
+    database: Database = litestar.state.databases.rw
+    async with database.transaction() as transaction:
+        entered = await transaction.driver.fetchrow(
+            "SELECT * FROM app.enter($1, $2)", secret, to_uuid("org", owner.organization_id)
+        )
+        assert entered["verdict"] == "admitted"
+        yield transaction
+
+
+async def test_a_page_is_the_bytes_that_its_hand_written_twin_answers(
+    settings: Settings, superuser: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "FEATURES", (*program.FEATURES, twins.FEATURE))
+    litestar = program.create_litestar(settings)
+    async with running(litestar):
+        owner = await World(AccessLog(litestar), settings, superuser).owner()
+        for number in range(23):
+            body = {"name": f"Project {number}", "key": f"P{number}", "metadata": {"number": number}}
+            assert (await owner.client.post(owner.url("/projects"), json=body)).status_code == 201
+        ours = await owner.client.get(owner.url("/projects"))
+        twin = await owner.client.get(owner.url("/twin/asyncpg"))
+        assert ours.content == twin.content
+        assert ours.json()["next_cursor"]
+        assert ours.headers["link"] == twin.headers["link"].replace("/twin/asyncpg", "/projects")
+        rest = await owner.client.get(owner.url("/twin/asyncpg"), params={"cursor": ours.json()["next_cursor"]})
+        assert [project["name"] for project in rest.json()["data"]] == ["Project 2", "Project 1", "Project 0"]
+
+
+async def test_a_create_with_its_event_and_stored_answer_is_seven_statements(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await world.owner()
+    statements: list[str] = []
+    heard: list[asyncpg.Connection] = []
+    acquire = Database._acquire
+
+    def hear(query: Any) -> None:
+        statements.append(query.query)
+
+    async def listened_to(self: Database, read_only: bool) -> Transaction:
+        transaction = await acquire(self, read_only)
+        transaction.driver.add_query_logger(hear)
+        heard.append(transaction.driver)
+        return transaction
+
+    monkeypatch.setattr(Database, "_acquire", listened_to)
+    for number in range(2):  # the first of a connection may have to ask Postgres about its types
+        await asyncio.sleep(0)
+        statements.clear()
+        made = await owner.client.post(
+            owner.url("/projects"),
+            json={"name": "A project", "key": f"S{number}"},
+            headers={"idempotency-key": str(number)},
+        )
+        assert made.status_code == 201
+        await asyncio.sleep(0)
+    for driver in heard:
+        driver.remove_query_logger(hear)
+    begin, enter, repeated, quota, insert, journal, commit = statements
+    assert begin.startswith("BEGIN")
+    assert "app.enter" in enter
+    assert "app.begin_idempotent" in repeated
+    assert "EXISTS" in quota
+    assert "INSERT INTO app.project" in insert
+    assert "INSERT INTO app.event" in journal
+    assert "INSERT INTO app.idempotency" in journal
+    assert commit == "COMMIT"
+
+
+async def test_a_row_that_was_just_added_is_changed_like_any_other(
+    world: World, litestar: Litestar, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    async with inside(world, litestar, owner) as db:
+        project = await ProjectRepository(db).add(Project(name="One", key="ONE"))
+        assert (project.version, project.status, project.metadata_) == (1, "active", {})
+        assert project.tenant_id == to_uuid("org", owner.organization_id)
+        project.name = "Another"
+        await db.commit()
+    stored = await superuser.fetchrow(
+        "SELECT name, name_norm, version FROM app.project WHERE id = $1", to_uuid("prj", project.id)
+    )
+    assert tuple(stored) == ("Another", "another", 2)
+
+
+async def test_what_was_changed_before_is_written_before_a_row_is_added(world: World, litestar: Litestar) -> None:
+    owner = await world.owner()
+    async with inside(world, litestar, owner) as db:
+        projects = ProjectRepository(db)
+        first = await projects.add(Project(name="First", key="KEY"))
+        first.key = "FREED"
+        second = await projects.add(Project(name="Second", key="KEY"))  # unique: the change had to come first
+        await db.commit()
+    assert first.id < second.id
