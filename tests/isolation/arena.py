@@ -113,8 +113,10 @@ class Arena:
         """Run A's hostile statements as a request would have, to its commit; returns all that they answered."""
         async with self.inside(self.a, read_only=read_only) as transaction:
             told = await answers(transaction.driver, statements)
-            if not transaction.driver.is_closed():
+            try:
                 told += str(await transaction.driver.execute("COMMIT"))
+            except ANSWERS as error:  # an attack may have ended its own connection, or spoilt its own context
+                told += repr(error)
             transaction.settled = True
         return told
 
