@@ -37,9 +37,8 @@ async def test_no_list_of_projects_reads_the_table_from_end_to_end(
 ) -> None:
     token, organization = plenty.split()
     active = frozenset({"name_prefix"}) if searching else frozenset()
-    query = PROJECTS._query(sort, active, False)
+    query = PROJECTS._query(sort, active, False, 21)
     binds = {
-        "limit": 21,
         **({"name_prefix": "project 0042", "name_prefix_end": "project 0042\U0010ffff"} if searching else {}),
     }
     database = await Database(settings.database_url, pool_size=1).open()

@@ -114,7 +114,9 @@ class Listing(Generic[R]):
         self.offered = tuple(direction + name for name in sorted(self.sorts) for direction in ("", "-"))
         """Every sort one may ask for."""
         self._fields = row.__struct_fields__
-        self._query = lru_cache(maxsize=256)(self._compile)
+        self._query = lru_cache(maxsize=1024)(
+            self._compile
+        )  # the limit stands in the text: a bound one hides from the planner
 
     def __deepcopy__(self, _: Any) -> Self:
         """Itself: Litestar copies routes with their options, but these columns are the tables' own."""
@@ -126,19 +128,19 @@ class Listing(Generic[R]):
         if sort not in self.offered:
             raise InvalidRequest(errors=[FieldError("query/sort", f"one of {', '.join(self.offered)}")])
         active = {name: value for name, value in given.items() if value is not None}
-        binds: dict[str, Any] = {"limit": request.limit + 1}
+        binds: dict[str, Any] = {}
         for name, value in active.items():
             binds |= self.filters[name].binds(name, value)
         binding = self._binding(db, request.route, sort, active)
         if request.cursor:
             binds |= self._after(sort, _open(request.key, request.cursor, binding))
-        rows = await self._query(sort, frozenset(active), bool(request.cursor)).all(db, **binds)
+        rows = await self._query(sort, frozenset(active), bool(request.cursor), request.limit + 1).all(db, **binds)
         if len(rows) <= request.limit:
             return Page(rows)
         rows.pop()
         return Page(rows, _seal(request.key, self._position(sort, rows[-1]), binding))
 
-    def _compile(self, sort: str, active: frozenset[str], continued: bool) -> Query[R]:
+    def _compile(self, sort: str, active: frozenset[str], continued: bool, limit: int) -> Query[R]:
         column, descending = self.sorts[sort.removeprefix("-")], sort.startswith("-")
         statement = self._statement
         for name in sorted(active):
@@ -158,7 +160,7 @@ class Listing(Generic[R]):
             there: Any = sa.tuple_(*position) if len(order) > 1 else position[0]
             statement = statement.where(here < there if descending else here > there)
         directed = [item.desc() if descending else item.asc() for item in order]
-        return Query(statement.order_by(*directed).limit(sa.bindparam("limit", type_=sa.Integer)), self._row)
+        return Query(statement.order_by(*directed).limit(sa.literal_column(str(limit))), self._row)
 
     def _position(self, sort: str, row: R) -> list[Any]:
         """What a cursor says: the last row's key, and its sort value when that is something else."""
