@@ -1,4 +1,4 @@
-"""What handlers may ask for. None of these awaits the database: providers run concurrently, a connection cannot."""
+"""What handlers may ask for. None of these awaits the database: a request's statements belong to its handler."""
 
 from typing import Annotated, Final
 
