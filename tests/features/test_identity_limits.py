@@ -11,6 +11,7 @@ import pytest
 from insula.app import create_litestar
 from insula.core.http.access_log import AccessLog
 from insula.core.ids import new_id
+from insula.core.tokens import credential_id, mint
 from insula.settings import Settings
 from tests.conftest import running
 from tests.factories import World
@@ -80,3 +81,13 @@ async def test_without_redis_the_limits_are_stricter_and_sign_in_goes_on(
     async with program(away, superuser) as world:
         answers = [await try_from(world, 1, address()) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [401, 401, 429]
+
+
+async def test_a_guesser_in_the_office_is_stopped_and_locks_nobody_out(
+    settings: Settings, superuser: asyncpg.Connection
+) -> None:
+    async with program(msgspec.structs.replace(settings, rate_anonymous_per_minute=3), superuser) as world:
+        person = await world.person()
+        guesses = [await world.client(mint("session", credential_id())).get("/v1/me") for _ in range(6)]
+        assert [answer.status_code for answer in guesses] == [401] * 3 + [429] * 3
+        assert {(await world.client(person.token).get("/v1/me")).status_code for _ in range(6)} == {200}

@@ -78,7 +78,10 @@ def refusal(decision: Decision) -> RateLimited:
 
 
 class AddressRateLimit(ASGIMiddleware):
-    """Stops addresses that ask too much without a credential, or that guess credentials, before the database.
+    """Stops addresses that ask too much without a credential, before the database, and those that guess credentials.
+
+    Only the door can tell a guess from a credential, so guesses are stopped behind it: an office shares one address,
+    and whoever guesses there must not lock the others out.
 
     Leaves ``client_address`` and, where it counted, the decision as ``rate_limit`` in ``scope["state"]``.
     """
@@ -99,13 +102,10 @@ class AddressRateLimit(ASGIMiddleware):
         await next_app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> None:
-        address = counted_address(scope["state"]["client_address"])
         # Nobody checks credentials on a public route, so there one must not lift the limit.
         if carries_credential(scope) and "public" not in scope["route_handler"].opt:
-            wait = self._guessing_until.get(address, 0.0) - time.monotonic()
-            if wait > 0:
-                raise RateLimited(int(wait) + 1)
             return
+        address = counted_address(scope["state"]["client_address"])
         decision = await self._limiter.check([_counter(address, self._anonymous)])
         if not decision.allowed:
             raise refusal(decision)
@@ -114,10 +114,13 @@ class AddressRateLimit(ASGIMiddleware):
     async def credential_refused(self, scope: Scope) -> None:
         """Count a credential the door did not know; raises RateLimited when its address showed too many."""
         address = counted_address(client_address(scope, self._trusted_hops))
+        wait = self._guessing_until.get(address, 0.0) - time.monotonic()
+        if wait > 0:
+            raise RateLimited(int(wait) + 1)
         decision = await self._limiter.check([_counter(address, self._refusals)])
         if decision.allowed:
             return
-        # Remembered here, so that the next guesses cost neither Redis nor the database.
+        # Remembered here, so that the next guesses cost the door's look and nothing more.
         self._guessing_until[address] = time.monotonic() + decision.retry_after
         self._guessing_until.move_to_end(address)
         if len(self._guessing_until) > _REMEMBERED:
