@@ -21,6 +21,8 @@ from insula.provision import LOGINS, migrate, open_database, provision
 from insula.settings import Settings
 from tests.factories import World, settings_for
 
+pytest_plugins = ["tests.skips"]
+
 TEMPLATE = "insula_template"
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 PASSWORDS = {role: role for role in LOGINS}

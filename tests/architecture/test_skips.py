@@ -1,0 +1,60 @@
+"""In .ci/run nothing is skipped: a run with --nothing-skipped fails when something was."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT
+from tests.skips import MAY_BE_SKIPPED
+
+SKIPPING = {
+    "call": "def test_it():\n    pytest.skip('no such program')",
+    "fixture": "@pytest.fixture\ndef gone():\n    pytest.skip('no such program')\ndef test_it(gone): pass",
+    "mark": "@pytest.mark.skip('no such program')\ndef test_it(): pass",
+    "file": "pytest.skip('no such program', allow_module_level=True)",
+    "failing": "@pytest.mark.xfail(reason='no such program')\ndef test_it(): raise OSError",
+}
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_whatever_is_skipped_fails_the_run_and_is_named(workers: str, tmp_path: Path) -> None:
+    for way, text in SKIPPING.items():
+        (tmp_path / f"test_{way}.py").write_text(f"import pytest\n{text}\n")
+    (tmp_path / "test_other.py").write_text("def test_it(): pass\n")
+    done = run(tmp_path, "--nothing-skipped", "-n", workers)
+    assert done.returncode == 1, done.stdout
+    named = re.findall(r"^test_(\w+)\.py.*: .*no such program$", done.stdout, re.MULTILINE)
+    assert sorted(named) == sorted(SKIPPING), done.stdout
+
+
+def test_what_runs_passes_and_so_does_what_is_on_the_list(tmp_path: Path) -> None:
+    for test in MAY_BE_SKIPPED:
+        path, _, name = test.partition("::")
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        with (tmp_path / path).open("a") as file:
+            file.write(f"import pytest\n@pytest.mark.skip('no such program')\ndef {name}(): pass\n")
+    (tmp_path / "test_other.py").write_text("def test_it(): pass\n")
+    assert run(tmp_path, "--nothing-skipped", "-n", "0").returncode == 0
+
+
+def test_both_test_steps_of_ci_forbid_it() -> None:
+    steps = re.findall(r"\./insula test .*", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert len(steps) == 2
+    assert all("--nothing-skipped" in step for step in steps)
+
+
+@pytest.mark.parametrize("test", MAY_BE_SKIPPED)
+def test_what_may_be_skipped_exists(test: str) -> None:
+    path, _, name = test.partition("::")
+    assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "pytest.ini").write_text("[pytest]\n")  # the node ids begin here
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.skips", "-p", "no:cacheprovider", *options],
+        cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
