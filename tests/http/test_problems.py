@@ -32,19 +32,23 @@ async def owner(world: World) -> Member:
 @pytest.mark.parametrize(
     ("body", "pointer", "detail"),
     [
-        ({"name": 1, "key": "AB"}, "/name", "Expected `str`, got `int`"),
-        ({"name": "", "key": "AB"}, "/name", "Expected `str` of length >= 1"),
-        ({"name": "a\x00b", "key": "AB"}, "/name", "Expected `str` of the documented form"),
+        ({"name": 1, "key": "AB"}, "/name", "text is needed, not a number"),
+        ({"name": "", "key": "AB"}, "/name", "must not be empty"),
+        ({"name": "a\x00b", "key": "AB"}, "/name", "one line of text that is not blank"),
         ({"key": "AB"}, "/name", "missing"),
-        ({"name": "x", "key": "AB", "status": "new"}, "/status", "Invalid enum value 'new'"),
+        ({"name": "x", "key": "AB", "status": "new"}, "/status", "one of active, archived, paused"),
         ({"name": "x", "key": "AB", "a~/b": 1}, "/a~0~1b", "unknown field"),
         ({"name": "x", "key": "AB", "tenant_id": "org_1"}, "/tenant_id", "unknown field"),
-        ({"name": "x", "key": "AB", "metadata": {"a": {}}}, "/metadata", "got `object`"),
-        ({"name": "x", "key": "AB", "metadata": {"": 1}}, "/metadata", "Expected `str` of length >= 1"),
-        ({"name": "x", "key": "AB", "metadata": {str(n): n for n in range(51)}}, "/metadata", "length <= 50"),
-        (None, "", "Expected `object`, got `null`"),
-        ([], "", "Expected `object`, got `array`"),
-        ("x", "", "Expected `object`, got `str`"),
+        (
+            {"name": "x", "key": "AB", "metadata": {"a": {}}},
+            "/metadata/a",
+            "text or a whole number or a number or true or false or null is needed, not an object",
+        ),
+        ({"name": "x", "key": "AB", "metadata": {"": 1}}, "/metadata/", "must not be empty"),
+        ({"name": "x", "key": "AB", "metadata": {str(n): n for n in range(51)}}, "/metadata", "at most 50 entries"),
+        (None, "", "an object is needed, not null"),
+        ([], "", "an object is needed, not a list"),
+        ("x", "", "an object is needed, not text"),
     ],
 )
 async def test_a_wrong_body_is_answered_with_where_and_what(
@@ -54,6 +58,61 @@ async def test_a_wrong_body_is_answered_with_where_and_what(
     (error,) = problem(answer, 400, "invalid_request")["errors"]
     assert error["pointer"] == pointer
     assert detail in error["detail"]
+
+
+async def test_all_that_is_wrong_with_a_body_is_said_at_once(owner: Member) -> None:
+    body = {"name": "", "key": "web", "status": "new", "metadata": {"a b": "x", "c": []}, "nmae": 1}
+    answer = await owner.client.post(owner.url("/projects"), json=body)
+    found = {error["pointer"]: error["detail"] for error in problem(answer, 400, "invalid_request")["errors"]}
+    assert found == {
+        "/nmae": "unknown field",
+        "/name": "must not be empty",
+        "/key": "2 to 10 capital letters and digits, beginning with a letter, such as WEB",
+        "/status": "one of active, archived, paused",
+        "/metadata/a b": "as a key, letters, digits, _ . and - only",
+        "/metadata/c": "text or a whole number or a number or true or false or null is needed, not a list",
+    }
+
+
+async def test_what_is_wrong_in_a_list_is_said_of_each_item_up_to_a_hundred(owner: Member) -> None:
+    people = [{"email": "ada@example.com", "role": "king"}, {"email": "ada@example.com", "role": "viewer"}, {}] * 60
+    answer = await owner.client.post(owner.url("/invitations/batch"), json={"invitations": people})
+    found = problem(answer, 400, "invalid_request")["errors"]
+    assert [error["pointer"] for error in found[:4]] == [
+        "/invitations",
+        "/invitations/0/role",
+        "/invitations/2/email",
+        "/invitations/2/role",
+    ]
+    assert [error["detail"] for error in found[:3]] == [
+        "at most 100 items",
+        "one of owner, admin, member, billing, viewer",
+        "missing",
+    ]
+    assert len(found) == 100
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("limit=0", "at least 1"),
+        ("limit=101", "at most 100"),
+        ("limit=x", "a whole number is needed, not text"),
+        ("status=new", "one of active, archived, paused"),
+        ("cursor=", "must not be empty"),
+    ],
+)
+async def test_a_wrong_parameter_is_told_what_is_right(owner: Member, query: str, detail: str) -> None:
+    answer = await owner.client.get(owner.url(f"/projects?{query}"))
+    (error,) = problem(answer, 400, "invalid_request")["errors"]
+    assert error == {"pointer": f"query/{query.partition('=')[0]}", "detail": detail}
+
+
+async def test_a_wrong_moment_is_told_what_is_right(owner: Member) -> None:
+    for sent in ("yesterday", "2026-11-01T00:00:00"):
+        answer = await owner.client.get(owner.url("/events"), params={"since": sent})
+        (error,) = problem(answer, 400, "invalid_request")["errors"]
+        assert error["detail"].startswith("a date and time with its offset, such as 2026-11-01T09:30:00Z is needed")
 
 
 @pytest.mark.parametrize("value", ["1", "true", 1, 0, "yes"])

@@ -1,6 +1,6 @@
 """What may cross the process boundary: requests, answers and tasks."""
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """After so many failures of the handler the job is a dead letter."""
 
 
+WANTED: Final = "wanted"
+"""In ``Meta(extra=...)`` beside a pattern: what it asks for, as callers who miss it are told."""
+
 END = r"$(?!\n)"
 """The end of a pattern: Python's ``$`` alone also matches before a last line break."""
 
@@ -46,17 +49,52 @@ around a name, in letters for instance."""
 _BLANK = r"\s\u115f\u1160\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\ufeff\uffa0"
 """What nobody sees."""
 
+_LINE = f"[^{_UNPRINTABLE}]*[^{_BLANK}{_UNPRINTABLE}][^{_UNPRINTABLE}]*{END}"
+
 Name = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=200,
-        pattern=f"^[^{_UNPRINTABLE}]*[^{_BLANK}{_UNPRINTABLE}][^{_UNPRINTABLE}]*{END}",
+        pattern=f"^{_LINE}",
         description="One line of text.",
         examples=["Website relaunch"],
+        extra={WANTED: "one line of text that is not blank, without control characters"},
     ),
 ]
 """A name people gave something: one line, not blank."""
+
+_NO_LINK = r"(?!.*(://|[wW]{3}\.))"
+_NO_LINK_WANTED = (
+    "one line of text that is not blank, without control characters, :// or www. (it stands in letters,"
+    " where it must not become a link)"
+)
+
+OrganizationName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=f"^{_NO_LINK}{_LINE}",
+        description="One line of text without a link: it stands in letters.",
+        examples=["Acme"],
+        extra={WANTED: _NO_LINK_WANTED},
+    ),
+]
+"""What letters call an organization: our mail is not to carry a stranger's link."""
+
+PersonName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=f"^{_NO_LINK}{_LINE}",
+        description="One line of text without a link: it stands in letters.",
+        examples=["Ada Lovelace"],
+        extra={WANTED: _NO_LINK_WANTED},
+    ),
+]
+"""What letters call a person, likewise."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 """What may stand between the dots of an address's local part (RFC 5322, section 3.2.3)."""
@@ -68,14 +106,29 @@ Email = Annotated[
         pattern=rf"^{_ATOM}(\.{_ATOM})*@([A-Za-z0-9]([A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?\.)+[A-Za-z]{{2,63}}" + END,
         description="An e-mail address; compared without regard to case.",
         examples=["ada@example.com"],
+        extra={WANTED: "an e-mail address in ASCII, such as ada@example.com"},
     ),
 ]
 """An e-mail address in ASCII; look-alike letters of other scripts are refused (RFC 5321, section 4.1.2)."""
 
 Metadata = Annotated[
     dict[
-        Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+" + END)],
-        Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00\ud800-\udfff]*" + END)] | int | float | bool | None,
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=64,
+                pattern=r"^[A-Za-z0-9_.-]+" + END,
+                extra={WANTED: "as a key, letters, digits, _ . and - only"},
+            ),
+        ],
+        Annotated[
+            str, Meta(max_length=1000, pattern=r"^[^\x00\ud800-\udfff]*" + END, extra={WANTED: "text without NUL"})
+        ]
+        | int
+        | float
+        | bool
+        | None,
     ],
     Meta(max_length=50, description="Your own keys and values, up to 50.", examples=[{"cost_center": "4711"}]),
 ]

@@ -16,12 +16,9 @@ from litestar.types import Receive
 from litestar.utils.scope.state import ScopeState
 
 from insula.core.errors import FieldError, InvalidRequest, RequestTimeout, UnsupportedMediaType
+from insula.core.http.complaints import UNCLEAR, complaints
 
 _CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
-# What msgspec says: "Expected `str`, got `int` - at `$.metadata[...]`", "... - at `key` in `$.metadata`".
-_COMPLAINT: Final = re.compile(r"(.*?)(?: - at (?:`key` in )?`\$(.*)`)?", re.DOTALL)
-_FIELD: Final = re.compile(r"Object (?:missing required|contains unknown) field `(.*)`", re.DOTALL)
-_PATTERN: Final = re.compile(r" matching regex '.*'", re.DOTALL)
 _LONGEST_NAME: Final = 100
 _SECONDS: Final = 30.0
 _ENDED_EARLY: Final = "The body ended early."
@@ -89,9 +86,7 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
         raise UnsupportedMediaType
     try:
         _UNAMBIGUOUS.decode(body.decode())
-        decoded = decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(errors=[_complaint(str(error))]) from error
+        decoded = _converted(body, decoder)
     except UnicodeDecodeError as error:
         raise InvalidRequest("The body is not UTF-8.") from error
     except RecursionError as error:
@@ -99,6 +94,14 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     except ValueError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}") from error
     ScopeState.from_scope(request.scope).json = decoded
+
+
+def _converted(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        found = complaints(msgspec.json.decode(body), decoder.type)
+        raise InvalidRequest(errors=found or [FieldError("", UNCLEAR)]) from error
 
 
 async def _received(request: Request[Any, Any, Any]) -> bytes:
@@ -134,15 +137,3 @@ def _once_each(pairs: list[tuple[str, Any]]) -> None:
 
 # Python's decoder, beside msgspec's: two microseconds, and the only one of the two that shows repeated names.
 _UNAMBIGUOUS: Final = json.JSONDecoder(object_pairs_hook=_once_each, parse_int=str, parse_float=str)
-
-
-def _complaint(message: str) -> FieldError:
-    found = _COMPLAINT.fullmatch(message)
-    what, path = (found[1], found[2] or "") if found else (message, "")
-    # Keys and positions below "[...]" msgspec does not tell: the pointer ends there.
-    pointer = re.sub(r"[.\[]", "/", path.partition("[...]")[0].replace("]", ""))
-    if field := _FIELD.fullmatch(what):
-        name = field[1][:_LONGEST_NAME]
-        pointer += "/" + name.replace("~", "~0").replace("/", "~1")  # RFC 6901, section 3
-        what = "missing" if what.startswith("Object missing") else "unknown field"
-    return FieldError(pointer, _PATTERN.sub(" of the documented form", what))

@@ -6,6 +6,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.types import Scope
+from msgspec import Meta
 
 from insula.core.db import Transaction
 from insula.core.errors import FieldError, InvalidRequest, PreconditionFailed, PreconditionRequired
@@ -28,9 +29,10 @@ def provide_principal(scope: Scope) -> Principal:
 
 def provide_page(
     scope: Scope,
-    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Rows per page.")] = DEFAULT_LIMIT,
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), QueryParameter(description="Rows per page.")] = DEFAULT_LIMIT,
     cursor: Annotated[
-        str | None, QueryParameter(min_length=1, max_length=2000, description="next_cursor of the last page.")
+        Annotated[str, Meta(min_length=1, max_length=2000)] | None,
+        QueryParameter(description="next_cursor of the last page."),
     ] = None,
     sort: Annotated[str | None, QueryParameter(max_length=40, description="A field; with - for descending.")] = None,
 ) -> PageRequest:

@@ -74,6 +74,15 @@ _CONFIG: Final = OpenAPIConfig(
 )
 
 
+_OF_DEPENDENCIES: Final = {
+    name: hint
+    for provided in DEPENDENCIES.values()
+    for name, hint in get_type_hints(provided.dependency, include_extras=True).items()
+    if name not in {"scope", "return"}
+}
+"""The parameters that dependencies take."""
+
+
 def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     """The whole document as plain data; also tells each handler of ``app`` which query parameters it knows."""
     # An app of its own: Litestar serves whatever it describes under paths of its choosing.
@@ -130,7 +139,7 @@ class _Schemas:
 
 
 def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRouteHandler, schemas: _Schemas) -> None:
-    hints = get_type_hints(handler.fn, include_extras=True)
+    hints = _OF_DEPENDENCIES | get_type_hints(handler.fn, include_extras=True)
     summary, _, rest = (getdoc(handler.fn) or "").partition("\n\n")
     operation["summary"] = " ".join(summary.split())
     operation.pop("description", None)

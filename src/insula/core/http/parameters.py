@@ -7,6 +7,7 @@ from litestar import Request, Response
 
 from insula.core.errors import FieldError, InvalidRequest
 from insula.core.http.bodies import read_body
+from insula.core.http.complaints import complaint_about_text
 from insula.core.http.idempotency import replay
 from insula.core.http.methods import options_of
 
@@ -38,7 +39,7 @@ def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
         else:
             try:
                 msgspec.convert(values[0], known[name], strict=False)
-            except msgspec.ValidationError as error:
-                wrong.append(FieldError(f"query/{name}", str(error)))
+            except msgspec.ValidationError:
+                wrong.append(FieldError(f"query/{name}", complaint_about_text(values[0], known[name])))
     if wrong:
         raise InvalidRequest(errors=wrong[:20])

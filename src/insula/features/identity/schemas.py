@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from insula.core.errors import InvalidRequest, Unauthenticated
 from insula.core.ids import describe
 from insula.core.passwords import Password
-from insula.core.schemas import Change, Email, Name, Read, Task, Write
+from insula.core.schemas import Change, Email, PersonName, Read, Task, Write
 
 UserId = Annotated[str, describe("usr", "a user")]
 SessionId = Annotated[str, describe("crd", "a session")]
@@ -25,7 +25,7 @@ Transport = Annotated[
 class SignUp(Write, frozen=True, kw_only=True):
     """A person who would like an account."""
 
-    name: Name
+    name: PersonName
     email: Email
     password: Password
 
@@ -75,7 +75,7 @@ class PasswordChange(Write, frozen=True, kw_only=True):
 class MeUpdate(Change, frozen=True, kw_only=True):
     """The fields of one's own account to change."""
 
-    name: Name | UnsetType = UNSET
+    name: PersonName | UnsetType = UNSET
 
 
 class MeRead(Read, frozen=True):

@@ -10,7 +10,7 @@ from insula.core.events import Event
 from insula.core.ids import describe
 from insula.core.passwords import Password
 from insula.core.permissions import Role
-from insula.core.schemas import Email, Name, Read, Task, Write
+from insula.core.schemas import Email, PersonName, Read, Task, Write
 from insula.features.identity.schemas import MailedToken, SessionStarted, Transport
 from insula.features.organizations.schemas import MemberId, OrganizationId
 
@@ -96,7 +96,7 @@ class InvitationSignUp(Write, frozen=True, kw_only=True):
     """A new person who accepts an invitation; the address is the invitation's, and verified by its token."""
 
     token: MailedToken
-    name: Name
+    name: PersonName
     password: Password
     transport: Transport = "bearer"
 

@@ -9,7 +9,7 @@ from insula.core.errors import Conflict, Forbidden
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
-from insula.core.schemas import Change, Metadata, Name, Read, Write
+from insula.core.schemas import WANTED, Change, Metadata, OrganizationName, PersonName, Read, Write
 
 OrganizationId = Annotated[str, describe("org", "an organization")]
 MemberId = Annotated[str, describe("mem", "a member")]
@@ -24,6 +24,7 @@ Slug = Annotated[
         pattern=r"^[a-z0-9](-?[a-z0-9])+$(?!\n)",
         description="The organization's name in addresses; nobody else's at the same time.",
         examples=["acme"],
+        extra={WANTED: "lower-case letters, digits and single hyphens between them, such as acme-works"},
     ),
 ]
 RestorableUntil = Annotated[datetime | None, Meta(description="Until then an owner can restore it.")]
@@ -32,7 +33,7 @@ RestorableUntil = Annotated[datetime | None, Meta(description="Until then an own
 class OrganizationCreate(Write, frozen=True, kw_only=True):
     """A new organization."""
 
-    name: Name
+    name: OrganizationName
     slug: Slug | None = None
     """Made from the name when it is left out."""
     metadata: Metadata = {}  # noqa: RUF012  # msgspec copies it
@@ -41,7 +42,7 @@ class OrganizationCreate(Write, frozen=True, kw_only=True):
 class OrganizationUpdate(Change, frozen=True, kw_only=True):
     """The fields of an organization to change."""
 
-    name: Name | UnsetType = UNSET
+    name: OrganizationName | UnsetType = UNSET
     slug: Slug | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
 
@@ -76,13 +77,13 @@ class MemberUpdate(Change, frozen=True, kw_only=True):
     """What staff may change of a member."""
 
     role: Role | UnsetType = UNSET
-    name: Name | UnsetType = UNSET
+    name: PersonName | UnsetType = UNSET
 
 
 class ProfileUpdate(Change, frozen=True, kw_only=True):
     """What members may change of themselves."""
 
-    name: Name | UnsetType = UNSET
+    name: PersonName | UnsetType = UNSET
 
 
 class OwnershipTransfer(Write, frozen=True, kw_only=True):

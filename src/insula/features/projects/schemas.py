@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
-from insula.core.schemas import END, Change, Metadata, Name, Read, Write
+from insula.core.schemas import END, WANTED, Change, Metadata, Name, Read, Write
 
 ProjectId = Annotated[str, describe("prj", "a project")]
 TeamId = Annotated[str, describe("tea", "a team")]
@@ -19,6 +19,7 @@ ProjectKey = Annotated[
         pattern="^[A-Z][A-Z0-9]{1,9}" + END,
         description="Short name in capitals, unique in the organization.",
         examples=["WEB"],
+        extra={WANTED: "2 to 10 capital letters and digits, beginning with a letter, such as WEB"},
     ),
 ]
 

@@ -9,7 +9,7 @@ from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
-from insula.core.schemas import Change, Name, Read, Write
+from insula.core.schemas import WANTED, Change, Name, Read, Write
 from insula.features.organizations.schemas import MemberId
 
 TeamId = Annotated[str, describe("tea", "a team")]
@@ -20,6 +20,7 @@ Description = Annotated[
         pattern=r"^[^\x00\ud800-\udfff]*$",
         description="What the team is for.",
         examples=["Builds and runs the shop."],
+        extra={WANTED: "text without NUL"},
     ),
 ]
 

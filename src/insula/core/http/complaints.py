@@ -1,0 +1,184 @@
+"""Everything that is wrong with a value, in plain words; asked only once msgspec, which stops at the first, refused."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, inspect
+
+from insula.core.errors import FieldError
+from insula.core.schemas import WANTED
+
+UNCLEAR: Final = "not of the documented form"
+_MOST: Final = 100
+_LONGEST_NAME: Final = 100
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+_SENT: Final[dict[type, str]] = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+_NEEDED: Final[dict[type, str]] = {
+    inspect.StructType: "an object",
+    inspect.DictType: "an object",
+    inspect.ListType: "a list",
+    inspect.StrType: "text",
+    inspect.BoolType: "true or false",
+    inspect.IntType: "a whole number",
+    inspect.FloatType: "a number",
+    inspect.NoneType: "null",
+    inspect.DateTimeType: "a date and time with its offset, such as 2026-11-01T09:30:00Z",
+}
+
+
+def complaints(value: Any, annotation: Any) -> list[FieldError]:
+    """What of a JSON ``value`` is not as ``annotation`` says, with JSON pointers (RFC 6901), up to a hundred."""
+    return list(islice(_walk(value, inspect.type_info(annotation), ""), _MOST))
+
+
+def complaint_about_text(text: str, annotation: Any) -> str:
+    """What is wrong with a query parameter, in which numbers are written as text."""
+    kind = inspect.type_info(annotation)
+    value = int(text) if _WHOLE.fullmatch(text) and _fits(int(text), kind) else text
+    return next((each.detail for each in _walk(value, kind, "")), UNCLEAR)
+
+
+def _walk(value: Any, kind: inspect.Type, at: str, wanted: str | None = None) -> Iterator[FieldError]:
+    match kind:
+        case inspect.Metadata(type=inner, extra=extra):
+            yield from _walk(value, inner, at, (extra or {}).get(WANTED, wanted))
+        case inspect.UnionType(types=types):
+            yield from _in_union(value, types, at, wanted)
+        case inspect.StructType() if isinstance(value, dict):
+            yield from _in_struct(value, kind, at)
+        case inspect.DictType() if isinstance(value, dict):
+            yield from _amount(value, kind, at, "entries")
+            for key, item in value.items():
+                yield from _walk(key, kind.key_type, f"{at}/{_escaped(key)}")
+                yield from _walk(item, kind.value_type, f"{at}/{_escaped(key)}")
+        case inspect.ListType() if isinstance(value, list):
+            yield from _amount(value, kind, at, "items")
+            for number, item in enumerate(value):
+                yield from _walk(item, kind.item_type, f"{at}/{number}")
+        case _:
+            if (detail := _of_one(value, kind, wanted)) is not None:
+                yield FieldError(at, detail)
+
+
+def _in_struct(value: dict[str, Any], kind: inspect.StructType, at: str) -> Iterator[FieldError]:
+    known = {field.encode_name: field for field in kind.fields}
+    for name in value:
+        if name not in known and kind.forbid_unknown_fields:
+            yield FieldError(f"{at}/{_escaped(name)}", "unknown field")
+    for name, field in known.items():
+        if name in value:
+            yield from _walk(value[name], field.type, f"{at}/{name}")
+        elif field.required:
+            yield FieldError(f"{at}/{name}", "missing")
+
+
+def _in_union(value: Any, types: tuple[inspect.Type, ...], at: str, wanted: str | None) -> Iterator[FieldError]:
+    found = [list(_walk(value, each, at, wanted)) for each in types]
+    if not all(found):
+        return
+    for each, complaining in zip(types, found, strict=True):
+        if _fits(value, each):
+            yield from complaining
+            return
+    yield FieldError(at, _needed(" or ".join(_name(each) for each in types), value))
+
+
+def _of_one(value: Any, kind: inspect.Type, wanted: str | None) -> str | None:
+    """What is wrong with a value that has no parts, or not those it should have."""
+    if isinstance(kind, inspect.AnyType | inspect.RawType):
+        return None
+    if isinstance(kind, inspect.LiteralType | inspect.EnumType):
+        return None if isinstance(value, str) and value in _permitted(kind) else _name(kind)
+    if not _fits(value, kind):
+        return _needed(_name(kind), value)
+    if isinstance(kind, inspect.StrType):
+        return _of_text(value, kind, wanted)
+    if isinstance(kind, inspect.IntType | inspect.FloatType):
+        return _of_number(value, kind)
+    return None
+
+
+def _of_text(value: str, kind: inspect.StrType, wanted: str | None) -> str | None:
+    if (length := _of_length(len(value), kind, "characters")) is not None:
+        return length
+    if kind.pattern is not None and not re.search(kind.pattern, value):
+        return wanted or UNCLEAR
+    return None
+
+
+def _of_number(value: float, kind: inspect.IntType | inspect.FloatType) -> str | None:
+    if kind.ge is not None and value < kind.ge:
+        return f"at least {kind.ge}"
+    if kind.le is not None and value > kind.le:
+        return f"at most {kind.le}"
+    return None
+
+
+def _amount(value: Any, kind: inspect.DictType | inspect.ListType, at: str, noun: str) -> Iterator[FieldError]:
+    if (detail := _of_length(len(value), kind, noun)) is not None:
+        yield FieldError(at, detail)
+
+
+def _of_length(length: int, kind: Any, noun: str) -> str | None:
+    if length < (kind.min_length or 0):
+        return "must not be empty" if kind.min_length == 1 else f"at least {kind.min_length} {noun}"
+    if kind.max_length is not None and length > kind.max_length:
+        return f"at most {kind.max_length} {noun}"
+    return None
+
+
+def _fits(value: Any, kind: inspect.Type) -> bool:
+    """Whether it is of the right kind, be it good or not."""
+    match kind:
+        case inspect.Metadata(type=inner):
+            return _fits(value, inner)
+        case inspect.FloatType():
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case inspect.IntType():
+            return isinstance(value, int) and not isinstance(value, bool)
+        case inspect.LiteralType() | inspect.EnumType():
+            return isinstance(value, str)
+        case inspect.DateTimeType():
+            return _is_instant(value, kind)
+    return _SENT[type(value)] == _NEEDED.get(type(kind))
+
+
+def _is_instant(value: Any, kind: inspect.DateTimeType) -> bool:
+    try:
+        msgspec.convert(value, Annotated[datetime, Meta(tz=kind.tz)])
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _permitted(kind: inspect.LiteralType | inspect.EnumType) -> list[str]:
+    return [str(each) for each in (kind.values if isinstance(kind, inspect.LiteralType) else kind.cls)]
+
+
+def _name(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata(type=inner):
+            return _name(inner)
+        case inspect.LiteralType() | inspect.EnumType():
+            return f"one of {', '.join(_permitted(kind))}"
+    return _NEEDED.get(type(kind), "something else")
+
+
+def _needed(what: str, value: Any) -> str:
+    return f"{what} is needed, not {_SENT[type(value)]}"
+
+
+def _escaped(name: str) -> str:
+    return name[:_LONGEST_NAME].replace("~", "~0").replace("/", "~1")  # RFC 6901, section 3
