@@ -272,13 +272,15 @@ class PasswordController(Controller):
 def _signed_in(started: SessionStarted, transport: Transport) -> Response[SessionStarted]:
     if transport == "bearer":
         return Reply(started, status_code=200)
+    told, cookie = in_cookie(started)
+    return Reply(told, status_code=200, cookies=[cookie])
+
+
+def in_cookie(started: SessionStarted) -> tuple[SessionStarted, Cookie]:
+    """What to answer when a cookie carries the session: what is told without the secret, and the cookie with it."""
     assert started.token is not None
     seconds = int((started.expires_at - clock.now()).total_seconds())
-    return Reply(
-        SessionStarted(None, started.expires_at, started.user),
-        status_code=200,
-        cookies=[_cookie(started.token, max_age=seconds)],
-    )
+    return SessionStarted(None, started.expires_at, started.user), _cookie(started.token, max_age=seconds)
 
 
 def _cookie(token: str, max_age: int) -> Cookie:

@@ -5,18 +5,16 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
-from litestar.datastructures import Cookie, State
+from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from insula.core import clock
 from insula.core.db import Transaction
 from insula.core.errors import NotFound
-from insula.core.http.authentication import COOKIE
 from insula.core.http.door import facts_of
 from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
-from insula.features.identity.controllers import Caller, provide_caller, provide_throttle
+from insula.features.identity.controllers import Caller, in_cookie, provide_caller, provide_throttle
 from insula.features.identity.sessions import SessionTerms
 from insula.features.identity.throttle import Throttle
 from insula.features.invitations.acceptance import HolderService, MyInvitationService
@@ -209,18 +207,8 @@ async def _found(db: Transaction, invitation_id: str) -> InvitationRead:
 
 
 def _with_cookie(joined: JoinedAndSignedIn) -> Response[JoinedAndSignedIn]:
-    """The secret goes into the cookie, as after a sign-in, and not into the answer."""
-    session = joined.session
-    assert session.token is not None
-    seconds = int((session.expires_at - clock.now()).total_seconds())
-    cookie = Cookie(
-        key=COOKIE, value=session.token, path="/", max_age=seconds, secure=True, httponly=True, samesite="lax"
-    )
-    return Reply(
-        msgspec.structs.replace(joined, session=msgspec.structs.replace(session, token=None)),
-        status_code=201,
-        cookies=[cookie],
-    )
+    told, cookie = in_cookie(joined.session)
+    return Reply(msgspec.structs.replace(joined, session=told), status_code=201, cookies=[cookie])
 
 
 CONTROLLERS = (InvitationController, HolderController, MyInvitationController)
