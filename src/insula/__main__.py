@@ -11,10 +11,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from insula.settings import Settings, SettingsError, load
+from insula.settings import Settings, SettingsError, is_configured, load
+
+_WRAPPER = """
+\b
+The wrapper ./insula knows two more:
+  test    Run the tests; pytest's own arguments follow.
+  python  Run Python with the program and its packages.
+"""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_WRAPPER)
 @click.version_option(package_name=None, version="0.1.0", prog_name="insula")
 def main() -> None:
     """Insula: a multi-tenant SaaS backend. `insula up` runs all of it here; the other commands run one part
@@ -110,12 +117,16 @@ def seed() -> None:
 
 @main.command()
 def doctor() -> None:
-    """Check settings, connections and the catalogue's proof of isolation; says how to mend what is wrong."""
+    """Say what is wrong and how to mend it.
+
+    Looks at settings, connections and the catalogue's proof of isolation; without INSULA_* variables for them, at those
+    of the running `insula up`.
+    """
     from insula.doctor import examine
 
     console = Console()
     try:
-        settings = load()
+        settings = _examined(console)
     except SettingsError as error:
         for line in str(error).splitlines():
             console.print(f"[red]settings[/]  {line}")
@@ -147,6 +158,22 @@ def routes() -> None:
 
 def _home() -> Path:
     return Path(os.environ.get("INSULA_HOME", ".insula")).resolve()
+
+
+def _examined(console: Console) -> Settings:
+    """The installation that the environment describes, or else the one that is up."""
+    from insula.instance import read
+
+    if is_configured(os.environ):
+        return load()
+    lines = read(_home())
+    if lines is None:
+        console.print(
+            f"No INSULA_* variables describe an installation, and nothing is up in {_home()}.", highlight=False
+        )
+        return load()
+    console.print(f"No INSULA_* variables describe an installation: this is what is up in {_home()}.", highlight=False)
+    return load(dict(line.split("=", 1) for line in lines.splitlines()))
 
 
 def _settings() -> Settings:
@@ -198,4 +225,4 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="insula")

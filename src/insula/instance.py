@@ -1,6 +1,7 @@
 """Where a running `insula up` says what it is; light enough to be asked often."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ def lock_of(home: Path) -> FolderLock:
     return FolderLock(home / _LOCK)
 
 
-def write(home: Path, values: dict[str, str | None]) -> None:
+def write(home: Path, values: Mapping[str, str]) -> None:
     """Say what runs here; readable by nobody else, because the addresses carry passwords."""
     with os.fdopen(os.open(home / _FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())

@@ -151,6 +151,21 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     raise SettingsError("\n".join(problems))
 
 
+def variables(settings: Settings) -> dict[str, str]:
+    """The variables from which `load` makes these settings again."""
+    return {
+        f"{PREFIX}{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in msgspec.structs.asdict(settings).items()
+        if value is not None
+    }
+
+
+def is_configured(environment: Mapping[str, str]) -> bool:
+    """Whether an installation is described at all: any of the settings that have no default."""
+    names = {f"{PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings) if field.required}
+    return any(name.removesuffix("_FILE") in names for name in environment)
+
+
 def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:
     path = environment.get(f"{name}_FILE")
     if path is None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 import httpx
 import msgspec
+import uvloop
 from rich.console import Console
 
 from insula import instance, seed
@@ -24,7 +25,7 @@ from insula.embedded.process import free_port, is_free
 from insula.embedded.valkey import EmbeddedValkey
 from insula.provision import LOGINS, forget, migrate, provision
 from insula.server import serve
-from insula.settings import Settings
+from insula.settings import Settings, variables
 from insula.worker import create_worker
 
 DATABASE: Final = "insula"
@@ -65,7 +66,7 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
                 progress.say("Preparing the database...")
                 settings = _settings(home, port or free_port(), postgres, valkey)
                 asyncio.run(_prepare(home, postgres, settings))
-                asyncio.run(_live(home, settings, console, progress))
+                uvloop.run(_live(home, settings, console, progress))
     finally:
         instance.forget(home)
         lock.release()
@@ -201,16 +202,13 @@ async def _ending(part: Any, stopping: asyncio.Event) -> None:
 
 
 def _announce(home: Path, settings: Settings, inbox: Inbox) -> None:
-    values = {
+    addresses = {
         "INSULA_URL": settings.base_url,
         "INSULA_DOCS_URL": f"{settings.base_url}/docs",
         "INSULA_INBOX_URL": inbox.url,
         "INSULA_METRICS_URL": f"http://{settings.metrics_host}:{settings.metrics_port}/metrics",
-        "INSULA_DATABASE_URL": settings.database_url,
-        "INSULA_OWNER_DATABASE_URL": settings.owner_database_url,
-        "INSULA_REDIS_URL": settings.redis_url,
     }
-    instance.write(home, values)
+    instance.write(home, addresses | variables(settings))
 
 
 def _welcome(console: Console, settings: Settings, inbox: Inbox) -> None:

@@ -74,7 +74,8 @@ class WorkerProcess:
                 exporter = serve_metrics(self._settings.metrics_port, self._settings.metrics_host)
                 stack.callback(exporter.server_close)
                 stack.callback(exporter.shutdown)
-            _log.info("worker started", concurrency=self._worker.concurrency)
+            loop = type(asyncio.get_running_loop()).__module__
+            _log.info("worker started", concurrency=self._worker.concurrency, loop=loop)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._relay.run(stopping))
                 tasks.create_task(self._upkeep.run(stopping))

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 
 from insula.embedded.process import free_port
-from insula.settings import PREFIX, Settings
+from insula.settings import Settings, variables
 
 _START_SECONDS: Final = 60
 
@@ -32,7 +32,7 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
     settings = msgspec.structs.replace(settings, port=free_port(), metrics_port=0, log_level="error")
     started = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "insula", "api", env={**os.environ, **environment(settings)}
+        sys.executable, "-m", "insula", "api", env={**os.environ, **variables(settings)}
     )
     try:
         async with asyncio.timeout(_START_SECONDS):
@@ -43,15 +43,6 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
     finally:
         process.terminate()
         await process.wait()
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The variables that make these settings."""
-    told = {name: value for name, value in msgspec.structs.asdict(settings).items() if value is not None}
-    return {
-        f"{PREFIX}{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in told.items()
-    }
 
 
 class Client:

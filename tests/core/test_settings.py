@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.settings import Settings, SettingsError, load
+from insula.settings import Settings, SettingsError, is_configured, load, variables
 
 GOOD = {
     "INSULA_SECRET_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
@@ -28,6 +28,17 @@ def complaints(**changes: str | None) -> str:
 def test_a_complete_environment_becomes_typed_values() -> None:
     settings = load({**GOOD, "INSULA_PORT": "9000", "INSULA_PGBOUNCER": "true"})
     assert (settings.port, settings.pgbouncer, settings.environment) == (9000, True, "production")
+
+
+def test_settings_can_be_handed_on_as_variables() -> None:
+    settings = load({**GOOD, "INSULA_PGBOUNCER": "true", "INSULA_SMTP_PASSWORD": "x = 'y'"})
+    assert load(variables(settings)) == settings
+
+
+def test_an_installation_is_described_by_what_has_no_default() -> None:
+    assert not is_configured({"INSULA_LOG_LEVEL": "info", "INSULA_HOME": "here", "PATH": "/bin"})
+    assert is_configured({"INSULA_SECRET_KEY_FILE": "key"})
+    assert is_configured({"INSULA_REDIS_URL": "redis://redis"})
 
 
 def test_every_missing_variable_is_named_at_once() -> None:

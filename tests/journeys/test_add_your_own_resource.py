@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -19,7 +18,7 @@ import pytest
 from insula.core.catalogue import check_catalogue
 from insula.embedded.process import free_port
 from insula.provision import MIGRATIONS
-from insula.settings import Settings
+from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT, parse
 from tests.architecture.test_rules import RULES
 from tests.conftest import address, clone
@@ -47,6 +46,10 @@ GENERATED = (
 """Tests that look at everything there is, and so at what is new."""
 
 
+NOT_OURS = ("PYTEST_", "INSULA_", "COVERAGE_")
+"""Variables of this run of the tests, which the copy has nothing to do with."""
+
+
 class Steps:
     """The README's blocks, and a copy of the project to carry them out in."""
 
@@ -72,7 +75,7 @@ class Steps:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Ours, without what belongs to this run of the tests."""
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "INSULA_"))}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
         return ours | {"PYTHONPATH": f"{self.copy / 'src'}:{self.copy}"} | more
 
     def _numbered(self, text: str) -> str:
@@ -142,7 +145,7 @@ async def test_the_new_resource_is_there_for_its_organization_and_nobody_else(
 ) -> None:
     name = f"insula_own_resource_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     await clone(addresses["admin"], name)
-    environment = variables(settings, addresses["admin"], name)
+    environment = elsewhere(settings, addresses["admin"], name)
     steps.run("-m", "insula", "migrate", **environment)
     superuser = await asyncpg.connect(addresses["admin"], database=name)
     try:
@@ -247,16 +250,11 @@ async def serving(steps: Steps, environment: dict[str, str]) -> AsyncIterator[st
         assert api.wait(timeout=30) == 0
 
 
-def variables(settings: Settings, admin: str, database: str) -> dict[str, str]:
+def elsewhere(settings: Settings, admin: str, database: str) -> dict[str, str]:
     """The settings of this run as INSULA_* variables, for another database and a free port."""
     urls = {
         f"{purpose}database_url": address(admin, login, database)
         for purpose, login in (("", "app_rw"), ("identity_", "app_identity"), ("platform_", "app_platform"),
                                ("owner_", "app_migrator"))
     }  # fmt: skip
-    values: dict[str, Any] = msgspec.structs.asdict(settings) | urls | {"port": free_port(), "metrics_port": 0}
-    return {
-        f"INSULA_{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in values.items()
-        if value is not None
-    }
+    return variables(msgspec.structs.replace(settings, **urls, port=free_port(), metrics_port=0))

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from insula.settings import Settings
+from insula.settings import Settings, variables
 from tests.conftest import address, clone
 from tests.factories import World
 
@@ -30,14 +30,9 @@ def free_port() -> int:
 
 def environment(settings: Settings, **changes: object) -> dict[str, str]:
     """The variables that make these settings."""
-    values = msgspec.structs.asdict(msgspec.structs.replace(settings, metrics_port=0, log_json=True, log_level="info"))
-    base = {name: value for name, value in os.environ.items() if not name.startswith(("INSULA_", "COV_"))}
-    ours = {f"INSULA_{name.upper()}": _text(value) for name, value in (values | changes).items() if value is not None}
-    return {**base, **ours, "PYTHONPATH": str(ROOT / "src")}
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    changed = msgspec.structs.replace(settings, **{"metrics_port": 0, "log_json": True, "log_level": "info"} | changes)
+    base = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
+    return {**base, **variables(changed), "PYTHONPATH": str(ROOT / "src")}
 
 
 class Process:
@@ -153,10 +148,11 @@ async def test_the_program_does_not_start_on_a_database_that_does_not_prove_isol
 
 
 def test_wrong_settings_are_named_by_every_command(tmp_path: Path) -> None:
-    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "INSULA_PORT": "eighty"}
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "INSULA_PORT": "eighty"}
+    given |= {"INSULA_HOME": str(tmp_path)}  # where nothing is up
     for command in ("api", "worker", "migrate", "doctor"):
         refused = subprocess.run(
-            [sys.executable, "-P", "-m", "insula", command], env=variables, capture_output=True, text=True
+            [sys.executable, "-P", "-m", "insula", command], env=given, capture_output=True, text=True
         )
         said = refused.stdout + refused.stderr
         assert refused.returncode != 0, said

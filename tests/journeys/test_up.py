@@ -28,6 +28,7 @@ class Instance:
                 name: value for name, value in os.environ.items() if not name.startswith(("INSULA_", "COV_", "PYTEST_"))
             },
             "INSULA_HOME": str(home),
+            "INSULA_LOG_LEVEL": "info",
             "PYTHONPATH": str(ROOT / "src"),
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -133,9 +134,17 @@ def test_the_demo_is_there_mail_arrives_and_nothing_survives_a_kill_but_the_data
     assert "Traceback" not in instance.said()
 
 
-def test_fresh_forgets_everything_and_a_taken_port_is_named(instance: Instance, tmp_path: Path) -> None:
+def test_doctor_finds_what_is_up_fresh_forgets_it_and_a_taken_port_is_named(instance: Instance, tmp_path: Path) -> None:
     running = instance.start()
     port = running["INSULA_URL"].rsplit(":", 1)[1]
+    assert "loop=uvloop" in instance.said()
+    examined = instance.run("doctor")
+    assert examined.returncode == 0, examined.stdout
+    assert f"what is up in {instance.home}" in " ".join(examined.stdout.split())
+    elsewhere = subprocess.run(
+        [sys.executable, "-P", "-m", "insula", "doctor"], env=os.environ | running, capture_output=True, text=True
+    )
+    assert (elsewhere.returncode, "is up in" in elsewhere.stdout) == (0, False), elsewhere.stdout
     other = Instance(tmp_path / "other")
     refused = other.run("up", "--port", port)
     assert refused.returncode == 1

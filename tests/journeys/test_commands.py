@@ -1,0 +1,55 @@
+"""The command line: what it says of itself, and what it says when something is missing."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from insula.__main__ import main
+from tests.architecture.sources import ROOT
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("INSULA_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("INSULA_HOME", str(tmp_path))
+
+
+def insula(*command: str) -> Result:
+    return CliRunner().invoke(main, command, prog_name="insula")
+
+
+def test_help_calls_the_program_by_its_name() -> None:
+    asked = [sys.executable, "-P", "-m", "insula", "--help"]
+    told = subprocess.run(asked, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("Usage: insula [OPTIONS] COMMAND")
+
+
+def test_help_names_every_command_also_the_wrappers_own() -> None:
+    wrappers = re.findall(r"^    (\w+)\)$", (ROOT / "insula").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(wrappers) == ["python", "test"]
+    told = insula("--help").output
+    for name in (*main.commands, *wrappers):
+        assert re.search(rf"^ +{name} +[A-Z]", told, re.MULTILINE), name
+
+
+def test_routes_and_document_need_no_installation() -> None:
+    routes = insula("routes").output
+    assert re.search(r"GET +/v1/organizations/{organization_id}/projects +projects:read", routes), routes
+    assert "/v1/me" in json.loads(insula("openapi").output)["paths"]
+
+
+def test_where_nothing_is_up_env_and_doctor_say_so(tmp_path: Path) -> None:
+    asked = insula("env")
+    assert asked.exit_code == 1
+    assert f"nothing is up in {tmp_path}" in asked.output
+    examined = insula("doctor")
+    assert examined.exit_code == 1
+    assert "nothing is up in" in examined.output
+    assert "INSULA_SECRET_KEY is missing" in examined.output
