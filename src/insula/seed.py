@@ -1,4 +1,4 @@
-"""The demo: two organizations with people, teams, projects and open invitations, made through the API itself."""
+"""The demo: two organizations with people, teams, projects, invitations and a dead letter, made through the API."""
 
 from typing import Any, Final
 
@@ -46,7 +46,8 @@ ORGANIZATIONS: Final[dict[str, dict[str, Any]]] = {
         "members": {"adam@example.com": "viewer"},
         "teams": {"Weather": []},
         "projects": [("Weather machine", "RAIN", "Weather")],
-        "invited": {"otto@example.com": "viewer"},
+        # No mailbox takes the second letter: operators find it among the jobs that failed for good.
+        "invited": {"otto@example.com": "viewer", "nobody@undeliverable.example": "member"},
     },
 }
 
@@ -56,7 +57,7 @@ ACCOUNTS: Final = [
     "mia@example.com      member of Acme",
     "bill@example.com     billing of Acme",
     "vera@example.com     viewer of Acme",
-    f"{OPERATOR:<20} is also an operator of this installation (/v1/platform)",
+    f"{OPERATOR:<20} is also an operator (/v1/platform/jobs?status=dead shows a letter nobody takes)",
 ]
 
 

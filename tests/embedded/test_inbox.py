@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from insula.core.mail import Mail, Mailer, Relay
+from insula.core.mail import Mail, Mailer, MailRefused, Relay
 from insula.embedded import letters
 from insula.embedded.inbox import Inbox
 
@@ -63,6 +64,13 @@ async def say(port: int, words: bytes) -> bytes:
     answer = await asyncio.wait_for(reader.read(), 5)
     writer.close()
     return answer
+
+
+async def test_a_letter_to_nobody_is_refused_for_good(inbox: Inbox, browser: httpx.AsyncClient) -> None:
+    with pytest.raises(MailRefused, match="550 no such mailbox"):
+        await post(inbox, msgspec.structs.replace(ATTEMPT, to="who@Undeliverable.example"))
+    await post(inbox, ATTEMPT)
+    assert [letter["to"] for letter in await read(browser)] == [[ATTEMPT.to]]
 
 
 async def test_what_the_mailer_sends_can_be_read_as_json(inbox: Inbox, browser: httpx.AsyncClient) -> None:

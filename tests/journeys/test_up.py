@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -102,6 +103,7 @@ def test_the_demo_is_there_mail_arrives_and_nothing_survives_a_kill_but_the_data
         assert keys == {"WEB", "SKATES", "ANVIL"}
         assert len(client.get(f"{base}/invitations").json()["data"]) >= 2
         assert client.get("/docs").status_code == 200
+        assert dead_letter(client)["last_error"].startswith("GiveUp: 550 no such mailbox")
         made = client.post(f"{base}/invitations", json={"email": "newcomer@example.org", "role": "member"})
         assert made.status_code == 201, made.text
     link = mailed_link(running["INSULA_INBOX_URL"], "newcomer@example.org")
@@ -156,6 +158,17 @@ def test_doctor_finds_what_is_up_fresh_forgets_it_and_a_taken_port_is_named(inst
     instance.start("--fresh")
     assert before.read_text() != secret
     assert instance.stop() == 0
+
+
+def dead_letter(operator: httpx.Client) -> dict[str, Any]:
+    """The job that the demo has failed for good, once it has."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if found := operator.get("/v1/platform/jobs", params={"status": "dead"}).json()["data"]:
+            (job,) = found
+            return dict(job)
+        time.sleep(0.2)
+    pytest.fail("the demo has no dead letter")
 
 
 def mailed_link(inbox: str, recipient: str) -> str:

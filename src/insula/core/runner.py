@@ -159,8 +159,11 @@ class Runner:
     async def _fail(self, lease: Lease, error: Exception, failures: int, limit: int) -> Outcome:
         final = isinstance(error, GiveUp) or failures >= limit
         pause = None if final else backoff(failures)
-        log = _log.error if final else _log.warning
-        log("job failed", failures=failures, dead=final, retry_in=pause, exc_info=error)
+        if isinstance(error, GiveUp):  # an end that the handler foresaw: where it was raised tells nothing
+            _log.warning("job gave up", reason=describe(error))
+        else:
+            log = _log.error if final else _log.warning
+            log("job failed", failures=failures, dead=final, retry_in=pause, exc_info=error)
         kept = await self._ask(_FAIL, *lease.proof, describe(error), pause)
         if not kept["fail_job"]:
             return "stale"

@@ -14,6 +14,8 @@ from insula.embedded.letters import Letters
 LOOPBACK = "127.0.0.1"
 LARGEST_LETTER = 5_000_000  # bytes
 TIME_TO_ASK = 10  # seconds
+NOBODY = "@undeliverable.example"
+"""Letters to such addresses are refused for good, as a mail server refuses an unknown recipient."""
 
 
 class Inbox:
@@ -55,6 +57,15 @@ class Inbox:
             writer.close()
         if self._visits:
             await asyncio.wait(self._visits)
+
+    async def handle_RCPT(  # noqa: N802  # aiosmtpd names it
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        """Take letters for anybody but nobody; aiosmtpd calls this by its name."""
+        if address.casefold().endswith(NOBODY):
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd names it
         """Keep a letter that is complete; aiosmtpd calls this by its name."""
