@@ -22,7 +22,7 @@ from tests.conftest import running
 from tests.factories import Member, Person, World, settings_for
 from tests.invitations import PASSWORD, events_of, expire, fresh_address, invite, letters_for, members_of, token_of
 
-PREVIEW, JOIN, DECLINE = (f"/v1/auth/invitations/{action}" for action in ("preview", "acceptance", "decline"))
+PREVIEW, JOIN, DECLINE = (f"/v1/auth/invitations/{action}" for action in ("preview", "acceptance", "refusal"))
 ACCEPT = "/v1/me/invitations/acceptance"
 
 

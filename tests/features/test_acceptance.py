@@ -12,7 +12,7 @@ from insula.core.passwords import Passwords
 from tests.factories import ORIGIN, World
 from tests.invitations import PASSWORD, events_of, expire, fresh_address, invite, members_of, token_of
 
-PREVIEW, JOIN, DECLINE = (f"/v1/auth/invitations/{action}" for action in ("preview", "acceptance", "decline"))
+PREVIEW, JOIN, DECLINE = (f"/v1/auth/invitations/{action}" for action in ("preview", "acceptance", "refusal"))
 ACCEPT = "/v1/me/invitations/acceptance"
 
 

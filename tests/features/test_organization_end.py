@@ -52,6 +52,20 @@ async def test_a_deleted_organization_is_gone_for_everybody_until_an_owner_resto
     ]
 
 
+@pytest.mark.parametrize("ahead", [-2, 2])
+async def test_the_database_s_clock_alone_says_when_the_window_is_over(
+    world: World, superuser: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    owner = await world.owner()
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(days=100 * ahead))
+    assert (await owner.client.delete(owner.url(""), headers={"if-match": "*"})).status_code == 204
+    tenant = to_uuid("org", owner.organization_id)
+    left = await superuser.fetchval("SELECT restorable_until - now() FROM app.organization WHERE id = $1", tenant)
+    assert timedelta(days=29) < left < timedelta(days=31)
+    assert (await owner.client.post(owner.url("/restoration"))).status_code == 201
+
+
 async def test_after_its_window_an_organization_cannot_be_restored(world: World, superuser: asyncpg.Connection) -> None:
     owner = await world.owner()
     await delete_and_let_the_window_pass(owner, superuser)

@@ -29,11 +29,11 @@ async def test_an_operator_finds_retries_and_discards_dead_letters(world: World)
     retried, discarded = await dead_letter(world.superuser), await dead_letter(world.superuser)
     page = (await client.get("/v1/platform/jobs", params={"status": "dead", "task": "test.dead"})).json()
     assert {retried, discarded} <= {job["id"] for job in page["data"]}
-    assert (await client.post(f"/v1/platform/jobs/{retried}/retry")).status_code == 204
-    assert (await client.post(f"/v1/platform/jobs/{discarded}/discard")).status_code == 204
+    assert (await client.post(f"/v1/platform/jobs/{retried}/redelivery")).status_code == 204
+    assert (await client.post(f"/v1/platform/jobs/{discarded}/disposal")).status_code == 204
     job = (await client.get(f"/v1/platform/jobs/{retried}")).json()
     assert (job["status"], job["failures"], job["payload"]) == ("due", 0, {"thing": "x"})
-    again = await client.post(f"/v1/platform/jobs/{discarded}/retry")
+    again = await client.post(f"/v1/platform/jobs/{discarded}/redelivery")
     assert again.status_code == 409
     actions = (await client.get("/v1/platform/actions")).json()["data"]
     assert {(action["action"], action["target"]) for action in actions} >= {
@@ -49,7 +49,7 @@ async def test_to_everybody_else_the_plane_does_not_exist(world: World) -> None:
     for method, path in [
         ("GET", "/jobs"),
         ("GET", f"/jobs/{job}"),
-        ("POST", f"/jobs/{job}/retry"),
+        ("POST", f"/jobs/{job}/redelivery"),
         ("GET", "/actions"),
     ]:
         answer = await owner.client.request(method, f"/v1/platform{path}")

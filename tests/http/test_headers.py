@@ -149,3 +149,24 @@ async def test_a_route_that_will_go_says_since_when_and_until_when(shop: World) 
     relic = operation["/v1/organizations/{organization_id}/workshop/relics"]["get"]
     assert relic["deprecated"] is True
     assert {"Deprecation", "Sunset"} <= set(relic["responses"]["200"]["headers"])
+
+
+@pytest.mark.parametrize("sent", [[("idempotency-key", "a"), ("idempotency-key", "b")], [("idempotency-key", "a, b")]])
+async def test_two_idempotency_keys_are_none(world: World, sent: list[tuple[str, str]]) -> None:
+    owner = await world.owner()
+    answer = await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "XX"}, headers=sent)
+    assert answer.status_code == 400, answer.text
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == "header/Idempotency-Key"
+    assert error["detail"].startswith("one key, without commas")
+    assert (await owner.client.get(owner.url("/projects"))).json()["data"] == []
+
+
+async def test_of_two_versions_or_credentials_none_is_believed(world: World) -> None:
+    owner = await world.owner()
+    twice = [("if-match", '"1"'), ("if-match", '"2"')]
+    answer = await owner.client.patch(owner.url(""), json={"name": "x"}, headers=twice)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "header/If-Match")
+    bearer = f"Bearer {owner.person.token}"
+    shown = [("authorization", bearer), ("authorization", bearer)]
+    assert (await world.client().get("/v1/me", headers=shown)).status_code == 401

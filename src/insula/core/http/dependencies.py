@@ -42,8 +42,13 @@ def provide_page(
 
 
 def provide_version(
+    scope: Scope,
     if_match: Annotated[
-        str | None, HeaderParameter(name="If-Match", description="The ETag you read, or * for any version.")
+        str | None,
+        HeaderParameter(
+            name="If-Match",
+            description="The ETag you read, or * for any version. Required: without it the answer is 428.",
+        ),
     ] = None,
 ) -> int | None:
     """The version a write is based on; None for ``If-Match: *`` (RFC 9110, section 13.1.1).
@@ -52,6 +57,8 @@ def provide_version(
     """
     if if_match is None:
         raise PreconditionRequired
+    if sum(name == b"if-match" for name, _ in scope["headers"]) > 1:
+        raise InvalidRequest(errors=[FieldError("header/If-Match", "one ETag, in one header")])
     text = if_match.strip()
     if text == "*":
         return None

@@ -39,12 +39,10 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     neither the database nor its backups can read it. Duplicates of a request still running are answered 409 without
     waiting, so they hold no connection.
     """
-    key = request.headers.get("idempotency-key")
-    if key is None or request.method != "POST" or not takes_key(request.route_handler):
+    keys = request.headers.getall("idempotency-key", [])
+    if not keys or request.method != "POST" or not takes_key(request.route_handler):
         return None
-    if not key or len(key) > _MAX_KEY or not (key.isascii() and key.isprintable()):
-        wanted = f"1 to {_MAX_KEY} printable ASCII characters"
-        raise InvalidRequest(errors=[FieldError("header/Idempotency-Key", wanted)])
+    key = _checked(keys)
     secret = _secret(request, key)
     name = hashlib.sha256(b"name" + secret).digest()
     fingerprint = hashlib.sha256(
@@ -68,6 +66,18 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
 
     request.scope["insula_remember"] = remember  # type: ignore[typeddict-unknown-key]
     return None
+
+
+def _checked(keys: list[str]) -> str:
+    """The one key. Two of them may arrive as two headers or, folded by a proxy, as one with a comma."""
+    (key, *others) = keys
+    if others or "," in key:
+        wanted = "one key, without commas: several headers of this name are the same as a list"
+    elif not key or len(key) > _MAX_KEY or not (key.isascii() and key.isprintable()):
+        wanted = f"1 to {_MAX_KEY} printable ASCII characters"
+    else:
+        return key
+    raise InvalidRequest(errors=[FieldError("header/Idempotency-Key", wanted)])
 
 
 def takes_key(handler: HTTPRouteHandler) -> bool:

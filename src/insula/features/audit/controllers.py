@@ -53,9 +53,9 @@ class AuditController(Controller):
             "until": until,
         }
         found = await EVENTS.page(db, page, **given)
-        if page.cursor is None:  # a look is one event, however many pages it turns
-            filters = {name: str(value) for name, value in given.items() if value is not None}
-            record(db, AuditRead(target_id=str(principal.organization_id), filters=filters))
+        # On every page: a cursor does not run out, and one kept from an earlier look would read on unseen.
+        filters = {name: str(value) for name, value in given.items() if value is not None}
+        record(db, AuditRead(target_id=str(principal.organization_id), filters=filters))
         return found
 
     @get("/events/{event_id:str}", permission=READ)

@@ -164,7 +164,7 @@ class HolderController(Controller):
         joined = await holder.join(data, replaced)
         return Reply(joined, status_code=201) if data.transport == "bearer" else _with_cookie(joined)
 
-    @post("/decline", status_code=204, public=_HOLDER)
+    @post("/refusal", status_code=204, public=_HOLDER)
     async def decline_invitation(self, holder: NamedDependency[HolderService], data: JSONBody[InvitationToken]) -> None:
         """Decline an invitation."""
         await holder.decline(data.token)

@@ -1,5 +1,6 @@
 """Where organizations and members are stored and found."""
 
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -24,6 +25,11 @@ class OrganizationRepository(Repository[Organization]):
     """The organization of the transaction, for changing it."""
 
     model_type = Organization
+
+    async def now(self) -> datetime:
+        """The database's time: by its clock the purge decides what can no longer be restored."""
+        now: datetime = (await self.session.execute(sa.select(sa.func.now()))).scalar_one()
+        return now
 
 
 class MembershipRepository(Repository[Membership]):

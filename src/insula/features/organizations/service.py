@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Final, NoReturn
 
-from insula.core import clock
 from insula.core.db import Transaction
 from insula.core.errors import DomainError, FieldError, Forbidden, NotFound, Unauthenticated, Unprocessable
 from insula.core.events import AccessDenied, changed, record
@@ -59,6 +58,7 @@ class OrganizationService:
 
     def __init__(self, db: Transaction) -> None:
         self._db = db
+        self._organizations = OrganizationRepository(db)
 
     async def found(self, data: OrganizationCreate, secret_hash: bytes) -> OrganizationRead:
         """Make an organization whose owner is the caller; the door wants to see their secret once more.
@@ -92,7 +92,7 @@ class OrganizationService:
     async def delete(self, version: int | None, window: timedelta) -> None:
         """Close the organization; an owner can restore it within ``window``."""
         organization = await self._get(version=version)
-        organization.delete(clock.now(), window)
+        organization.delete(await self._organizations.now(), window)
         assert organization.restorable_until is not None
         record(
             self._db,
@@ -105,7 +105,7 @@ class OrganizationService:
             organization = await self._get(deleted=True)
         except NotFound as error:
             raise NotDeleted from error
-        if not organization.restorable(clock.now()):
+        if not organization.restorable(await self._organizations.now()):
             raise RestoreWindowOver
         organization.restore()
         await self._db.flush()
@@ -114,7 +114,7 @@ class OrganizationService:
 
     async def _get(self, *, version: int | None = None, deleted: bool = False) -> Organization:
         organization_id = _principal(self._db).organization_id
-        return await OrganizationRepository(self._db).get(str(organization_id), version=version, deleted=deleted)
+        return await self._organizations.get(str(organization_id), version=version, deleted=deleted)
 
 
 class MemberService:

@@ -47,12 +47,12 @@ class PlatformController(Controller):
             raise NotFound
         return job
 
-    @post("/jobs/{job_id:str}/retry", operator=_OPERATORS, status_code=204)
+    @post("/jobs/{job_id:str}/redelivery", operator=_OPERATORS, status_code=204)
     async def retry_job(self, dead_letters: NamedDependency[DeadLetters], job_id: FromPath[JobId]) -> None:
         """Give a dead letter all of its attempts again."""
         await dead_letters.retry(job_id)
 
-    @post("/jobs/{job_id:str}/discard", operator=_OPERATORS, status_code=204)
+    @post("/jobs/{job_id:str}/disposal", operator=_OPERATORS, status_code=204)
     async def discard_job(self, dead_letters: NamedDependency[DeadLetters], job_id: FromPath[JobId]) -> None:
         """Give a dead letter up for good."""
         await dead_letters.discard(job_id)
