@@ -120,6 +120,38 @@ def test_every_list_shows_its_sorts_and_offers_all_of_its_filters(
         assert set(listing.filters) - bound_by_path == set(query) - {"limit", "cursor", "sort"}, path
 
 
+def test_a_newcomer_learns_how_to_sign_in_and_what_is_asked_for(
+    document: dict[str, Any], operations: list[Operation]
+) -> None:
+    assert "`POST /v1/auth/sign-in`" in document["info"]["description"]
+    assert "/v1/auth/sign-in" in document["components"]["securitySchemes"]["bearer"]["description"]
+    schemas = document["components"]["schemas"]
+    assert "at least 15 characters" in schemas["SignUp"]["properties"]["password"]["description"]
+    headers = [each for _, _, operation in operations for each in operation["parameters"] if each["name"] == "If-Match"]
+    assert headers
+    assert all("Required: without it the answer is 428" in each["description"] for each in headers)
+
+
+def test_examples_are_of_the_right_kind(operations: list[Operation]) -> None:
+    examples = {
+        operation["operationId"]: operation["requestBody"]["content"]["application/json"]["example"]
+        for _, _, operation in operations
+        if "requestBody" in operation
+    }
+    assert examples["sign_up"]["name"] == examples["update_own_member"]["name"] == "Ada Lovelace"
+    assert examples["create_organization"]["name"] == "Acme"
+    assert examples["create_project"]["name"] == "Website relaunch"
+    tokens = {name: body["token"][:8] for name, body in examples.items() if "token" in body}
+    assert tokens == {
+        "verify_sign_up": "ins_ver_",
+        "reset_password": "ins_rst_",
+        "preview_invitation": "ins_inv_",
+        "join_by_invitation": "ins_inv_",
+        "decline_invitation": "ins_inv_",
+        "accept_invitation": "ins_inv_",
+    }
+
+
 def test_every_body_has_an_example_that_fits(document: dict[str, Any], operations: list[Operation]) -> None:
     for method, path, operation in operations:
         if "requestBody" not in operation:

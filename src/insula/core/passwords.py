@@ -22,7 +22,8 @@ Password = Annotated[
     Meta(
         min_length=1,
         max_length=256,
-        description="Any characters that can be typed; the length is what makes it strong.",
+        description="Any characters that can be typed; the length is what makes it strong. A new one needs at least 15"
+        " characters, unless the installation asks for another length.",
         examples=["correct horse battery staple"],
     ),
 ]

@@ -60,6 +60,7 @@ _HEADERS: Final = {
 }
 
 
+_BEARER: Final = "A session token, ins_ses_..., as POST /v1/auth/sign-in answers it."
 _DONE: Final = {"200": "Done.", "201": "Made.", "202": "On its way.", "204": "Done; there is nothing to show."}
 
 _CONFIG: Final = OpenAPIConfig(
@@ -68,7 +69,10 @@ _CONFIG: Final = OpenAPIConfig(
     license=License(name="Apache 2.0", identifier="Apache-2.0"),
     description=(
         "A multi-tenant SaaS backend: organizations, members, teams, invitations, and what you build on them. "
-        "Errors are problem details (RFC 9457). Lists are cursor pages. Resources that change carry an ETag."
+        "Errors are problem details (RFC 9457). Lists are cursor pages. Resources that change carry an ETag.\n\n"
+        "To sign in, send e-mail address and password to `POST /v1/auth/sign-in`, and the `token` of its answer with "
+        "every request, as `Authorization: Bearer ins_ses_...`; in the interactive documentation, put it under "
+        "*Authorize*. Who has no account begins with `POST /v1/auth/sign-up`; `insula up` prints demo accounts."
     ),
     operation_id_creator=lambda handler, *_: handler.handler_name,
 )
@@ -97,7 +101,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     document["components"] = {
         "schemas": schemas.components(),
         "securitySchemes": {
-            "bearer": {"type": "http", "scheme": "bearer", "description": "A session token: ins_ses_..."},
+            "bearer": {"type": "http", "scheme": "bearer", "description": _BEARER},
             "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The same, set by sign-in."},
         },
         "headers": _headers(msgspec.json.encode([document["paths"], responses])),

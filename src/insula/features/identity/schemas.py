@@ -16,6 +16,10 @@ MailedToken = Annotated[
     str,
     Meta(max_length=200, description="The token of a mailed link, from its fragment.", examples=["ins_ver_01j..."]),
 ]
+ResetToken = Annotated[
+    str,
+    Meta(max_length=200, description="The token of a reset's link, from its fragment.", examples=["ins_rst_01j..."]),
+]
 Transport = Annotated[
     Literal["bearer", "cookie"],
     Meta(description="Where the session's secret goes: into the answer, or into a cookie that scripts cannot read."),
@@ -61,7 +65,7 @@ class LetterRequested(Read, frozen=True):
 class Reset(Write, frozen=True, kw_only=True):
     """A new password, by right of the mailed token."""
 
-    token: MailedToken
+    token: ResetToken
     password: Password
 
 

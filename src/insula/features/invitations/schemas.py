@@ -11,10 +11,16 @@ from insula.core.ids import describe
 from insula.core.passwords import Password
 from insula.core.permissions import Role
 from insula.core.schemas import Email, PersonName, Read, Task, Write
-from insula.features.identity.schemas import MailedToken, SessionStarted, Transport
+from insula.features.identity.schemas import SessionStarted, Transport
 from insula.features.organizations.schemas import MemberId, OrganizationId
 
 InvitationId = Annotated[str, describe("inv", "an invitation")]
+InvitationSecret = Annotated[
+    str,
+    Meta(
+        max_length=200, description="The token of an invitation's link, from its fragment.", examples=["ins_inv_01j..."]
+    ),
+]
 InvitationStatus = Literal["pending", "accepted", "declined", "revoked", "expired"]
 Inviter = Annotated[str | None, Meta(description="The member who answers for it; null once they are gone.")]
 Acceptable = Annotated[
@@ -74,7 +80,7 @@ class InvitationsRead(Read, frozen=True):
 class InvitationToken(Write, frozen=True, kw_only=True):
     """The proof of holding an invitation."""
 
-    token: MailedToken
+    token: InvitationSecret
 
 
 class InvitationPreview(Read, frozen=True):
@@ -95,7 +101,7 @@ class InvitationPreview(Read, frozen=True):
 class InvitationSignUp(Write, frozen=True, kw_only=True):
     """A new person who accepts an invitation; the address is the invitation's, and verified by its token."""
 
-    token: MailedToken
+    token: InvitationSecret
     name: PersonName
     password: Password
     transport: Transport = "bearer"
