@@ -13,7 +13,7 @@ from advanced_alchemy.service import SQLAlchemyAsyncRepositoryService
 from litestar import Request, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody, QueryParameter
-from sqlalchemy import DateTime, LargeBinary, SmallInteger, Uuid, exists, func, select, text
+from sqlalchemy import DateTime, LargeBinary, SmallInteger, Uuid, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -28,7 +28,7 @@ from insula.core.schemas import Task
 from insula.features.projects.controllers import READ, WRITE, provide_projects
 from insula.features.projects.models import Project
 from insula.features.projects.schemas import ProjectCreate, ProjectRead
-from insula.features.projects.service import ProjectService
+from insula.features.projects.service import QUOTA, ProjectService
 
 _BASE = "/v1/organizations/{organization_id:str}/twin"
 
@@ -198,8 +198,7 @@ async def orm_create(
     name = hashlib.sha256(b"name" + secret).digest()
     locked, _, stored = (await session.execute(_BEGIN, {"name": name})).one()
     assert locked and stored is None
-    room = select(exists(select(Project.id).where(Project.deleted_at.is_(None)).offset(principal.limits["projects"])))
-    assert not await session.scalar(room)
+    await QUOTA.require_room(db)
     project = Project(
         name=data.name,
         key=data.key,

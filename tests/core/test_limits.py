@@ -90,7 +90,10 @@ async def test_redis_and_local_decisions_agree(
             now += pause * MICRO + 1
             await redis.set("clock", now)
             shared = await redis.eval(script, 2, "x", "y", int(take), *arguments)  # type: ignore[misc]
-            assert shared == local.decide(pair, take=take)
+            granted, backlogs = shared
+            expected = local.decide(pair, take=take)
+            assert backlogs == expected
+            assert granted == int(take and judge(pair, expected, take=take).allowed)
 
 
 def test_the_tightest_limit_is_told_to_the_caller() -> None:

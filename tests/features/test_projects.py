@@ -141,14 +141,16 @@ async def test_lists_are_filtered_sorted_searched_and_paged(world: World) -> Non
         assert sorted(found) == ["A1", "A2", "B1", "C1"], sort
 
 
-async def test_a_limit_on_projects_is_a_limit(world: World) -> None:
+@pytest.mark.parametrize("limit", [1, 2, 40])
+async def test_a_limit_on_projects_is_a_limit(world: World, limit: int) -> None:
     owner = await world.owner()
     await world.superuser.execute(
-        "UPDATE app.organization SET limits = '{\"projects\": 2}' WHERE tenant_id = $1",
+        "UPDATE app.organization SET limits = jsonb_build_object('projects', $2::int) WHERE tenant_id = $1",
         to_uuid("org", owner.organization_id),
+        limit,
     )
-    await create(owner, key="ONE")
-    await create(owner, key="TWO")
+    for number in range(limit):
+        await create(owner, key=f"P{number}")
     assert problem(await owner.client.post(owner.url("/projects"), json={"name": "X", "key": "THREE"})) == (
         403,
         "limit_reached",

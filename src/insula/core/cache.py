@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import hiredis
@@ -41,6 +42,7 @@ def connect(url: str) -> Redis:
     return Redis.from_pool(pool)
 
 
+@lru_cache(maxsize=16_384)
 def key(tenant: str | None, *parts: str) -> str:
     """The name of a stored value: its owner first, so that no two tenants can share one.
 

@@ -15,7 +15,8 @@ NIL = UUID(int=0)
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _TO_CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _CROCKFORD)
-_VALUE = {character: value for value, character in enumerate(_CROCKFORD)}
+_TO_DIGITS = str.maketrans(_CROCKFORD + "ilou", "0123456789abcdefghijklmnopqrstuv" + "!!!!")
+"""To what ``int`` reads in base 32; the four letters that Crockford left out become what it does not read."""
 _SUFFIX = 26
 
 
@@ -43,13 +44,12 @@ def to_uuid(prefix: str, text: str) -> UUID:
     head, separator, suffix = text.rpartition("_")
     if not separator or head != prefix or len(suffix) != _SUFFIX or suffix[0] > "7":
         return NIL
-    number = 0
-    for character in suffix:
-        value = _VALUE.get(character)
-        if value is None:
-            return NIL
-        number = number << 5 | value
-    return UUID(int=number)
+    if not (suffix.isascii() and suffix.isalnum()) or suffix != suffix.lower():  # int would read signs and capitals
+        return NIL
+    try:
+        return UUID(int=int(suffix.translate(_TO_DIGITS), 32))
+    except ValueError:
+        return NIL
 
 
 class TypeID(TypeDecorator[str]):

@@ -1,4 +1,4 @@
-"""Rate limits: the generic cell rate algorithm on Redis, or alone while Redis is away.
+"""Rate limits: the generic cell rate algorithm on Redis, some requests in advance, or alone while Redis is away.
 
 Libraries were looked at: `limits` has no GCRA and asks once per limit; `throttled-py` takes one key per round
 trip; `pyrate-limiter` stores an entry per request under the caller's clock. None decides several limits
@@ -9,7 +9,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from insula.core import metrics
 from insula.core.cache import Script
+from insula.core.leases import Leases
 
 _PATIENCE_SECONDS: Final = 0.25
 _PROBE_SECONDS: Final = 1.0
@@ -31,27 +32,28 @@ log = structlog.get_logger(__name__)
 SCRIPT: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local backlogs, fit = {}, true
+local backlogs, granted = {}, tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do
   local interval, capacity = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
   backlogs[i] = math.max((tonumber(redis.call('GET', key)) or 0) - now, 0)
-  fit = fit and backlogs[i] + interval <= capacity
+  granted = math.max(math.min(granted, math.floor((capacity - backlogs[i]) / interval)), 0)
 end
-if fit and ARGV[1] == '1' then
+if granted > 0 then
   for i, key in ipairs(KEYS) do
-    local backlog = backlogs[i] + tonumber(ARGV[2 * i])
+    local backlog = backlogs[i] + granted * tonumber(ARGV[2 * i])
     redis.call('SET', key, string.format('%.0f', now + backlog), 'PX', math.ceil(backlog / 1000))
   end
 end
-return backlogs
+return {granted, backlogs}
 """
 """Stores per key when all that was taken will be paid off, in microseconds of the server's clock.
 
-ARGV: whether to take, then interval and capacity per key. Answers how far each lay ahead before this request.
+ARGV: how many requests to take at most, then interval and capacity per key. Answers how many were taken, and how far
+each key lay ahead before.
 """
 
 
-class Limit(msgspec.Struct, frozen=True):
+class Limit(msgspec.Struct, frozen=True, dict=True):
     """So many requests in a window, of which ``burst`` may come at once (0: all of them)."""
 
     name: str
@@ -63,21 +65,26 @@ class Limit(msgspec.Struct, frozen=True):
     strict: bool = False
     """For what must not be guessed, such as passwords: a quarter per process while Redis is away."""
 
+    @property
+    def at_once(self) -> int:
+        """Requests that may come together."""
+        return self.burst or self.quantity
+
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"not a name for a limit: {self.name!r}")
         if self.window < 1 or not 1 <= self.quantity <= self.window * 1_000_000 or self.burst < 0:
             raise ValueError(f"the limit {self.name} allows nothing, or more than one request a microsecond")
 
-    @property
+    @cached_property
     def interval(self) -> int:
         """Microseconds that one request uses up."""
         return self.window * 1_000_000 // self.quantity
 
-    @property
+    @cached_property
     def capacity(self) -> int:
         """Microseconds that may be used up in advance."""
-        return self.interval * (self.burst or self.quantity)
+        return self.interval * self.at_once
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -97,6 +104,7 @@ class Limiter:
 
     def __init__(self, redis: Redis) -> None:
         self._script = Script(redis, SCRIPT, _PATIENCE_SECONDS)
+        self._leases = Leases()
         self._alone = LocalBacklogs()
         self._away_until = 0.0
 
@@ -105,25 +113,36 @@ class Limiter:
 
         Limits come with their keys (``cache.key``), no key twice, all of one tenant.
         """
-        return await self._decide(limits, take=True)
+        keys = tuple(key for key, _ in limits)
+        leased = self._leases.spend(keys, [limit.interval for _, limit in limits])
+        if leased is None:
+            return await self._decide(limits, take=self._wanted(keys, limits))
+        decision = judge(limits, leased, take=True)
+        _counted(decision.limit.name, "allowed").inc()
+        return decision
 
     async def peek(self, limits: Sequence[tuple[str, Limit]]) -> Decision:
         """What ``check`` would say, without taking anything."""
-        return await self._decide(limits, take=False)
+        return await self._decide(limits, take=0)
 
-    async def _decide(self, limits: Sequence[tuple[str, Limit]], *, take: bool) -> Decision:
+    def _wanted(self, keys: tuple[str, ...], limits: Sequence[tuple[str, Limit]]) -> int:
+        if any(limit.strict for _, limit in limits):
+            return 1
+        return self._leases.wanted(keys, [limit.at_once for _, limit in limits])
+
+    async def _decide(self, limits: Sequence[tuple[str, Limit]], *, take: int) -> Decision:
         backlogs = await self._ask(limits, take=take)
         suffix = ""
         if backlogs is None:
             limits = [(key, _quarter(limit) if limit.strict else limit) for key, limit in limits]
-            backlogs = self._alone.decide(limits, take=take)
+            backlogs = self._alone.decide(limits, take=take > 0)
             suffix = "_alone"
-        decision = judge(limits, backlogs, take=take)
+        decision = judge(limits, backlogs, take=take > 0)
         if take:
             _counted(decision.limit.name, ("allowed" if decision.allowed else "refused") + suffix).inc()
         return decision
 
-    async def _ask(self, limits: Sequence[tuple[str, Limit]], *, take: bool) -> list[int] | None:
+    async def _ask(self, limits: Sequence[tuple[str, Limit]], *, take: int) -> list[int] | None:
         """The shared state; None while Redis is away, which costs one request a second its patience."""
         now = time.monotonic()
         if now < self._away_until:
@@ -131,11 +150,13 @@ class Limiter:
         was_away = self._away_until > 0
         if was_away:  # this request probes, the others need not wait for it
             self._away_until = now + _PROBE_SECONDS
-        arguments = [int(take)]
+        keys, arguments = tuple(key for key, _ in limits), [take]
         for _, limit in limits:
             arguments += (limit.interval, limit.capacity)
         try:
-            backlogs: list[int] = await self._script.run([key for key, _ in limits], arguments)
+            granted: int
+            backlogs: list[int]
+            granted, backlogs = await self._script.run(keys, arguments)
         except (RedisError, OSError, TimeoutError) as error:
             if not self._away_until:
                 log.warning("redis is away, limits are counted per process", error=repr(error))
@@ -144,6 +165,8 @@ class Limiter:
         if was_away:
             self._away_until = 0.0
             log.info("redis is back, limits are shared again")
+        if granted:
+            self._leases.keep(keys, granted, backlogs)
         return backlogs
 
 
@@ -173,18 +196,15 @@ class LocalBacklogs:
 
 def judge(limits: Sequence[tuple[str, Limit]], backlogs: Sequence[int], *, take: bool) -> Decision:
     """How the caller stands with the tightest limit: the one with the longest wait, else the least left."""
-    pairs = [(limit, backlog) for (_, limit), backlog in zip(limits, backlogs, strict=True)]
-    allowed = all(_wait(limit, backlog) == 0 for limit, backlog in pairs)
-    taken = int(allowed and take)
-    limit, backlog = min(pairs, key=lambda pair: (-_wait(*pair), _left(*pair)))
-    after = backlog + taken * limit.interval
-    return Decision(
-        allowed=allowed,
-        limit=limit,
-        remaining=_left(limit, after),
-        reset_seconds=-(-after // 1_000_000),
-        retry_after=-(-_wait(limit, backlog) // 1_000_000),
-    )
+    (_, limit), backlog = limits[0], backlogs[0]
+    wait, left = _wait(limit, backlog), _left(limit, backlog)
+    for (_, other), ahead in zip(limits[1:], backlogs[1:], strict=True):
+        longer, fewer = _wait(other, ahead), _left(other, ahead)
+        if (-longer, fewer) < (-wait, left):
+            limit, backlog, wait, left = other, ahead, longer, fewer
+    allowed = wait == 0
+    after = backlog + limit.interval if allowed and take else backlog
+    return Decision(allowed, limit, _left(limit, after), -(-after // 1_000_000), -(-wait // 1_000_000))
 
 
 def _wait(limit: Limit, backlog: int) -> int:
@@ -197,9 +217,7 @@ def _left(limit: Limit, backlog: int) -> int:
 
 @lru_cache
 def _quarter(limit: Limit) -> Limit:
-    return msgspec.structs.replace(
-        limit, quantity=max(limit.quantity // 4, 1), burst=max((limit.burst or limit.quantity) // 4, 1)
-    )
+    return msgspec.structs.replace(limit, quantity=max(limit.quantity // 4, 1), burst=max(limit.at_once // 4, 1))
 
 
 @lru_cache

@@ -1,7 +1,10 @@
 """How much of something an organization may have: defaults from the settings, per organization from the door."""
 
-from typing import Any
+import time
+from collections import OrderedDict
+from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
 from insula.core.db import Transaction
@@ -16,26 +19,52 @@ class LimitReached(Forbidden):
     code, title = "limit_reached", "The organization's limit is reached"
 
 
-class _Found(Read, frozen=True):
-    exists: bool
+_PART: Final = 16
+"""What part of the room that was found may be filled before it is looked for again."""
+_SECONDS: Final = 10.0
+_REMEMBERED: Final = 10_000
+
+
+class _Rows(Read, frozen=True):
+    count: int
+
+
+class _Room(msgspec.Struct):
+    """What was found of one organization."""
+
+    limit: int
+    unasked: int
+    """How many more rows may come before the next look."""
+    until: float
 
 
 class Quota:
     """A limit on the rows of one kind.
 
-    Whether row number ``limit`` exists is asked instead of a count, so the cost is bounded by the limit. Requests that
-    run at the same moment may pass it together: a quota is commercial, not a safety rule.
+    Rows are counted up to the limit, and with much room left not each time: a limit of many would cost more with every
+    row. Processes and requests at the same moment may pass it together by a few: a quota is commercial, not a safety
+    rule. Near the limit, and for small limits, every row is preceded by a count.
     """
 
     def __init__(self, name: str, rows: sa.Select[Any]) -> None:
         self.name = name
-        last = rows.with_only_columns(sa.literal(1)).offset(sa.bindparam("limit", type_=sa.BigInteger)).limit(1)
-        self._query = Query(sa.select(sa.exists(last).label("exists")), _Found)
+        some = rows.with_only_columns(sa.literal(1)).limit(sa.bindparam("limit", type_=sa.BigInteger)).subquery()
+        self._query = Query(sa.select(sa.func.count().label("count")).select_from(some), _Rows)
+        self._rooms: OrderedDict[str, _Room] = OrderedDict()
 
     async def require_room(self, db: Transaction) -> None:
         """Raise LimitReached when one more would be too many."""
         assert db.principal is not None
-        limit = int(db.principal.limits[self.name])
-        found = await self._query.one_or_none(db, limit=limit - 1)
-        if found is not None and found.exists:
+        organization, limit = db.principal.organization_id or "", int(db.principal.limits[self.name])
+        room = self._rooms.get(organization)
+        if room is not None and room.limit == limit and room.unasked and time.monotonic() < room.until:
+            room.unasked -= 1
+            return
+        found = await self._query.one_or_none(db, limit=limit)
+        left = limit - (found.count if found is not None else 0)
+        if left < 1:
             raise LimitReached(f"This organization may have {limit} {self.name}.")
+        self._rooms[organization] = _Room(limit, left // _PART, time.monotonic() + _SECONDS)
+        self._rooms.move_to_end(organization)
+        if len(self._rooms) > _REMEMBERED:
+            self._rooms.popitem(last=False)
