@@ -33,6 +33,7 @@ from insula.core.limits import Limit, Limiter
 from insula.core.metrics import watch_pool
 from insula.core.passwords import Passwords
 from insula.core.permissions import Permissions
+from insula.pages import PageController
 from insula.product import FEATURES
 from insula.settings import Settings
 
@@ -79,7 +80,7 @@ def create_litestar(settings: Settings) -> Litestar:
     )
     routes = [*HEALTH_ROUTES, *(controller for feature in FEATURES for controller in feature.controllers)]
     app = Litestar(
-        route_handlers=[*routes, DocumentationController],
+        route_handlers=[*routes, DocumentationController, PageController],
         before_request=before_handler,
         before_send=[answer_headers(settings.base_url)],
         middleware=[
