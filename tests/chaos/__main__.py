@@ -4,7 +4,8 @@ import argparse
 import asyncio
 import sys
 
-from tests.chaos.contenders import Program, SaqAlone
+from tests.chaos.contenders import SaqAlone
+from tests.chaos.program import Program
 from tests.chaos.run import run
 
 

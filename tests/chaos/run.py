@@ -1,141 +1,88 @@
 """One run of chaos: clients ask, everything is killed, and then the promises are counted."""
 
 import asyncio
+import itertools
 import random
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-import msgspec
-
-from tests.chaos.contenders import AWAY, Contender
+from tests.chaos.contenders import Contender
 from tests.chaos.house import House
-from tests.chaos.tasks import promised
+from tests.chaos.ledger import DRAIN_SECONDS, Ledger, Report
 
-ALL: Final = ("worker", "worker", "worker", "redis", "postgres")
+ALL: Final = ("worker", "worker", "worker", "api", "api", "redis", "postgres")
 """What is killed, the likeliest most often."""
-DRAIN_SECONDS: Final = 60
-WORKERS: Final = 3
-_CLIENTS: Final = 3
+_CLIENTS: Final = 4
 _CLIENT_PAUSE: Final = 0.02
-
-
-class Report(msgspec.Struct, kw_only=True):
-    """What was promised and what came of it."""
-
-    promises: int
-    doubtful: int
-    """Requests whose answer was lost: they may have happened, once."""
-    lost: int
-    twice: int
-    unpromised: int
-    dead_letters: int
-    repeated_calls: int
-    """Calls to the outside that a crash repeated, under the same key: allowed, and told."""
-    killed: dict[str, int]
-    drained_after: float
-
-    def broken(self) -> list[str]:
-        """Every promise that was not kept."""
-        wrong = {name: getattr(self, name) for name in ("lost", "twice", "unpromised", "dead_letters")}
-        found = [f"{count} {name}" for name, count in wrong.items() if count]
-        if self.drained_after > DRAIN_SECONDS:
-            found.append(f"not drained within {DRAIN_SECONDS} s")
-        return found
-
-
-class Ledger:
-    """What clients were promised, and what they were left in doubt about."""
-
-    def __init__(self) -> None:
-        self.promised: set[str] = set()
-        self.doubtful: set[str] = set()
-        self._asked = 0
-
-    async def ask(self, contender: Contender) -> None:
-        """One request, noted by how it ended."""
-        self._asked += 1
-        number, key = self._asked, f"effect-{self._asked}"
-        try:
-            await contender.ask(number, key)
-        except AWAY:
-            self.doubtful |= promised(number, key)
-        else:
-            self.promised |= promised(number, key)
 
 
 async def run(
     contender: Contender, *, kills: int, seconds: float, victims: tuple[str, ...] = ALL, patience: float = DRAIN_SECONDS
 ) -> Report:
     """Kill ``kills`` times within ``seconds`` while clients ask, let everything come to rest, and count."""
-    async with House(contender.work, WORKERS) as house:
-        superuser = await house.superuser()
-        await contender.open(house.settings, superuser)
-        await superuser.close()
-        ledger = Ledger()
-        async with _going(house, contender, ledger):
-            for _ in range(kills):
+    async with House(contender.crew) as house, _orchestrated(house):
+        await contender.open(house)
+        ledger = Ledger(contender)
+        async with _asking(ledger):
+            for victim in itertools.islice(_in_turn(victims), kills):
                 await asyncio.sleep(seconds / kills * random.uniform(0.5, 1.5))
-                await house.kill_something(victims)
-        drained_after = await _drained(house, contender, patience)
+                await house.kill(victim)
+            last_kill = time.monotonic()
+        superuser = await house.superuser()
+        while await contender.unfinished(superuser) and time.monotonic() - last_kill <= patience:
+            await asyncio.sleep(0.2)
+        drained_after = time.monotonic() - last_kill
+        report = ledger.compare(
+            forgotten=await contender.forgotten(),
+            happened=await contender.happened(superuser),
+            dead_letters=await superuser.fetchval("SELECT count(*) FROM app.outbox WHERE status = 'dead'"),
+            repeated_calls=await contender.repeated_calls(superuser),
+            killed=dict(house.killed),
+            drained_after=round(drained_after, 1),
+        )
+        await superuser.close()
         await contender.close()
-        return await _counted(house, ledger, drained_after)
+        return report
 
 
 @asynccontextmanager
-async def _going(house: House, contender: Contender, ledger: Ledger) -> AsyncIterator[None]:
-    """Clients ask and workers are restarted, until everything was killed often enough."""
+async def _orchestrated(house: House) -> AsyncIterator[None]:
+    """Whatever dies is started again."""
+
+    async def orchestrate() -> None:
+        while True:
+            house.keep_running()
+            await asyncio.sleep(0.1)
+
+    orchestrating = asyncio.create_task(orchestrate())
+    try:
+        yield
+    finally:
+        orchestrating.cancel()
+        with suppress(asyncio.CancelledError):
+            await orchestrating
+
+
+@asynccontextmanager
+async def _asking(ledger: Ledger) -> AsyncIterator[None]:
+    """Clients ask until the end of the block, and each waits for its last answer."""
     over = asyncio.Event()
 
     async def client() -> None:
         while not over.is_set():
-            await ledger.ask(contender)
+            await ledger.ask()
             await asyncio.sleep(random.uniform(0, 2 * _CLIENT_PAUSE))
 
-    async def orchestrate() -> None:
-        while not over.is_set():
-            house.keep_running()
-            await asyncio.sleep(0.1)
-
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(orchestrate())
+    async with asyncio.TaskGroup() as clients:
         for _ in range(_CLIENTS):
-            tasks.create_task(client())
+            clients.create_task(client())
         yield
         over.set()
 
 
-async def _drained(house: House, contender: Contender, patience: float) -> float:
-    """How long it takes until nothing is left to do; not waited for longer than ``patience``."""
-    began = time.monotonic()
-    superuser = await house.superuser()
-    try:
-        while await contender.unfinished(superuser) and time.monotonic() - began <= patience:
-            house.keep_running()
-            await asyncio.sleep(0.2)
-    finally:
-        await superuser.close()
-    return time.monotonic() - began
-
-
-async def _counted(house: House, ledger: Ledger, drained_after: float) -> Report:
-    superuser = await house.superuser()
-    try:
-        effects = Counter(row["key"] for row in await superuser.fetch("SELECT key FROM app.chaos_effect"))
-        calls = Counter(row["job_id"] for row in await superuser.fetch("SELECT job_id FROM app.chaos_call"))
-        dead = await superuser.fetchval("SELECT count(*) FROM app.outbox WHERE status = 'dead'")
-    finally:
-        await superuser.close()
-    return Report(
-        promises=len(ledger.promised),
-        doubtful=len(ledger.doubtful),
-        lost=len(ledger.promised - effects.keys()),
-        twice=sum(1 for count in effects.values() if count > 1),
-        unpromised=len(effects.keys() - ledger.promised - ledger.doubtful),
-        dead_letters=dead,
-        repeated_calls=sum(count - 1 for count in calls.values()),
-        killed=dict(house.killed),
-        drained_after=round(drained_after, 1),
-    )
+def _in_turn(victims: tuple[str, ...]) -> Iterator[str]:
+    """All of them in a random order, again and again: a short run kills one of each as well."""
+    while True:
+        yield from random.sample(victims, len(victims))

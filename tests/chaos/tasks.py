@@ -4,10 +4,15 @@ import asyncio
 import random
 from typing import Final
 
+from litestar import Controller, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
 from insula.core.db import Transaction
 from insula.core.feature import Feature
 from insula.core.jobs import Effect, JobContext, enqueue
-from insula.core.schemas import Task
+from insula.core.permissions import EVERYONE, Permission
+from insula.core.schemas import Read, Task, Write
 
 TABLES: Final = {"chaos_effect": ("key",), "chaos_call": ("job_id",)}
 """No key is unique here: what happens twice must show."""
@@ -39,14 +44,33 @@ class Chain(Task, frozen=True):
     key: str
 
 
-def task_for(number: int, key: str) -> Task:
-    """The three kinds in turn."""
-    return (Stamp, Call, Chain)[number % 3](key=key)
+RUN: Final = Permission("errands:run", "Ask for errands.", EVERYONE)
 
 
-def promised(number: int, key: str) -> set[str]:
-    """The effects that this task has when it is done."""
-    return {key, f"{key}/after"} if number % 3 == 2 else {key}
+class ErrandCreate(Write, frozen=True, kw_only=True):
+    """One of the three kinds, by its task's name."""
+
+    task: str
+    key: str
+
+
+class Errand(Read, frozen=True):
+    """What was asked for."""
+
+    job_id: str
+
+
+class ErrandController(Controller):
+    """A route that only asks for a job: nothing in the database keeps it from asking twice."""
+
+    path = "/v1/organizations/{organization_id:str}/errands"
+    tags = ["Errands"]
+
+    @post("/", permission=RUN)
+    async def run_errand(self, db: NamedDependency[Transaction], data: JSONBody[ErrandCreate]) -> Errand:
+        """Run an errand."""
+        kinds = {kind.NAME: kind for kind in (Stamp, Call, Chain)}
+        return Errand(enqueue(db, kinds[data.task](key=data.key)))
 
 
 async def stamp(db: Transaction, task: Stamp | Call | Chain, context: JobContext) -> None:
@@ -75,6 +99,8 @@ async def record_call(db: Transaction, task: Call, result: str, context: JobCont
 
 FEATURE: Final = Feature(
     name="chaos",
+    controllers=(ErrandController,),
+    permissions=(RUN,),
     handlers={
         Stamp: stamp,
         Chain: chain,
