@@ -55,3 +55,35 @@ async def test_to_everybody_else_the_plane_does_not_exist(world: World) -> None:
         answer = await owner.client.request(method, f"/v1/platform{path}")
         assert answer.status_code == 404
         assert (await world.client().request(method, f"/v1/platform{path}")).status_code == 401
+
+
+async def test_the_operators_door_leaves_no_context_and_notices_that_the_session_is_used(world: World) -> None:
+    person = await operator(world)
+    of_theirs = "WHERE user_id = $1"
+    await world.superuser.execute(
+        f"UPDATE app.credential SET last_used_at = now() - interval '5 minutes' {of_theirs}", to_uuid("usr", person.id)
+    )
+    connection = await asyncpg.connect(world.settings.platform_database_url)
+    try:
+        async with connection.transaction():
+            verdict = await connection.fetchval(
+                "SELECT verdict FROM app.enter_platform($1)", world.digest(person.token)
+            )
+            assert (verdict, await connection.fetchval("SELECT app.user_id()")) == ("admitted", None)
+    finally:
+        await connection.close()
+    used = f"SELECT now() - last_used_at < interval '1 minute' FROM app.credential {of_theirs}"
+    assert await world.superuser.fetchval(used, to_uuid("usr", person.id))
+
+
+async def test_an_operator_whose_session_is_over_or_who_is_disabled_does_not_enter(world: World) -> None:
+    for over in (
+        "UPDATE app.credential SET expires_at = now() WHERE user_id = $1",
+        "UPDATE app.credential SET revoked_at = now() WHERE user_id = $1",
+        'UPDATE app."user" SET disabled_at = now() WHERE id = $1',
+    ):
+        person = await operator(world)
+        client = world.client(person.token)
+        assert (await client.get("/v1/platform/jobs")).status_code == 200
+        await world.superuser.execute(over, to_uuid("usr", person.id))
+        assert (await client.get("/v1/platform/jobs")).status_code == 401
