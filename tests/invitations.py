@@ -3,12 +3,16 @@
 import json
 from typing import Any
 
+import httpx
+
 from insula.core.crypto import Keys
 from insula.core.ids import new_id, to_text, to_uuid
 from insula.core.tokens import derive
-from tests.factories import Member, World
+from tests.factories import Member, Person, World
 
 PASSWORD = "correct horse battery staple"
+PREVIEW, JOIN, DECLINE = (f"/v1/auth/invitations/{action}" for action in ("preview", "acceptance", "refusal"))
+ACCEPT = "/v1/me/invitations/acceptance"
 
 
 def fresh_address(name: str = "ada") -> str:
@@ -33,6 +37,28 @@ async def token_of(world: World, invitation: dict[str, Any], sending: int | None
     keys = Keys.from_secret(world.settings.secret)
     sending = sending or row["sendings"]
     return derive("invitation", to_text("crd", row["credential_id"]), keys.mailed_token, sending, row["email_norm"])
+
+
+def sign_up(token: str, **changes: Any) -> dict[str, Any]:
+    """What somebody new sends to come in."""
+    return {"token": token, "name": "Grace Hopper", "password": PASSWORD, **changes}
+
+
+async def join(world: World, token: str) -> httpx.Response:
+    """Somebody new comes in by the token."""
+    return await world.client().post(JOIN, json=sign_up(token))
+
+
+async def accept(world: World, person: Person, token: str) -> httpx.Response:
+    """Somebody with an account comes in by the token."""
+    return await world.client(person.token).post(ACCEPT, json={"token": token})
+
+
+async def state_of(world: World, invitation: dict[str, Any]) -> str:
+    found: str = await world.superuser.fetchval(
+        "SELECT status FROM app.invitation WHERE id = $1", to_uuid("inv", invitation["id"])
+    )
+    return found
 
 
 async def expire(world: World, invitation: dict[str, Any]) -> None:

@@ -16,9 +16,9 @@ from insula.core.mail import Mailer, Relay
 from insula.features.invitations.jobs import send_invitation
 from insula.features.invitations.schemas import SendInvitation
 from insula.settings import Settings
-from tests.attacks.test_inviting import Inside, join
+from tests.attacks.test_inviting import Inside
 from tests.factories import World
-from tests.invitations import fresh_address, invite
+from tests.invitations import fresh_address, invite, join
 
 LIMIT_SECONDS = 1.0
 """Of CPU, for what took ten to a hundred of them."""
