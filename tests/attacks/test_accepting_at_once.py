@@ -3,24 +3,12 @@
 import asyncio
 
 import asyncpg
-import httpx
 import pytest
 
 from insula.core.ids import to_uuid
-from tests.factories import Member, World
-from tests.invitations import (
-    ACCEPT,
-    accept,
-    events_of,
-    invite,
-    join,
-    members_of,
-    token_of,
-)
-
-
-async def removed(owner: Member, inviter: Member) -> httpx.Response:
-    return await owner.client.delete(owner.url(f"/members/{inviter.membership_id}"), headers={"if-match": "*"})
+from tests.attacks.test_invitation_tokens import removed
+from tests.factories import World
+from tests.invitations import ACCEPT, accept, events_of, invite, join, members_of, token_of
 
 
 @pytest.mark.attack(87)

@@ -64,7 +64,7 @@ PARTS = {
 async def main(only: list[str], scale: int, admin: str, redis: str) -> bool:
     await prepare(admin)
     met = True
-    async with running(admin, redis, "") as bench:
+    async with running(admin, redis) as bench:
         for name, run in PARTS.items():
             if not only or name in only:
                 met &= await run(bench, scale)

@@ -101,7 +101,7 @@ class Bench(msgspec.Struct):
 
 
 @asynccontextmanager
-async def running(admin: str, redis: str, owner: str) -> AsyncIterator[Bench]:
+async def running(admin: str, redis: str) -> AsyncIterator[Bench]:
     """The program with the twins' routes added."""
 
     def url(login: str) -> str:

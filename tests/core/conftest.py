@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import address, clone
-from tests.core.job_bench import Bench
+from tests.core.workbench import Workbench
 from tests.tenant_tables import create_table
 
 
@@ -25,14 +25,14 @@ async def job_urls(addresses: dict[str, str], redis_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def bench(job_urls: dict[str, str]) -> AsyncIterator[Bench]:
+async def bench(job_urls: dict[str, str]) -> AsyncIterator[Workbench]:
     """The bench, with nothing on it."""
     async with AsyncExitStack() as stack:
         superuser = await asyncpg.connect(job_urls["admin"])
         stack.push_async_callback(superuser.close)
         redis = Redis.from_url(job_urls["redis"], socket_timeout=5)
         stack.push_async_callback(redis.aclose)
-        bench = Bench(job_urls, superuser, redis)
+        bench = Workbench(job_urls, superuser, redis)
         for database in (bench.database, bench.platform, bench.anybody):
             await database.open()
             stack.push_async_callback(database.close)

@@ -7,13 +7,13 @@ import asyncpg
 import pytest
 
 from insula.core.runner import Lease
-from tests.core.job_bench import ACME, Bench, Note, leave_effect
+from tests.core.workbench import ACME, Note, Workbench, leave_effect
 
 RIVAL = uuid4()
 
 
 @pytest.mark.attack(11)
-async def test_only_the_lease_of_this_very_job_opens_its_door(bench: Bench) -> None:
+async def test_only_the_lease_of_this_very_job_opens_its_door(bench: Workbench) -> None:
     await bench.ask(Note(text="mine"))
     await bench.ask(Note(text="theirs"), tenant=RIVAL)
     mine, theirs = await bench.leases()
@@ -65,14 +65,14 @@ async def test_only_the_lease_of_this_very_job_opens_its_door(bench: Bench) -> N
         "SELECT app.set_context(gen_random_uuid(), NULL)",
     ],
 )
-async def test_the_application_can_neither_see_nor_claim_nor_forge_jobs(bench: Bench, statement: str) -> None:
+async def test_the_application_can_neither_see_nor_claim_nor_forge_jobs(bench: Workbench, statement: str) -> None:
     await bench.ask(Note())
     async with bench.database.transaction() as db:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await db.driver.execute(statement)
 
 
-async def test_a_lease_that_ran_out_opens_nothing(bench: Bench) -> None:
+async def test_a_lease_that_ran_out_opens_nothing(bench: Workbench) -> None:
     await bench.ask(Note())
     (lease,) = await bench.leases()
     await bench.hurry()
@@ -80,7 +80,7 @@ async def test_a_lease_that_ran_out_opens_nothing(bench: Bench) -> None:
     assert await bench.effects() == []
 
 
-async def test_a_late_handler_keeps_its_job_as_long_as_its_transaction_lives(bench: Bench) -> None:
+async def test_a_late_handler_keeps_its_job_as_long_as_its_transaction_lives(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Note())
     (lease,) = await bench.leases()
     async with bench.database.transaction(read_only=True) as db:
@@ -98,7 +98,7 @@ async def test_a_late_handler_keeps_its_job_as_long_as_its_transaction_lives(ben
     assert (await bench.row(job_id))["status"] == "done"
 
 
-async def test_a_second_run_of_the_same_lease_finds_the_job_taken(bench: Bench) -> None:
+async def test_a_second_run_of_the_same_lease_finds_the_job_taken(bench: Workbench) -> None:
     await bench.ask(Note())
     (lease,) = await bench.leases()
     async with bench.database.transaction() as first, bench.database.transaction() as second:

@@ -7,7 +7,7 @@ import pytest
 from insula.core.db import Transaction
 from insula.core.jobs import Effect, JobContext, mailing
 from insula.core.mail import Mail, MailRefused, MailUnavailable
-from tests.core.job_bench import Bench, Note, leave_effect
+from tests.core.workbench import Note, Workbench, leave_effect
 
 
 def paused_effect(entered: asyncio.Event, go_on: asyncio.Event, sent: list[str]) -> Effect[str, str]:
@@ -27,7 +27,7 @@ def paused_effect(entered: asyncio.Event, go_on: asyncio.Event, sent: list[str])
     return Effect(prepare=prepare, perform=perform, record=keep)
 
 
-async def test_a_worker_whose_lease_was_given_away_cannot_commit(bench: Bench) -> None:
+async def test_a_worker_whose_lease_was_given_away_cannot_commit(bench: Workbench) -> None:
     sent: list[str] = []
     entered, go_on = asyncio.Event(), asyncio.Event()
     runner = bench.runner({Note: paused_effect(entered, go_on, sent)})
@@ -51,7 +51,7 @@ async def test_a_worker_whose_lease_was_given_away_cannot_commit(bench: Bench) -
     assert (row["status"], row["attempt"], row["failures"]) == ("done", 2, 0)
 
 
-async def test_no_connection_is_held_while_an_effect_is_performed(bench: Bench) -> None:
+async def test_no_connection_is_held_while_an_effect_is_performed(bench: Workbench) -> None:
     held: list[int] = []
 
     async def prepare(db: Transaction, task: Note, context: JobContext) -> str:
@@ -67,7 +67,7 @@ async def test_no_connection_is_held_while_an_effect_is_performed(bench: Bench) 
     assert await bench.statuses() == {"done": 1}
 
 
-async def test_an_effect_with_nothing_to_do_is_done(bench: Bench) -> None:
+async def test_an_effect_with_nothing_to_do_is_done(bench: Workbench) -> None:
     async def prepare(db: Transaction, task: Note, context: JobContext) -> None:
         return None
 
@@ -84,7 +84,7 @@ async def test_an_effect_with_nothing_to_do_is_done(bench: Bench) -> None:
     [(None, "done"), (MailUnavailable("later"), "waiting"), (MailRefused("never"), "dead")],
 )
 async def test_a_letter_is_sent_or_tried_again_or_given_up(
-    bench: Bench, trouble: Exception | None, status: str
+    bench: Workbench, trouble: Exception | None, status: str
 ) -> None:
     async def write(db: Transaction, task: Note, context: JobContext) -> Mail:
         return Mail(to="ada@example.com", template="test/hello", message_id=context.job_id)

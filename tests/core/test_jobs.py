@@ -14,7 +14,7 @@ from insula.core.ids import to_text
 from insula.core.jobs import GiveUp, JobContext, enqueue, latest_tick
 from insula.core.permissions import Facts, Principal
 from insula.core.runner import LONGEST_PAUSE, backoff, describe
-from tests.core.job_bench import ACME, Bench, Foreign, Fragile, Note, leave_effect
+from tests.core.workbench import ACME, Foreign, Fragile, Note, Workbench, leave_effect
 
 ADA = uuid4()
 
@@ -33,14 +33,14 @@ async def give_up(db: Transaction, task: Any, context: JobContext) -> None:
     raise GiveUp("hopeless")
 
 
-async def test_a_job_asked_for_in_a_transaction_that_rolls_back_never_was(bench: Bench) -> None:
+async def test_a_job_asked_for_in_a_transaction_that_rolls_back_never_was(bench: Workbench) -> None:
     async with bench.database.transaction() as db:
         enqueue(db, Note())
         await db.rollback()
     assert await bench.statuses() == {}
 
 
-async def test_a_job_runs_as_the_tenant_and_the_user_who_asked_for_it(bench: Bench) -> None:
+async def test_a_job_runs_as_the_tenant_and_the_user_who_asked_for_it(bench: Workbench) -> None:
     seen: list[tuple[Principal | None, Facts]] = []
 
     async def look(db: Transaction, task: Note, context: JobContext) -> None:
@@ -69,7 +69,7 @@ async def test_a_job_runs_as_the_tenant_and_the_user_who_asked_for_it(bench: Ben
     assert (await bench.row(job_id))["status"] == "done"
 
 
-async def test_a_job_may_ask_for_further_jobs(bench: Bench) -> None:
+async def test_a_job_may_ask_for_further_jobs(bench: Workbench) -> None:
     async def ask(db: Transaction, task: Note, context: JobContext) -> None:
         if task.text:
             enqueue(db, Note(text=task.text[1:]))
@@ -79,7 +79,7 @@ async def test_a_job_may_ask_for_further_jobs(bench: Bench) -> None:
     assert await bench.superuser.fetchval("SELECT count(*) FROM app.outbox WHERE tenant_id = $1", ACME) == 4
 
 
-async def test_a_delayed_job_waits_for_its_time(bench: Bench) -> None:
+async def test_a_delayed_job_waits_for_its_time(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Note(), delay=0.3)
     runner = bench.runner({Note: leave_effect})
     assert await bench.work(runner) == 0
@@ -88,7 +88,7 @@ async def test_a_delayed_job_waits_for_its_time(bench: Bench) -> None:
     assert await bench.work(runner) == 1
 
 
-async def test_a_failed_handler_leaves_nothing_behind_and_is_tried_again_later(bench: Bench) -> None:
+async def test_a_failed_handler_leaves_nothing_behind_and_is_tried_again_later(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Note())
     assert await bench.work(bench.runner({Note: break_down})) == 1
     row = await bench.row(job_id)
@@ -102,7 +102,7 @@ async def test_a_failed_handler_leaves_nothing_behind_and_is_tried_again_later(b
     assert len(await bench.effects()) == 1
 
 
-async def test_at_its_limit_of_failures_a_job_becomes_a_dead_letter(bench: Bench) -> None:
+async def test_at_its_limit_of_failures_a_job_becomes_a_dead_letter(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Fragile())
     runner = bench.runner({Fragile: break_down})
     for _ in range(5):
@@ -116,14 +116,14 @@ async def test_at_its_limit_of_failures_a_job_becomes_a_dead_letter(bench: Bench
     )
 
 
-async def test_a_handler_that_gives_up_makes_a_dead_letter_at_once(bench: Bench) -> None:
+async def test_a_handler_that_gives_up_makes_a_dead_letter_at_once(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Note())
     await bench.work(bench.runner({Note: give_up}))
     row = await bench.row(job_id)
     assert (row["status"], row["failures"]) == ("dead", 1)
 
 
-async def test_a_handler_out_of_time_is_a_failure_and_no_crash(bench: Bench) -> None:
+async def test_a_handler_out_of_time_is_a_failure_and_no_crash(bench: Workbench) -> None:
     async def dawdle(db: Transaction, task: Note, context: JobContext) -> None:
         await leave_effect(db, task, context)
         await asyncio.sleep(10)
@@ -137,14 +137,14 @@ async def test_a_handler_out_of_time_is_a_failure_and_no_crash(bench: Bench) -> 
     assert await bench.effects() == []
 
 
-async def test_a_payload_of_another_release_counts_as_a_failure(bench: Bench) -> None:
+async def test_a_payload_of_another_release_counts_as_a_failure(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Note())
     await bench.superuser.execute("""UPDATE app.outbox SET payload = '{"colour": "red"}'""")
     await bench.work(bench.runner({Note: leave_effect}))
     assert (await bench.row(job_id))["failures"] == 1
 
 
-async def test_an_unknown_kind_of_task_goes_back_without_being_counted(bench: Bench) -> None:
+async def test_an_unknown_kind_of_task_goes_back_without_being_counted(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Foreign())
     assert await bench.work(bench.runner({Note: leave_effect})) == 1
     row = await bench.row(job_id)
@@ -154,7 +154,7 @@ async def test_an_unknown_kind_of_task_goes_back_without_being_counted(bench: Be
     assert (await bench.row(job_id))["status"] == "done"
 
 
-async def test_a_cancelled_job_is_released_at_once_and_not_counted(bench: Bench) -> None:
+async def test_a_cancelled_job_is_released_at_once_and_not_counted(bench: Workbench) -> None:
     begun = asyncio.Event()
 
     async def hang(db: Transaction, task: Note, context: JobContext) -> None:
@@ -174,7 +174,7 @@ async def test_a_cancelled_job_is_released_at_once_and_not_counted(bench: Bench)
     assert await bench.effects() == []
 
 
-async def test_a_commit_that_fails_fails_the_job(bench: Bench) -> None:
+async def test_a_commit_that_fails_fails_the_job(bench: Workbench) -> None:
     async def poison(db: Transaction, task: Note, context: JobContext) -> None:
         enqueue(db, Note(text="\0"))
 
@@ -184,7 +184,7 @@ async def test_a_commit_that_fails_fails_the_job(bench: Bench) -> None:
     assert await bench.superuser.fetchval("SELECT count(*) FROM app.outbox") == 1
 
 
-async def test_two_tasks_cannot_share_a_name(bench: Bench) -> None:
+async def test_two_tasks_cannot_share_a_name(bench: Workbench) -> None:
     class Twin(Note, frozen=True):
         pass
 

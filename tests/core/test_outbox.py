@@ -6,14 +6,14 @@ from insula.core.db import Transaction
 from insula.core.errors import Conflict, NotFound
 from insula.core.jobs import GiveUp, JobContext
 from insula.core.outbox import discard_job, retry_job
-from tests.core.job_bench import Bench, Note, leave_effect
+from tests.core.workbench import Note, Workbench, leave_effect
 
 
 async def give_up(db: Transaction, task: Note, context: JobContext) -> None:
     raise GiveUp("hopeless")
 
 
-async def test_a_dead_letter_is_retried_with_all_its_attempts_or_discarded(bench: Bench) -> None:
+async def test_a_dead_letter_is_retried_with_all_its_attempts_or_discarded(bench: Workbench) -> None:
     first, second = await bench.ask(Note(text="a"), Note(text="b"))
     await bench.work(bench.runner({Note: give_up}))
     assert await bench.statuses() == {"dead": 2}

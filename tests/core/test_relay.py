@@ -11,12 +11,12 @@ from redis.exceptions import RedisError
 from insula.core.jobs import wake
 from insula.core.queue import Queue
 from insula.core.relay import POLL_SECONDS, Relay
-from tests.core.job_bench import Bench, Note, leave_effect
+from tests.core.workbench import Note, Workbench, leave_effect
 
 A, B, C, D, E, F = (UUID(int=number) for number in range(1, 7))
 
 
-async def lanes(bench: Bench) -> list[UUID]:
+async def lanes(bench: Workbench) -> list[UUID]:
     """Whose jobs wait in the queue, in its order."""
     rows = {}
     for lease in await bench.taken():
@@ -24,7 +24,7 @@ async def lanes(bench: Bench) -> list[UUID]:
     return list(rows.values())
 
 
-async def test_organizations_take_turns(bench: Bench) -> None:
+async def test_organizations_take_turns(bench: Workbench) -> None:
     await bench.flood(B, 50)
     for tenant in (A, C, D):
         await bench.ask(Note(), Note(), tenant=tenant)
@@ -32,7 +32,7 @@ async def test_organizations_take_turns(bench: Bench) -> None:
     assert sorted(await lanes(bench)) == [A, A, B, B, C, C, D, D]
 
 
-async def test_the_circle_goes_on_where_it_stopped(bench: Bench) -> None:
+async def test_the_circle_goes_on_where_it_stopped(bench: Workbench) -> None:
     for tenant in (A, B, C, D, E):
         await bench.flood(tenant, 4)
     relay, seen = bench.relay(ahead=2), []
@@ -46,7 +46,7 @@ async def test_the_circle_goes_on_where_it_stopped(bench: Bench) -> None:
     assert seen[0] == [A, B] and seen[1] == [C, D]
 
 
-async def test_what_belongs_to_no_organization_shares_one_turn(bench: Bench) -> None:
+async def test_what_belongs_to_no_organization_shares_one_turn(bench: Workbench) -> None:
     await bench.flood(A, 50)
     for stranger in (B, C, D, None):
         await bench.ask(Note(), tenant=None, user=stranger)
@@ -55,7 +55,7 @@ async def test_what_belongs_to_no_organization_shares_one_turn(bench: Bench) -> 
     assert sorted(await lanes(bench)) == [A, A, program, program]
 
 
-async def test_one_organization_holds_a_quarter_of_what_is_in_flight_and_hides_nobody(bench: Bench) -> None:
+async def test_one_organization_holds_a_quarter_of_what_is_in_flight_and_hides_nobody(bench: Workbench) -> None:
     for tenant in (A, B, C, D, E):
         await bench.flood(tenant, 30)
     relay = bench.relay(in_flight=16, ahead=100)
@@ -81,7 +81,7 @@ async def test_one_organization_holds_a_quarter_of_what_is_in_flight_and_hides_n
     assert await lanes(bench) == [E]
 
 
-async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(bench: Bench) -> None:
+async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(bench: Workbench) -> None:
     for tenant in (A, B, C, D, E, F):
         await bench.flood(tenant, 20)
     relays = [bench.relay(in_flight=30, ahead=100) for _ in range(6)]
@@ -99,7 +99,7 @@ async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(be
     assert await bench.statuses() == {"leased": 30, "due": 90}
 
 
-async def test_few_jobs_wait_in_the_queue_however_many_are_due(bench: Bench) -> None:
+async def test_few_jobs_wait_in_the_queue_however_many_are_due(bench: Workbench) -> None:
     await bench.flood(A, 100)
     relay = bench.relay(ahead=10)
     for _ in range(5):
@@ -109,7 +109,7 @@ async def test_few_jobs_wait_in_the_queue_however_many_are_due(bench: Bench) -> 
 
 
 @pytest.mark.attack(130)
-async def test_a_flood_of_one_organization_delays_another_by_less_than_two_seconds(bench: Bench) -> None:
+async def test_a_flood_of_one_organization_delays_another_by_less_than_two_seconds(bench: Workbench) -> None:
     await bench.flood(A, 30_000)
     relay, runner = bench.relay(), bench.runner({Note: leave_effect})
     for _ in range(5):
@@ -123,7 +123,7 @@ async def test_a_flood_of_one_organization_delays_another_by_less_than_two_secon
     assert time.monotonic() - began < 2
 
 
-async def test_while_redis_is_away_nothing_is_claimed(bench: Bench) -> None:
+async def test_while_redis_is_away_nothing_is_claimed(bench: Workbench) -> None:
     await bench.ask(Note())
     away = Redis.from_url("redis://127.0.0.1:1/0")
     relay = Relay(bench.platform, Queue(away), in_flight=10, ahead=10, lease_seconds=60)
@@ -133,7 +133,9 @@ async def test_while_redis_is_away_nothing_is_claimed(bench: Bench) -> None:
     await away.aclose()
 
 
-async def test_what_cannot_be_handed_over_goes_back_uncounted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_handed_over_goes_back_uncounted(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (job_id,) = await bench.ask(Note())
 
     async def refuse(*_: object) -> None:
@@ -148,7 +150,7 @@ async def test_what_cannot_be_handed_over_goes_back_uncounted(bench: Bench, monk
     assert await bench.work(bench.runner({Note: leave_effect})) == 1
 
 
-async def test_a_flushed_redis_loses_no_job(bench: Bench) -> None:
+async def test_a_flushed_redis_loses_no_job(bench: Workbench) -> None:
     jobs = await bench.ask(*(Note() for _ in range(5)), tenant=A)
     await bench.relay().hand_out()
     await bench.redis.flushdb()
@@ -163,7 +165,7 @@ async def test_a_flushed_redis_loses_no_job(bench: Bench) -> None:
     assert {(await bench.row(job_id))["crashes"] for job_id in jobs} == {0}
 
 
-async def test_jobs_that_wait_in_the_queue_are_not_taken_for_lost(bench: Bench) -> None:
+async def test_jobs_that_wait_in_the_queue_are_not_taken_for_lost(bench: Workbench) -> None:
     await bench.ask(Note(), Note())
     await bench.relay().hand_out()
     await bench.superuser.execute("UPDATE app.outbox SET leased_until = leased_until - interval '30 s'")
@@ -171,7 +173,7 @@ async def test_jobs_that_wait_in_the_queue_are_not_taken_for_lost(bench: Bench) 
     assert await bench.statuses() == {"leased": 2}
 
 
-async def test_messages_of_others_do_not_stop_a_worker(bench: Bench) -> None:
+async def test_messages_of_others_do_not_stop_a_worker(bench: Workbench) -> None:
     strange = [
         b"", b"nonsense", b"[]", b'"text"', b"null", b"\xff\xfe", b"{}",
         b'{"queue": "other", "function": "run"}',
@@ -185,7 +187,7 @@ async def test_messages_of_others_do_not_stop_a_worker(bench: Bench) -> None:
     assert await bench.work(bench.runner({Note: leave_effect})) == 1
 
 
-async def test_the_bell_brings_the_relay_at_once(bench: Bench) -> None:
+async def test_the_bell_brings_the_relay_at_once(bench: Workbench) -> None:
     relay, stopping = bench.relay(), asyncio.Event()
     running = asyncio.create_task(relay.run(stopping))
     while not await bench.redis.pubsub_numsub("insula:jobs") >= [(b"insula:jobs", 1)]:

@@ -13,13 +13,13 @@ from insula.core.db import Transaction
 from insula.core.jobs import JobContext, Schedule, latest_tick
 from insula.core.queue import Queue
 from insula.core.upkeep import CHORES, CRASH_LIMIT, Upkeep
-from tests.core.job_bench import Bench, Note, leave_effect
+from tests.core.workbench import Note, Workbench, leave_effect
 
 A = UUID(int=1)
 HOURLY = Schedule("remind", timedelta(hours=1), Note(text="hourly"))
 
 
-async def start(bench: Bench) -> None:
+async def start(bench: Workbench) -> None:
     """As far as a worker comes that is killed in its handler."""
     for lease in await bench.leases():
         async with bench.database.transaction() as db:
@@ -27,7 +27,7 @@ async def start(bench: Bench) -> None:
             await db.commit()
 
 
-async def test_a_lost_worker_counts_as_a_crash_and_the_job_comes_again(bench: Bench) -> None:
+async def test_a_lost_worker_counts_as_a_crash_and_the_job_comes_again(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Note(), tenant=A)
     await start(bench)
     await bench.upkeep().sweep()
@@ -41,7 +41,7 @@ async def test_a_lost_worker_counts_as_a_crash_and_the_job_comes_again(bench: Be
     assert (await bench.row(job_id))["status"] == "done"
 
 
-async def test_a_lease_that_ran_out_before_the_start_counts_nothing(bench: Bench) -> None:
+async def test_a_lease_that_ran_out_before_the_start_counts_nothing(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Note())
     await bench.leases()
     await bench.hurry()
@@ -52,7 +52,7 @@ async def test_a_lease_that_ran_out_before_the_start_counts_nothing(bench: Bench
     assert (row["status"], row["crashes"], row["failures"]) == ("due", 0, 0)
 
 
-async def test_a_job_that_keeps_killing_its_workers_ends_as_a_dead_letter(bench: Bench) -> None:
+async def test_a_job_that_keeps_killing_its_workers_ends_as_a_dead_letter(bench: Workbench) -> None:
     (job_id,) = await bench.ask(Note())
     for _ in range(CRASH_LIMIT):
         assert (await bench.row(job_id))["status"] != "dead"
@@ -64,18 +64,18 @@ async def test_a_job_that_keeps_killing_its_workers_ends_as_a_dead_letter(bench:
     assert (row["status"], row["crashes"], row["failures"]) == ("dead", CRASH_LIMIT, 0)
 
 
-async def tick_is_known(bench: Bench, hours_ago: int) -> None:
+async def tick_is_known(bench: Workbench, hours_ago: int) -> None:
     at = latest_tick(HOURLY.every, now()) - timedelta(hours=hours_ago)
     await bench.superuser.execute("INSERT INTO app.tick (schedule, at) VALUES ($1, $2)", HOURLY.name, at)
 
 
-async def test_a_new_schedule_waits_for_its_next_tick(bench: Bench) -> None:
+async def test_a_new_schedule_waits_for_its_next_tick(bench: Workbench) -> None:
     await bench.upkeep(HOURLY).tick()
     assert await bench.statuses() == {}
     assert await bench.superuser.fetchval("SELECT count(*) FROM app.tick WHERE schedule = 'remind'") == 1
 
 
-async def test_a_tick_comes_once_however_many_relays_run(bench: Bench) -> None:
+async def test_a_tick_comes_once_however_many_relays_run(bench: Workbench) -> None:
     await tick_is_known(bench, hours_ago=1)
     several = [bench.upkeep(HOURLY) for _ in range(4)]
     await asyncio.gather(*(upkeep.tick() for upkeep in several))
@@ -83,7 +83,7 @@ async def test_a_tick_comes_once_however_many_relays_run(bench: Bench) -> None:
     assert await bench.statuses() == {"due": 1}
 
 
-async def test_a_relay_that_comes_second_to_a_tick_waits_and_does_nothing(bench: Bench) -> None:
+async def test_a_relay_that_comes_second_to_a_tick_waits_and_does_nothing(bench: Workbench) -> None:
     await tick_is_known(bench, hours_ago=1)
     async with bench.platform.transaction() as first:
         await first.driver.execute(
@@ -97,19 +97,19 @@ async def test_a_relay_that_comes_second_to_a_tick_waits_and_does_nothing(bench:
     assert await bench.statuses() == {}
 
 
-async def test_only_the_latest_of_the_missed_ticks_is_made_up_for(bench: Bench) -> None:
+async def test_only_the_latest_of_the_missed_ticks_is_made_up_for(bench: Workbench) -> None:
     await tick_is_known(bench, hours_ago=50)
     await bench.upkeep(HOURLY).tick()
     assert await bench.statuses() == {"due": 1}
 
 
-async def test_a_clock_that_went_back_repeats_no_tick(bench: Bench) -> None:
+async def test_a_clock_that_went_back_repeats_no_tick(bench: Workbench) -> None:
     await tick_is_known(bench, hours_ago=-2)
     await bench.upkeep(HOURLY).tick()
     assert await bench.statuses() == {}
 
 
-async def test_a_scheduled_task_belongs_to_no_organization(bench: Bench) -> None:
+async def test_a_scheduled_task_belongs_to_no_organization(bench: Workbench) -> None:
     seen: list[str | None] = []
 
     async def look(db: Transaction, task: Note, context: JobContext) -> None:
@@ -124,7 +124,7 @@ async def test_a_scheduled_task_belongs_to_no_organization(bench: Bench) -> None
     assert await bench.statuses() == {"done": 1}
 
 
-async def test_two_schedules_cannot_share_a_name(bench: Bench) -> None:
+async def test_two_schedules_cannot_share_a_name(bench: Workbench) -> None:
     with pytest.raises(ValueError, match="share a name"):
         bench.upkeep(HOURLY, HOURLY)
     with pytest.raises(ValueError, match="share a name"):
@@ -152,7 +152,7 @@ INSERT INTO app.tick (schedule, at) VALUES
 """
 
 
-async def test_housekeeping_removes_the_old_and_leaves_the_young_and_the_dead(bench: Bench) -> None:
+async def test_housekeeping_removes_the_old_and_leaves_the_young_and_the_dead(bench: Workbench) -> None:
     await bench.superuser.execute("TRUNCATE app.idempotency, app.credential")
     await bench.superuser.execute(OLD_AND_YOUNG)
     newest = await bench.superuser.fetchval("SELECT max(relname) FROM pg_class WHERE relname ~ '^event_[0-9_]+$'")
@@ -172,7 +172,7 @@ async def test_housekeeping_removes_the_old_and_leaves_the_young_and_the_dead(be
     assert await bench.superuser.fetchval("SELECT to_regclass('app.' || $1) IS NOT NULL", newest)
 
 
-async def test_the_gauges_tell_depth_age_and_dead_letters(bench: Bench) -> None:
+async def test_the_gauges_tell_depth_age_and_dead_letters(bench: Workbench) -> None:
     await bench.flood(A, 7)
     await bench.ask(Note(), delay=60)
     await bench.superuser.execute(

@@ -16,11 +16,11 @@ from insula.embedded import EmbeddedValkey
 from insula.product import FEATURES
 from insula.settings import Settings
 from insula.worker import create_worker
-from tests.core.job_bench import Bench, Note, leave_effect
+from tests.core.workbench import Note, Workbench, leave_effect
 from tests.factories import settings_for
 
 
-def settings_on(bench: Bench, **changes: Any) -> Settings:
+def settings_on(bench: Workbench, **changes: Any) -> Settings:
     urls = {
         "database_url": bench.urls["app_rw"],
         "identity_database_url": bench.urls["app_rw"],
@@ -41,13 +41,13 @@ async def working(settings: Settings, handler: Handler) -> AsyncIterator[asyncio
         stopping.set()
 
 
-async def ends_as(bench: Bench, job_id: str, status: str) -> None:
+async def ends_as(bench: Workbench, job_id: str, status: str) -> None:
     async with asyncio.timeout(15):
         while (await bench.row(job_id))["status"] != status:
             await asyncio.sleep(0.01)
 
 
-async def test_a_job_is_done_after_its_commit(bench: Bench) -> None:
+async def test_a_job_is_done_after_its_commit(bench: Workbench) -> None:
     async with working(settings_on(bench), leave_effect):
         (first,) = await bench.ask(Note())
         await ends_as(bench, first, "done")
@@ -57,7 +57,7 @@ async def test_a_job_is_done_after_its_commit(bench: Bench) -> None:
     assert len(await bench.effects()) == 2
 
 
-async def test_a_job_that_outlasts_the_drain_is_released_uncounted(bench: Bench) -> None:
+async def test_a_job_that_outlasts_the_drain_is_released_uncounted(bench: Workbench) -> None:
     begun = asyncio.Event()
 
     async def hang(db: Transaction, task: Note, context: JobContext) -> None:
@@ -75,7 +75,7 @@ async def test_a_job_that_outlasts_the_drain_is_released_uncounted(bench: Bench)
     assert await bench.effects() == []
 
 
-async def test_redis_may_go_away_and_come_back(bench: Bench, tmp_path: Path) -> None:
+async def test_redis_may_go_away_and_come_back(bench: Workbench, tmp_path: Path) -> None:
     valkey = EmbeddedValkey(tmp_path, settings={"appendonly": "no"})
     valkey.start()
     try:
@@ -102,7 +102,7 @@ def test_the_program_has_a_worker(settings: Settings) -> None:
     assert len(tasks) == len(set(tasks))
 
 
-async def test_features_whose_tasks_share_a_name_do_not_start(bench: Bench) -> None:
+async def test_features_whose_tasks_share_a_name_do_not_start(bench: Workbench) -> None:
     class Twin(Note, frozen=True):
         pass
 

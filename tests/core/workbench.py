@@ -63,7 +63,7 @@ async def leave_effect(db: Transaction, task: Any, context: JobContext) -> None:
     )
 
 
-class Bench:
+class Workbench:
     """What a test needs to ask for jobs, move them along one step at a time and see what became of them."""
 
     def __init__(self, urls: dict[str, str], superuser: asyncpg.Connection, redis: Redis) -> None:
