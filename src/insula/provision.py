@@ -23,6 +23,7 @@ TIMEOUTS: Final = {
     "statement_timeout": "15s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "30s",
+    "client_connection_check_interval": "1s",  # nobody waits for the answer: a killed client's query ends with it
     "search_path": "pg_catalog, app",
     "timezone": "UTC",
 }

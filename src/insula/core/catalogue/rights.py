@@ -12,7 +12,14 @@ PINNED: Final = "search_path=pg_catalog, pg_temp"
 CONTEXT: Final = frozenset({"tenant_id", "user_id"})
 
 SETTINGS: Final = frozenset(
-    {"search_path", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone"}
+    {
+        "search_path",
+        "statement_timeout",
+        "lock_timeout",
+        "idle_in_transaction_session_timeout",
+        "client_connection_check_interval",
+        "timezone",
+    }
 )
 """What a login may have as its defaults. A login can change its own, and so can SQL that slipped in."""
 
