@@ -51,6 +51,27 @@ class Databases(msgspec.Struct, frozen=True):
         return cls(*(Database(url, pool_size=settings.pool_size, old_pgbouncer=settings.pgbouncer) for url in urls))
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """What the API is made of, and what lives as long as it does."""
+
+    databases: Databases
+    redis: Redis
+    keys: Keys
+    limiter: Limiter
+    permissions: Permissions
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Parts":
+        redis = connect(settings.redis_url)
+        return cls(
+            databases=Databases.of(settings),
+            redis=redis,
+            keys=Keys.from_secret(settings.secret),
+            limiter=Limiter(redis),
+            permissions=Permissions(permission for feature in FEATURES for permission in feature.permissions),
+        )
+
+
 def create_app(settings: Settings) -> AccessLog:
     """The API as an ASGI application. Raises RouteUndeclared when a route does not say who may call it."""
     return AccessLog(create_litestar(settings))
@@ -58,26 +79,8 @@ def create_app(settings: Settings) -> AccessLog:
 
 def create_litestar(settings: Settings) -> Litestar:
     """The API without its outermost middleware."""
-    databases, redis, keys = Databases.of(settings), connect(settings.redis_url), Keys.from_secret(settings.secret)
-    limiter = Limiter(redis)
-    addresses = _address_limit(settings, limiter)
-    permissions = Permissions(permission for feature in FEATURES for permission in feature.permissions)
-    doors = Doors(
-        database=databases.rw,
-        platform=databases.platform,
-        permissions=permissions,
-        pepper=keys.credential,
-        origin=settings.base_url.rstrip("/"),
-        limits={"members": settings.limit_members, "projects": settings.limit_projects},
-        admission=RateLimits(
-            redis,
-            limiter,
-            addresses,
-            credential=Limit("credential", settings.rate_per_minute, 60),
-            organization=Limit("organization", settings.rate_organization_per_minute, 60),
-        ),
-        body_limit=settings.request_max_bytes,
-    )
+    parts = Parts.of(settings)
+    addresses = _address_limit(settings, parts.limiter)
     routes = [*HEALTH_ROUTES, *(controller for feature in FEATURES for controller in feature.controllers)]
     app = Litestar(
         route_handlers=[*routes, DocumentationController, PageController],
@@ -86,7 +89,7 @@ def create_litestar(settings: Settings) -> Litestar:
         middleware=[
             DefineMiddleware(CompressionMiddleware, config=CompressionConfig(backend="gzip", minimum_size=1024)),
             addresses,
-            RequestTransaction(doors, guard),
+            RequestTransaction(_doors(settings, parts, addresses), guard),
         ],
         dependencies=dict(DEPENDENCIES),
         exception_handlers=handlers(
@@ -95,20 +98,8 @@ def create_litestar(settings: Settings) -> Litestar:
         response_class=Reply,
         request_max_body_size=settings.request_max_bytes,
         openapi_config=None,
-        lifespan=[_lifespan(databases, redis)],
-        state=State(
-            {
-                "settings": settings,
-                "keyring": keys,
-                "databases": databases,
-                "redis": redis,
-                "permissions": permissions,
-                "features": FEATURES,
-                "draining": Draining(),
-                "limiter": limiter,
-                "passwords": Passwords(parallel=settings.argon2_parallel, min_length=settings.password_min_length),
-            }
-        ),
+        lifespan=[_lifespan(parts.databases, parts.redis)],
+        state=_state(settings, parts),
         logging_config=None,  # core/logs.py configures logging once for the process
         debug=False,
     )
@@ -120,12 +111,49 @@ def create_litestar(settings: Settings) -> Litestar:
     return app
 
 
+def _doors(settings: Settings, parts: Parts, addresses: AddressRateLimit) -> Doors:
+    """How requests come in, and how many may."""
+    return Doors(
+        database=parts.databases.rw,
+        platform=parts.databases.platform,
+        permissions=parts.permissions,
+        pepper=parts.keys.credential,
+        origin=settings.base_url.rstrip("/"),
+        limits={"members": settings.limit_members, "projects": settings.limit_projects},
+        admission=RateLimits(
+            parts.redis,
+            parts.limiter,
+            addresses,
+            credential=Limit("credential", settings.rate_per_minute, 60),
+            organization=Limit("organization", settings.rate_organization_per_minute, 60),
+        ),
+        body_limit=settings.request_max_bytes,
+    )
+
+
 def _address_limit(settings: Settings, limiter: Limiter) -> AddressRateLimit:
     return AddressRateLimit(
         limiter,
         anonymous=Limit("address", settings.rate_anonymous_per_minute, 60),
         refusals=Limit("refused-credentials", settings.rate_anonymous_per_minute, 60, strict=True),
         trusted_hops=settings.trusted_proxies,
+    )
+
+
+def _state(settings: Settings, parts: Parts) -> State:
+    """What features find on the application: their providers build services from it."""
+    return State(
+        {
+            "settings": settings,
+            "keyring": parts.keys,
+            "databases": parts.databases,
+            "redis": parts.redis,
+            "permissions": parts.permissions,
+            "features": FEATURES,
+            "draining": Draining(),
+            "limiter": parts.limiter,
+            "passwords": Passwords(parallel=settings.argon2_parallel, min_length=settings.password_min_length),
+        }
     )
 
 
