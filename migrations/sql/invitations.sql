@@ -79,6 +79,7 @@ CREATE FUNCTION app.admit_invited(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_status text;
+    events uuid[] := app.follow_latest_event(taken.tenant_id, ids[2:3]);
 BEGIN
     SELECT status INTO found_status FROM app.membership WHERE tenant_id = taken.tenant_id AND user_id = person;
     IF FOUND THEN
@@ -98,9 +99,9 @@ BEGIN
     SELECT taken.tenant_id, e.id, e.type, 1, 'user', app.type_id('usr', person), app.type_id('crd', means),
            e.target_type, e.target_id, e.data, facts
       FROM (VALUES
-               (ids[2], 'invitation.accepted', 'invitation', app.type_id('inv', taken.id),
+               (events[1], 'invitation.accepted', 'invitation', app.type_id('inv', taken.id),
                 jsonb_build_object('member_id', app.type_id('mem', ids[1]))),
-               (ids[3], 'member.added', 'member', app.type_id('mem', ids[1]),
+               (events[2], 'member.added', 'member', app.type_id('mem', ids[1]),
                 jsonb_build_object('user_id', app.type_id('usr', person), 'role', taken.role))
            ) AS e (id, type, target_type, target_id, data);
     RETURN 'admitted';
@@ -259,7 +260,7 @@ BEGIN
     -- The actor is whoever reads the mailbox: which user that is, if any, nobody knows.
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                            target_type, target_id, data, context)
-    VALUES (taken.tenant_id, event, 'invitation.declined', 1, 'user', NULL, app.type_id('crd', taken.credential_id),
+    VALUES (taken.tenant_id, (app.follow_latest_event(taken.tenant_id, ARRAY[event]))[1], 'invitation.declined', 1, 'user', NULL, app.type_id('crd', taken.credential_id),
             'invitation', app.type_id('inv', taken.id), '{}', facts);
     RETURN 'done';
 END $$;

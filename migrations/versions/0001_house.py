@@ -179,6 +179,7 @@ def event() -> None:
     op.execute("REVOKE UPDATE ON app.event FROM app_door")
     for column in ("type", "actor_id", "target_id"):
         op.create_index(f"event_{column}", "event", ["tenant_id", column, "id"], schema="app")
+    run_script(op, SQL / "event_order.sql")
     run_script(op, SQL / "event_partitions.sql")
     op.execute("SELECT app.create_event_partitions(now(), 3)")
     op.execute("GRANT EXECUTE ON FUNCTION app.create_event_partitions(timestamptz, integer) TO app_platform")
@@ -270,7 +271,8 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION app.enter")
     op.execute("SET LOCAL ROLE app_owner")
     op.execute("DROP FUNCTION app.begin_idempotent")
-    op.execute("DROP FUNCTION app.create_event_partitions")
+    for function in ("create_event_partitions", "follow_latest_event", "milliseconds_of"):
+        op.execute(f"DROP FUNCTION app.{function}")
     for table in ("operator_action", "operator", "tick", "outbox", "idempotency", "event"):
         op.execute(f"DROP TABLE app.{table}")
     for table in ("membership", "organization_slug", "organization", "credential", "password", '"user"'):

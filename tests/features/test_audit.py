@@ -1,14 +1,18 @@
 """The audit log over HTTP."""
 
 import json
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
 import pytest
 
+from insula.core import ids
 from insula.core.ids import new_id, to_uuid
+from insula.core.listing import first_id_of
 from insula.product import FEATURES
 from tests.factories import Member, World
 
@@ -256,3 +260,42 @@ async def test_every_stored_event_has_a_type_of_the_catalogue_and_data_of_its_sc
         "access.denied",
         "audit.read",
     }
+
+
+def made_at(instant: datetime) -> UUID:
+    return UUID(int=first_id_of(instant).int | 7 << 76 | 2 << 62 | secrets.randbits(62))
+
+
+@pytest.mark.attack(140)
+@pytest.mark.parametrize("lag", [timedelta(milliseconds=3), timedelta(minutes=10), timedelta(hours=20)])
+async def test_events_keep_their_order_when_another_process_has_a_clock_that_lags(
+    world: World, monkeypatch: pytest.MonkeyPatch, lag: timedelta
+) -> None:
+    owner = await world.owner()
+    for number in range(6):
+        monkeypatch.setattr(ids._Minted, "latest", 0)  # as if each request met a process that was just started
+        if number == 3:
+            monkeypatch.setattr(ids, "uuid7", lambda: made_at(datetime.now(UTC) - lag))
+        if number == 2:
+            invited = {"email": "somebody@example.com", "role": "member"}
+            assert (await owner.client.post(owner.url("/invitations"), json=invited)).status_code == 201
+        body = {"name": f"Project {number}", "key": f"P{number}"}
+        assert (await owner.client.post(owner.url("/projects"), json=body)).status_code == 201
+    told = [event["data"]["key"] for event in await events(owner, type="project.created")]
+    assert told == ["P5", "P4", "P3", "P2", "P1", "P0"]
+
+
+@pytest.mark.attack(140)
+async def test_an_event_far_in_the_future_does_not_take_the_others_along(world: World) -> None:
+    owner = await world.owner()
+    later = made_at(datetime.now(UTC) + timedelta(days=20))
+    await world.superuser.execute(
+        "INSERT INTO app.event (tenant_id, id, type, version, actor_type, target_type, data, context)"
+        " VALUES ($1, $2, 'planted', 1, 'system', 'nothing', '{}', '{}')",
+        to_uuid("org", owner.organization_id),
+        later,
+    )
+    made = await owner.client.post(owner.url("/projects"), json={"name": "A project", "key": "KEY"})
+    assert made.status_code == 201
+    (event,) = await events(owner, type="project.created")
+    assert to_uuid("evt", event["id"]).int >> 80 < (later.int >> 80) - 86_400_000 * 19

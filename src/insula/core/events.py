@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 import msgspec
 
 from insula.core.db import Transaction
-from insula.core.ids import new_id, to_uuid
 from insula.core.permissions import Facts
 
 ID_PREFIX = "evt"
@@ -47,7 +46,6 @@ def record(db: Transaction, event: Event) -> None:
     target_id = payload.pop("target_id")
     db.journal.events.append(
         {
-            "id": to_uuid(ID_PREFIX, new_id(ID_PREFIX)),
             "type": event.TYPE,
             "version": event.VERSION,
             "actor_type": actor_type(db),

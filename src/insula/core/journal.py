@@ -5,23 +5,31 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-# Both lists travel as one JSON bind each; the tenant comes from the signed context, asked once per statement.
+from insula.core.ids import new_id, to_uuid
+
+# Both lists travel as one JSON bind each; the tenant comes from the signed context, asked once per statement. The events'
+# ids are made here and follow the latest that the tenant has, whatever the clocks of other machines say.
 _WRITE: Final = """
 WITH events AS (
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                            target_type, target_id, data, context)
-    SELECT (SELECT app.tenant_id()), e.* FROM jsonb_to_recordset($1::text::jsonb) AS e (
-        id uuid, type text, version smallint, actor_type text, actor_id text, credential_id text,
-        target_type text, target_id text, data jsonb, context jsonb)
+    SELECT (SELECT app.tenant_id()), e.id, e.type, e.version, e.actor_type, e.actor_id, e.credential_id,
+           e.target_type, e.target_id, e.data, e.context
+      FROM ROWS FROM (
+          unnest(app.follow_latest_event((SELECT app.tenant_id()), $1)),
+          jsonb_to_recordset($2::text::jsonb) AS (
+              type text, version smallint, actor_type text, actor_id text, credential_id text,
+              target_type text, target_id text, data jsonb, context jsonb)
+      ) AS e (id, type, version, actor_type, actor_id, credential_id, target_type, target_id, data, context)
 )
 INSERT INTO app.outbox (tenant_id, user_id, id, task, payload, due_at, trace)
 SELECT (SELECT app.tenant_id()), (SELECT app.user_id()), t.id, t.task, t.payload,
        now() + make_interval(secs => t.delay), t.trace
-  FROM jsonb_to_recordset($2::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
+  FROM jsonb_to_recordset($3::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
 """
 _WRITE_WITH_ANSWER: Final = _WRITE.replace(
     "WITH events",
-    "WITH answer AS (INSERT INTO app.idempotency (key_hash, fingerprint, answer) VALUES ($3, $4, $5)), events",
+    "WITH answer AS (INSERT INTO app.idempotency (key_hash, fingerprint, answer) VALUES ($4, $5, $6)), events",
 )
 
 
@@ -36,10 +44,12 @@ class Journal:
 
     async def write(self, driver: asyncpg.Connection) -> None:
         """Write what was collected, inside the transaction that is about to commit."""
-        if self.answer is not None:
-            await driver.execute(_WRITE_WITH_ANSWER, _json(self.events), _json(self.tasks), *self.answer)
-        elif self.events or self.tasks:
-            await driver.execute(_WRITE, _json(self.events), _json(self.tasks))
+        if self.answer is not None or self.events or self.tasks:
+            binds = [to_uuid("evt", new_id("evt")) for _ in self.events], _json(self.events), _json(self.tasks)
+            if self.answer is not None:
+                await driver.execute(_WRITE_WITH_ANSWER, *binds, *self.answer)
+            else:
+                await driver.execute(_WRITE, *binds)
         self.events, self.tasks, self.answer = [], [], None
 
 
