@@ -38,7 +38,6 @@ SCOPE: dict[Rule, tuple[str, ...]] = {
 """Where a rule holds, if not in the program and its migrations."""
 
 EXCEPTIONS: dict[tuple[Rule, str], str] = {
-    (shape.functions_have_at_most_40_lines, "src/insula/app.py"): "one flat list of everything the API is made of",
     (shape.functions_take_at_most_5_parameters, "src/insula/core/listing.py"): "a list's parts, named where declared",
     (shape.modules_say_in_one_line_what_they_are, "src/insula/core/limits.py"): "and why no library does it",
     (shape.modules_say_in_one_line_what_they_are, "src/insula/embedded/launch.py"): "and why it is a script",
