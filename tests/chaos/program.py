@@ -44,8 +44,10 @@ def serve(settings: Settings) -> None:
         stop_with_parent()
         await server.run(settings)
 
-    with suppress(*AWAY):  # no database to start with: it is started again
+    try:
         uvloop.run(run())
+    except* AWAY:
+        pass  # no database to start with: it is started again
 
 
 def work(settings: Settings) -> None:
@@ -56,8 +58,10 @@ def work(settings: Settings) -> None:
         stop_with_parent()
         await create_worker(settings, (*app.FEATURES, FEATURE)).run()
 
-    with suppress(*AWAY):
+    try:
         uvloop.run(run())
+    except* AWAY:
+        pass
 
 
 class Program:

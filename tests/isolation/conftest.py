@@ -21,7 +21,7 @@ from tests.isolation.pgbouncer import PgBouncer
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("isolation")
     group.addoption("--isolation-examples", type=int, default=20, help="random mixtures of hostile SQL (default: 20)")
-    group.addoption("--isolation-reads", type=int, default=1000, help="reads cancelled at random (default: 1,000)")
+    group.addoption("--isolation-reads", type=int, default=2000, help="reads cancelled at random (default: 2,000)")
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,14 @@ async def arena(addresses: dict[str, str], redis_url: str) -> AsyncIterator[Aren
     """A program of its own, with one connection, and two tenants in it."""
     name = f"insula_arena_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     async with opened(addresses["admin"], name, redis_url=redis_url, pool_size=1) as arena:
+        yield arena
+
+
+@pytest.fixture(scope="session")
+async def storm_arena(addresses: dict[str, str], redis_url: str) -> AsyncIterator[Arena]:
+    """The same with two connections, for which many wait."""
+    name = f"insula_storm_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    async with opened(addresses["admin"], name, redis_url=redis_url, pool_size=2) as arena:
         yield arena
 
 
