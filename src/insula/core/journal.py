@@ -7,7 +7,7 @@ import msgspec
 
 from insula.core.ids import new_id, to_uuid
 
-# Both lists travel as one JSON bind each; the tenant comes from the signed context, asked once per statement. The ids of
+# Both lists travel as one JSON bind each; the tenant comes from the signed context, asked once per statement. Ids of
 # events are made here and follow the latest that the tenant has, whatever the clocks of other machines say.
 _WRITE: Final = """
 WITH events AS (
