@@ -36,13 +36,14 @@ def environment(settings: Settings, **changes: object) -> dict[str, str]:
 
 
 class Process:
-    """One `insula` command in the background, its output kept."""
+    """One `insula` command in the background, or another ``program``; its output is kept."""
 
-    def __init__(self, command: str, variables: dict[str, str], log: Path) -> None:
+    def __init__(self, command: str, variables: dict[str, str], log: Path, *program: str) -> None:
         self.log = log
+        self.port = int(variables["INSULA_PORT"])
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "insula", command],
+                [sys.executable, "-P", *(program or ("-m", "insula", command))],
                 env=variables,
                 stdout=file,
                 stderr=file,
