@@ -1,11 +1,13 @@
-"""The bench that tests of jobs work on, in a database of its own: they look at all jobs that there are."""
+"""The bench that tests of jobs work on, in a database of its own; logging that is left as it was found."""
 
+import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
+import structlog
 from redis.asyncio import Redis
 
 from tests.conftest import address, clone
@@ -15,7 +17,7 @@ from tests.tenant_tables import create_table
 
 @pytest.fixture(scope="session")
 async def job_urls(addresses: dict[str, str], redis_url: str) -> dict[str, str]:
-    """A database of jobs alone, by login; ``redis`` beside it."""
+    """A database of jobs alone, whose jobs are all there are, by login; ``redis`` beside it."""
     name = f"insula_jobs_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     await clone(addresses["admin"], name)
     admin = addresses["admin"].rsplit("/", 1)[0] + f"/{name}"
@@ -38,3 +40,13 @@ async def bench(job_urls: dict[str, str]) -> AsyncIterator[Workbench]:
             stack.push_async_callback(database.close)
         await bench.clear()
         yield bench
+
+
+@pytest.fixture
+def quiet_again() -> Iterator[None]:
+    """Logging is the process's: leave it as it was found."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logging.root.handlers[:], logging.root.level = handlers, level

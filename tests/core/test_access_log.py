@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,17 +17,9 @@ from insula.core.logs import configure_logs
 
 SECRET = "ins_ses_01j5zzzzzzzzzzzzzzzzzzzzzzabcdefghijklmnop2222222"
 
+pytestmark = pytest.mark.usefixtures("quiet_again")
+
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def quiet_again() -> Iterator[None]:
-    """Logging is the process's: leave it as it was found."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    logging.root.handlers[:], logging.root.level = handlers, level
 
 
 def lines(captured: Captured) -> list[dict[str, Any]]:

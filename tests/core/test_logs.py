@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -18,17 +17,9 @@ HOSTILE = 'x\n{"level":"error"}\r\x1b[31m\x9b2J\u2028\u202e"'
 
 log = structlog.get_logger()
 
+pytestmark = pytest.mark.usefixtures("quiet_again")
+
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def quiet_again() -> Iterator[None]:
-    """Logging is the process's: leave it as it was found."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    logging.root.handlers[:], logging.root.level = handlers, level
 
 
 def lines(captured: Captured) -> list[dict[str, Any]]:
