@@ -119,7 +119,11 @@ def _doors(settings: Settings, parts: Parts, addresses: AddressRateLimit) -> Doo
         permissions=parts.permissions,
         pepper=parts.keys.credential,
         origin=settings.base_url.rstrip("/"),
-        limits={"members": settings.limit_members, "projects": settings.limit_projects},
+        limits={
+            "members": settings.limit_members,
+            "projects": settings.limit_projects,
+            "teams": settings.limit_teams,
+        },
         admission=RateLimits(
             parts.redis,
             parts.limiter,

@@ -89,6 +89,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Members of one organization."""
     limit_projects: Count = 10_000
     """Projects of one organization."""
+    limit_teams: Count = 1000
+    """Teams of one organization."""
     limit_invitations_per_day: Count = 500
     """Invitation e-mails one organization may send in a day."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from insula.core.ids import new_id
+from insula.core.ids import new_id, to_uuid
 from tests.factories import Member, World
 
 
@@ -242,3 +242,15 @@ async def test_fields_that_are_not_the_callers_to_set_are_refused(world: World) 
     for field in ("id", "tenant_id", "version", "created_at", "name_norm"):
         made = await owner.client.post(owner.url("/teams"), json={"name": "Design", field: "x"})
         assert made.status_code == 400, field
+
+
+async def test_a_limit_on_teams_is_a_limit(world: World) -> None:
+    owner = await world.owner()
+    await world.superuser.execute(
+        "UPDATE app.organization SET limits = '{\"teams\": 2}' WHERE tenant_id = $1",
+        to_uuid("org", owner.organization_id),
+    )
+    answers = [await owner.client.post(owner.url("/teams"), json={"name": f"Team {n}"}) for n in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 403]
+    assert answers[-1].json()["code"] == "limit_reached"
+    assert answers[-1].json()["detail"] == "This organization may have 2 teams."

@@ -48,7 +48,9 @@ class Quota:
 
     def __init__(self, name: str, rows: sa.Select[Any]) -> None:
         self.name = name
-        some = rows.with_only_columns(sa.literal(1)).limit(sa.bindparam("limit", type_=sa.BigInteger)).subquery()
+        # Without its columns a statement that has no condition would forget its table.
+        ones = rows.with_only_columns(sa.literal(1), maintain_column_froms=True)
+        some = ones.limit(sa.bindparam("limit", type_=sa.BigInteger)).subquery()
         self._query = Query(sa.select(sa.func.count().label("count")).select_from(some), _Rows)
         self._rooms: OrderedDict[str, _Room] = OrderedDict()
 

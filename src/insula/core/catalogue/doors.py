@@ -24,6 +24,7 @@ APP_RW: Final = {
     "arm_invitations": "a context with a tenant",
     "disarm_invitations": "a context with a tenant",
     "accept_invitation": "a context with a user and no tenant; the token's hash, or the user's own verified address",
+    "decline_my_invitation": "a context with a user and no tenant; the user's own verified address",
     "my_invitations": "a context with a user and no tenant",
     "may_grant": "nothing; compares two names of roles",
     # The life of a job, for whoever holds its lease.
@@ -66,6 +67,7 @@ APP_PLATFORM: Final = {
     "purge_credentials": "nothing; deletes what opens nothing any more",
     "purge_sign_ups": "nothing; deletes what nobody confirmed",
     "purge_organizations": "nothing; deletes what was deleted, after its restore window",
+    "purge_invitations": "nothing; deletes what was closed or over, and long ago",
     "create_event_partitions": "nothing; makes the coming months' partitions",
     "purge_deleted": "nothing; deletes only what its organization deleted, and long ago",
 }

@@ -2,7 +2,7 @@
 
 from insula.core.feature import Feature
 from insula.features.invitations.controllers import CONTROLLERS
-from insula.features.invitations.jobs import HANDLERS
+from insula.features.invitations.jobs import HANDLERS, SCHEDULES
 from insula.features.invitations.models import ID_PREFIX
 from insula.features.invitations.permissions import PERMISSIONS
 from insula.features.invitations.schemas import EVENTS, InvitationOpen
@@ -14,5 +14,6 @@ FEATURE = Feature(
     events=EVENTS,
     id_prefixes={ID_PREFIX: "invitation"},
     handlers=HANDLERS,
+    schedules=SCHEDULES,
     constraints={"invitation_open": InvitationOpen},
 )

@@ -10,7 +10,7 @@ from insula.core.quotas import LimitReached
 from insula.core.tokens import digest, well_formed
 from insula.features.identity.repository import ME
 from insula.features.identity.schemas import LinkInvalid, MeRead
-from insula.features.invitations.doors import HolderDoors, NewPerson, Verdict, accept
+from insula.features.invitations.doors import HolderDoors, NewPerson, Verdict, accept, decline
 from insula.features.invitations.schemas import (
     AlreadyMember,
     InvitationClosed,
@@ -92,6 +92,12 @@ class MyInvitationService:
         if isinstance(found, Verdict):
             raise NotFound if found.word == "unknown" else _refusal(found)
         return found
+
+    async def decline_mine(self, invitation_id: str) -> None:
+        """Decline what is for one's own address. Raises NotFound for anything else, and InvitationClosed."""
+        verdict = await decline(self._db, invitation_id)
+        if verdict != "done":
+            raise NotFound if verdict == "unknown" else _refusal(Verdict(verdict))
 
     async def _me(self) -> MeRead:
         assert self._db.principal is not None

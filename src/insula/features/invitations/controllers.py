@@ -39,7 +39,7 @@ from insula.features.invitations.schemas import (
 from insula.features.invitations.service import InvitationService
 
 _HOLDER: Final = "the mailed token is the proof"
-_OWN: Final = "everybody may see and accept what is for their own address"
+_OWN: Final = "everybody may see, accept and decline what is for their own address"
 
 
 # Not "invitations": Litestar takes an error in a body field for that of a dependency with the same name.
@@ -197,6 +197,13 @@ class MyInvitationController(Controller):
     ) -> Joined:
         """Accept an invitation to one's own address."""
         return await mine.accept_mine(invitation_id)
+
+    @post("/{invitation_id:str}/refusal", status_code=204, authenticated_only=_OWN)
+    async def decline_my_invitation(
+        self, mine: NamedDependency[MyInvitationService], invitation_id: FromPath[InvitationId]
+    ) -> None:
+        """Decline an invitation to one's own address."""
+        await mine.decline_mine(invitation_id)
 
 
 async def _found(db: Transaction, invitation_id: str) -> InvitationRead:

@@ -27,6 +27,7 @@ _JOIN: Final = (
     " $9, $10, $11, $12, $13, $14, $15::text::jsonb)"
 )
 _DECLINE: Final = "SELECT app.decline_invitation($1, $2, $3::text::jsonb)"
+_DECLINE_MINE: Final = "SELECT app.decline_my_invitation($1, $2, $3, $4::text::jsonb)"
 _ACCEPT: Final = "SELECT * FROM app.accept_invitation($1, $2, $3, $4, $5, $6, $7::text::jsonb)"
 
 
@@ -108,6 +109,21 @@ async def accept(
     )
     assert found is not None
     return _joined(found, ids) if found["verdict"] == "admitted" else Verdict(found["verdict"], found["email"])
+
+
+async def decline(db: Transaction, invitation_id: str) -> str:
+    """Decline, as the transaction's user, what is for their own address; returns the door's verdict."""
+    assert db.principal is not None
+    assert db.principal.credential_id is not None
+    driver = await db.flush()
+    verdict: str = await driver.fetchval(
+        _DECLINE_MINE,
+        to_uuid(ID_PREFIX, invitation_id),
+        _fresh_ids()[1],
+        to_uuid(SESSION_PREFIX, db.principal.credential_id),
+        _json(events.context(db.facts)),
+    )
+    return verdict
 
 
 def _fresh_ids() -> list[UUID]:

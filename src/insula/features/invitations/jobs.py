@@ -1,5 +1,6 @@
-"""The letter of an invitation."""
+"""The letter of an invitation, and the end of invitations that are long over."""
 
+from datetime import timedelta
 from typing import Final
 
 from insula.core.db import Transaction
@@ -8,6 +9,7 @@ from insula.core.listing import normalize
 from insula.core.mail import Mail
 from insula.core.schemas import Task
 from insula.core.tokens import derive
+from insula.core.upkeep import Chore
 from insula.features.invitations.repository import LETTER
 from insula.features.invitations.schemas import SendInvitation
 
@@ -33,4 +35,8 @@ async def send_invitation(db: Transaction, task: SendInvitation, context: JobCon
     )
 
 
+PURGE: Final = Chore("purge_invitations", timedelta(hours=1), "SELECT app.purge_invitations(interval '90 days', 50000)")
+"""They hold addresses of people who may never have come; what became of each stands in the events."""
+
+SCHEDULES: Final = (PURGE,)
 HANDLERS: Final[dict[type[Task], Handler]] = {SendInvitation: mailing(send_invitation)}

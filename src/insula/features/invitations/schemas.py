@@ -217,7 +217,7 @@ class InvitationAccepted(Event, frozen=True, kw_only=True):
 
 
 class InvitationDeclined(Event, frozen=True, kw_only=True):
-    """The holder said no; the actor is whoever reads the mailbox, and unknown."""
+    """The holder said no; without a session the actor is whoever reads the mailbox, and unknown."""
 
     TYPE = "invitation.declined"
     TARGET = "invitation"

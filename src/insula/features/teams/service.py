@@ -1,8 +1,11 @@
 """What people do with teams."""
 
+import sqlalchemy as sa
+
 from insula.core.db import Transaction
 from insula.core.errors import NotFound
 from insula.core.events import changed, record
+from insula.core.quotas import Quota
 from insula.features.teams.models import Team, TeamMember
 from insula.features.teams.repository import TeamMemberRepository, TeamRepository
 from insula.features.teams.schemas import (
@@ -15,6 +18,8 @@ from insula.features.teams.schemas import (
     TeamUpdated,
 )
 
+QUOTA = Quota("teams", sa.select(Team.id))
+
 
 class TeamService:
     """Forms, changes and dissolves the teams of one organization, and says who is in them."""
@@ -25,7 +30,8 @@ class TeamService:
         self._members = TeamMemberRepository(db)
 
     async def form(self, data: TeamCreate) -> Team:
-        """Make a team; a taken name is refused by the database."""
+        """Make a team. Raises LimitReached; a taken name is refused by the database."""
+        await QUOTA.require_room(self._db)
         team = await self._teams.add(Team(name=data.name, description=data.description))
         record(self._db, TeamCreated(target_id=team.id, name=team.name))
         return team

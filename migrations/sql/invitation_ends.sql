@@ -1,0 +1,48 @@
+-- How an invitation ends without its letter: declined in its holder's own list, or deleted when nobody asks any more.
+
+-- Decline what is for the verified address of the context's user. `event` is the id of the event, `means` the
+-- credential that they showed. Verdicts: done | unknown | accepted | declined | revoked | expired.
+CREATE FUNCTION app.decline_my_invitation(wanted uuid, event uuid, means uuid, facts jsonb) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person app."user";
+    taken app.invitation;
+BEGIN
+    SELECT * INTO person FROM app."user" WHERE id = app.user_id() AND app.tenant_id() IS NULL;
+    SELECT * INTO taken FROM app.invitation AS i
+     WHERE i.id = wanted AND i.email_norm = person.email_norm AND person.email_verified_at IS NOT NULL;
+    taken := app.take_invitation(taken.tenant_id, taken.id);
+    IF taken.id IS NULL THEN
+        RETURN 'unknown';
+    ELSIF taken.status <> 'pending' THEN
+        RETURN taken.status;
+    ELSIF taken.expires_at <= now() THEN
+        RETURN 'expired';
+    END IF;
+    PERFORM app.close_invitation(taken.tenant_id, taken.id, 'declined');
+    INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
+                           target_type, target_id, data, context)
+    VALUES (taken.tenant_id, event, 'invitation.declined', 1, 'user', app.type_id('usr', person.id),
+            app.type_id('crd', means), 'invitation', app.type_id('inv', taken.id), '{}', facts);
+    RETURN 'done';
+END $$;
+
+GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, uuid, jsonb) TO app_rw;
+
+-- Delete the invitations that were closed, or were over, longer ago than `age`, at most `batch`; returns how many.
+-- What they came to stands in the events.
+CREATE FUNCTION app.purge_invitations(age interval, batch integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    removed integer;
+BEGIN
+    DELETE FROM app.invitation WHERE (tenant_id, id) IN (
+        SELECT i.tenant_id, i.id FROM app.invitation AS i
+         WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < now() - age
+         ORDER BY CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END
+         LIMIT batch FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    RETURN removed;
+END $$;
+
+GRANT EXECUTE ON FUNCTION app.purge_invitations(interval, integer) TO app_platform;
