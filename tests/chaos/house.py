@@ -42,7 +42,9 @@ _FORK: Final = multiprocessing.get_context("forkserver")
 class House:
     """One Postgres, one Valkey, several API and worker processes, and a mail server that nothing happens to."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, *, patience_seconds: int = 2) -> None:
+        """``patience_seconds`` is how long a job may take, and what is under way after SIGTERM."""
+        self._patience_seconds = patience_seconds
         self._folder = Path(tempfile.mkdtemp(prefix="insula-chaos-"))
         self.postgres = EmbeddedPostgres(self._folder / "postgres", settings=POSTGRES)
         self.valkey = EmbeddedValkey(self._folder / "valkey", settings=VALKEY)
@@ -75,8 +77,8 @@ class House:
             redis_url=self.valkey.url,
             smtp_port=self.postbox.port,
             metrics_port=0,
-            job_lease_seconds=2,
-            drain_seconds=2,
+            job_lease_seconds=self._patience_seconds,
+            drain_seconds=self._patience_seconds,
             limit_invitations_per_day=_ENOUGH,
             limit_projects=_ENOUGH,
         )
