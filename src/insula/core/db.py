@@ -10,6 +10,8 @@ import asyncpg
 import msgspec
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.pool import NullPool
 
 from insula.core.errors import STATEMENT_GONE, Unavailable, sqlstate_of
@@ -60,6 +62,7 @@ class Transaction:
         """Jobs were committed; the relay would like to know."""
         self._pooled, self._read_only = pooled, read_only
         self._session: AsyncSession | None = None
+        self._written: list[Any] = []
 
     @property
     def session(self) -> AsyncSession:
@@ -68,11 +71,27 @@ class Transaction:
             if self._read_only:
                 raise RuntimeError("a read-only route asked for an ORM session: read through core/queries.py")
             self._session = AsyncSession(self._pooled.orm, expire_on_commit=False, autoflush=False)
+            self._session.add_all(self._written)
         return self._session
+
+    def adopt(self, row: Any) -> None:
+        """Take in a row that was just written without the ORM: what is changed of it from now on will be written too.
+
+        Most are never changed, so the session hears of them when there is another reason to have one.
+        """
+        make_transient_to_detached(row)
+        if self._session is None:
+            self._written.append(row)
+        else:
+            self._session.add(row)
 
     async def flush(self) -> Driver:
         """The driver's connection, with what the ORM still held written first."""
-        session = self._session
+        if self._session is None and any(instance_state(row).modified for row in self._written):
+            return await self._flush(self.session)
+        return await self._flush(self._session)
+
+    async def _flush(self, session: AsyncSession | None) -> Driver:
         if session is not None and (session.new or session.dirty or session.deleted):
             await session.flush()
         return self.driver

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapper, make_transient_to_detached
+from sqlalchemy.orm import Mapper
 
 from insula.core.db import Transaction
 from insula.core.queries import DIALECT
@@ -30,7 +30,7 @@ class Insert:
         self._sql = statement.returning(*made).compile(dialect=DIALECT).string
 
     async def write(self, db: Transaction, row: Any) -> None:
-        """Write ``row``; afterwards the session knows it as it knows the rows it has read."""
+        """Write ``row``; afterwards it is changed like the rows that were read."""
         driver = await db.flush()
         state: dict[str, Any] = row.__dict__
         values = []
@@ -41,8 +41,7 @@ class Insert:
             values.append(value if bind is None else bind(value))
         made = await driver.fetchrow(self._sql, *values)
         state.update(zip(self._made, made, strict=True))
-        make_transient_to_detached(row)
-        db.session.add(row)
+        db.adopt(row)
 
 
 @cache

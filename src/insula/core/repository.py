@@ -1,10 +1,11 @@
 """The write path: advanced-alchemy's repository, its errors unwrapped, with the house's verbs."""
 
-from functools import cache
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import Select, select
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from insula.core.db import Transaction
 from insula.core.errors import NotFound, PreconditionFailed
@@ -19,9 +20,20 @@ class Repository(SQLAlchemyAsyncRepository[M]):
     ``wrap_exceptions`` is off: advanced-alchemy would report a killed backend as an integrity error.
     """
 
+    _parts: ClassVar[dict[type, dict[str, Any]]] = {}
+    """What advanced-alchemy works out anew for every object, though it is the same for all of a class."""
+
     def __init__(self, db: Transaction) -> None:
-        super().__init__(session=db.session, statement=_rows_of(type(self)), wrap_exceptions=False, auto_refresh=False)
         self._db = db
+        parts = self._parts.get(type(self))
+        if parts is None:
+            super().__init__(session=db.session, wrap_exceptions=False, auto_refresh=False)
+            parts = self._parts[type(self)] = {k: v for k, v in vars(self).items() if k not in {"_db", "session"}}
+        self.__dict__.update(parts)
+
+    @cached_property
+    def session(self) -> AsyncSession:  # type: ignore[override]  # made when first needed; a new row needs none
+        return self._db.session
 
     async def add(self, row: M) -> M:  # type: ignore[override]  # advanced-alchemy's goes through the unit of work
         """Store a new row at once. What the database refuses is answered by the feature's ``constraints``."""
@@ -44,9 +56,3 @@ class Repository(SQLAlchemyAsyncRepository[M]):
         if version is not None and row.version != version:
             raise PreconditionFailed
         return row
-
-
-@cache
-def _rows_of(repository: type[Repository[Any]]) -> Select[Any]:
-    """Built once per repository and not once per request."""
-    return select(repository.model_type)
