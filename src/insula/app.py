@@ -5,10 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 from litestar import Litestar
-from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 from litestar.middleware import DefineMiddleware
-from litestar.middleware.compression import CompressionMiddleware
 from redis.asyncio import Redis
 
 from insula.core.cache import connect
@@ -18,6 +16,7 @@ from insula.core.db import Database
 from insula.core.http.access_log import AccessLog
 from insula.core.http.admission import RateLimits
 from insula.core.http.answer_headers import answer_headers
+from insula.core.http.compression import Compression
 from insula.core.http.dependencies import DEPENDENCIES, provide_in_order
 from insula.core.http.documentation import DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
@@ -87,7 +86,7 @@ def create_litestar(settings: Settings) -> Litestar:
         before_request=before_handler,
         before_send=[answer_headers(settings.base_url)],
         middleware=[
-            DefineMiddleware(CompressionMiddleware, config=CompressionConfig(backend="gzip", minimum_size=1024)),
+            DefineMiddleware(Compression),
             addresses,
             RequestTransaction(_doors(settings, parts, addresses), guard),
         ],

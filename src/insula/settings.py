@@ -70,8 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One more ends the oldest."""
     password_min_length: Annotated[int, Meta(ge=8, le=64)] = 15
     """NIST SP 800-63B-4: 15 where the password is the only factor."""
-    argon2_parallel: Count = 2
-    """Passwords hashed at the same time; more wait, and many more are answered 429."""
+    argon2_parallel: Count = 1
+    """Passwords hashed at the same time, each on a core of its own beside the one that serves; more wait, and many more
+    are answered 429."""
     invitation_days: Annotated[int, Meta(ge=1, le=90)] = 7
     """How long an invitation stays open."""
     organization_restore_days: Annotated[int, Meta(ge=1, le=365)] = 30

@@ -4,6 +4,7 @@ import gzip
 
 import asyncpg
 import pytest
+import zstandard
 
 from insula.settings import Settings
 from tests import workshop
@@ -84,18 +85,41 @@ async def test_options_names_every_method_of_a_path(world: World) -> None:
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-async def test_long_answers_are_compressed_for_those_who_can_read_it(world: World) -> None:
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0.5, gzip", "gzip"),
+        ("*", "zstd"),
+        ("zstd;q=0, *;q=0.1", "gzip"),
+        ("GZIP;Q=1.0", "gzip"),
+        ("gzip;q=0", None),
+        ("zstd;q=0, gzip;q=high", None),
+        ("identity", None),
+        ("", None),
+    ],
+)
+async def test_long_answers_are_compressed_for_those_who_can_read_it(
+    world: World, accepted: str, encoding: str | None
+) -> None:
     owner = await world.owner()
     for number in range(8):
         await owner.client.post(owner.url("/projects"), json={"name": f"Project {number}", "key": f"P{number}"})
     plain = await owner.client.get(owner.url("/projects"), headers={"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers
-    async with owner.client.stream("GET", owner.url("/projects"), headers={"accept-encoding": "gzip"}) as packed:
+    async with owner.client.stream("GET", owner.url("/projects"), headers={"accept-encoding": accepted}) as packed:
         raw = b"".join([part async for part in packed.aiter_raw()])
-    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers.get("content-encoding") == encoding
+    if encoding is None:
+        assert raw == plain.content
+        return
     assert packed.headers["vary"] == "Accept-Encoding"
     assert int(packed.headers["content-length"]) == len(raw) < len(plain.content)
-    assert gzip.decompress(raw) == plain.content
+    unpacked = (
+        gzip.decompress(raw) if encoding == "gzip" else zstandard.ZstdDecompressor().decompressobj().decompress(raw)
+    )
+    assert unpacked == plain.content
 
 
 async def test_short_answers_are_not_compressed(world: World) -> None:
