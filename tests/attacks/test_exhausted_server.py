@@ -22,7 +22,7 @@ from tests.workshop import FEATURE
 app.FEATURES = (*app.FEATURES, FEATURE)
 asyncio.run(server.run(settings.load()))
 """
-CAP = 16 << 20
+CAP = 64 << 20
 CLAIMED = 1 << 30
 PIECE = b" " * 65_536
 FLOOR_SECONDS = 0.02
