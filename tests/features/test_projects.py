@@ -157,6 +157,20 @@ async def test_a_limit_on_projects_is_a_limit(world: World, limit: int) -> None:
     )
 
 
+async def test_restoring_makes_no_way_around_the_limit(world: World) -> None:
+    owner = await world.owner()
+    await world.superuser.execute(
+        "UPDATE app.organization SET limits = '{\"projects\": 1}' WHERE tenant_id = $1",
+        to_uuid("org", owner.organization_id),
+    )
+    deleted = await create(owner, key="ONE")
+    path = f"/projects/{deleted['id']}"
+    assert (await owner.client.delete(owner.url(path), headers={"if-match": "*"})).status_code == 204
+    await create(owner, key="TWO")
+    restored = await owner.client.post(owner.url(f"/deleted-projects/{deleted['id']}/restoration"))
+    assert problem(restored) == (403, "limit_reached")
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -59,7 +59,8 @@ class ProjectService:
         record(self._db, ProjectDeleted(target_id=project.id))
 
     async def restore(self, project_id: str) -> Project:
-        """Bring a deleted project back."""
+        """Bring a deleted project back. Raises LimitReached: deleted projects do not count."""
+        await QUOTA.require_room(self._db)
         project = await self._projects.get(project_id, deleted=True)
         project.restore()
         await self._db.flush()
