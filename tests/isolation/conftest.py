@@ -74,7 +74,7 @@ async def pooled_arena(addresses: dict[str, str], redis_url: str, tmp_path_facto
         pytest.skip("pgbouncer is not installed")
     name = f"insula_pooled_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     with PgBouncer(tmp_path_factory.mktemp("pgbouncer"), addresses["admin"]) as bouncer:
-        options = {"redis_url": redis_url, "pool_size": 2, "pgbouncer": True}
+        options = {"redis_url": redis_url, "pool_size": 2, "pgbouncer": bouncer.old}
         async with opened(addresses["admin"], name, through=bouncer.address, **options) as arena:
             yield arena
 

@@ -1,35 +1,25 @@
-"""A PgBouncer of the run's own, in transaction mode."""
+"""A PgBouncer of the run's own, in transaction mode, from deploy/pgbouncer.ini."""
 
 import os
+import re
 import socket
 import subprocess
 import time
+from configparser import ConfigParser
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from tests.conftest import PASSWORDS
 
-CONFIGURATION = """
-[databases]
-* = host={host} port={port}
-
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {listen}
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = {folder}/users
-pool_mode = transaction
-default_pool_size = 1
-logfile = {folder}/log
-pidfile =
-"""
+CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "pgbouncer.ini"
+_PREPARES_SINCE: Final = (1, 21)
 
 
 class PgBouncer:
-    """One connection to the server for each login, whoever many clients there are."""
+    """One connection to the server for each login, however many clients there are; the rest is as we deploy it."""
 
     def __init__(self, folder: Path, admin: str) -> None:
         server = urlsplit(admin)
@@ -37,9 +27,31 @@ class PgBouncer:
             free.bind(("127.0.0.1", 0))
             self._port: int = free.getsockname()[1]
         self._folder = folder
-        lines = CONFIGURATION.format(host=server.hostname, port=server.port, listen=self._port, folder=folder)
-        (folder / "ini").write_text(lines)
+        lines = ConfigParser(interpolation=None)
+        lines.read(CONFIGURATION)
+        lines["databases"] = {"*": f"host={server.hostname} port={server.port}"}
+        lines["pgbouncer"].update(
+            listen_port=str(self._port),
+            auth_file=f"{folder}/users",
+            logfile=f"{folder}/log",
+            pidfile="",
+            default_pool_size="1",
+            reserve_pool_size="0",
+            server_tls_sslmode="prefer",
+        )
+        lines.remove_option("pgbouncer", "server_tls_ca_file")
+        if self.old:
+            lines.remove_option("pgbouncer", "max_prepared_statements")
+        with (folder / "ini").open("w") as file:
+            lines.write(file)
         (folder / "users").write_text("".join(f'"{login}" "{word}"\n' for login, word in PASSWORDS.items()))
+
+    @cached_property
+    def old(self) -> bool:
+        """Whether it cannot keep prepared statements, which the program has to be told."""
+        said = subprocess.run(["pgbouncer", "--version"], capture_output=True, text=True, check=True).stdout
+        major, minor = re.findall(r"\d+", said)[:2]
+        return (int(major), int(minor)) < _PREPARES_SINCE
 
     @property
     def address(self) -> str:

@@ -1,0 +1,7 @@
+"""How many restarts; the options are known where this folder is named on the command line."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--deploy-restarts", type=int, default=4, help="restarts of API processes (long form: 50)")

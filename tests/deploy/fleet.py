@@ -1,0 +1,101 @@
+"""API and worker processes as an operator runs them, and restarts of them one after the other."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import httpx
+
+from insula.embedded.process import free_port
+from insula.settings import Settings, variables
+
+_ROOT: Final = Path(__file__).parents[2]
+_START_SECONDS: Final = 60
+
+
+class Place:
+    """Where one process after the other runs: always the same command, with the same settings, on the same port."""
+
+    def __init__(self, command: str, settings: Settings, log: Path, **changes: object) -> None:
+        self.command, self.log, self.port = command, log, free_port()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
+        changes = {"INSULA_PORT": self.port, **changes}
+        self._environment = inherited | variables(settings) | {name: str(value) for name, value in changes.items()}
+        self._environment["PYTHONPATH"] = str(_ROOT / "src")
+        self.log.touch()
+
+    def start(self) -> None:
+        self._seen = self.log.stat().st_size
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "insula", self.command],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def ready(self) -> None:
+        """Wait until it works."""
+        async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient() as client:
+            while not await self._works(client):
+                assert self._process.poll() is None, self.log.read_text()
+                await asyncio.sleep(0.05)
+
+    async def _works(self, client: httpx.AsyncClient) -> bool:
+        if self.command == "worker":
+            return "worker started" in self.log.read_text()[self._seen :]
+        try:
+            return (await client.get(f"http://127.0.0.1:{self.port}/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def restart(self) -> None:
+        """As an orchestrator does: SIGTERM, wait for the end, start, wait until it works."""
+        self._process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(self._process.wait, 40) == 0, self.log.read_text()
+        self.start()
+        await self.ready()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Fleet:
+    """Some processes of each kind."""
+
+    def __init__(self, settings: Settings, folder: Path, *, apis: int, workers: int) -> None:
+        self.apis = [Place("api", settings, folder / f"api{number}.log") for number in range(apis)]
+        self.workers = [Place("worker", settings, folder / f"worker{number}.log") for number in range(workers)]
+
+    @property
+    def _places(self) -> Sequence[Place]:
+        return [*self.apis, *self.workers]
+
+    async def __aenter__(self) -> Self:
+        for place in self._places:
+            place.start()
+        try:
+            for place in self._places:
+                await place.ready()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for place in self._places:
+            place.end()
+
+    async def roll(self, restarts: int) -> None:
+        """Restart one API process after the other, and with each a worker."""
+        for number in range(restarts):
+            api, worker = self.apis[number % len(self.apis)], self.workers[number % len(self.workers)]
+            await asyncio.gather(api.restart(), worker.restart())
