@@ -425,6 +425,7 @@ DOORS = {
         "SELECT app.claim_jobs('{{}}', 1, 1, 1, '{b}')",
         "SELECT app.create_event_partitions(now(), 1)",
         "SELECT app.purge_organizations(1)",
+        "SELECT app.purge_invitations('1 day', 1)",
     ],
     "doors inside the context": [
         "SELECT * FROM app.my_organizations()",
@@ -432,6 +433,9 @@ DOORS = {
         "SELECT app.revoke_my_session('{b_project}')",
         "SELECT app.arm_credential('{b_project}', sha256('x'), '1 day')",
         "SELECT * FROM app.my_invitations()",
+        "SELECT app.decline_my_invitation('{b_project}', '{b}', NULL, '{{}}')",
+        "SELECT app.follow_latest_event('{b}', ARRAY['00000000-0000-7000-8000-000000000000'::uuid])",
+        "SELECT app.milliseconds_of('{b_project}')",
         "SELECT * FROM app.begin_idempotent('x')",
         "SELECT app.arm_invitations(ARRAY['{b_project}'::uuid], ARRAY[sha256('x')])",
     ],

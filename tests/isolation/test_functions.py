@@ -1,8 +1,13 @@
 """Every function that a tenant's SQL may execute is executed, with plausible arguments: none tells of the neighbour."""
 
+from collections.abc import Iterable
+
+import asyncpg
 import pytest
 
-from tests.isolation.arena import Arena, answers, assert_nothing_of
+from insula.core.catalogue.doors import APP_RW
+from insula.core.catalogue.doors import EXECUTABLE as BY_LOGIN
+from tests.isolation.arena import Arena, Tenant, answers, assert_nothing_of
 
 EXECUTABLE = """
 SELECT p.oid::regproc::text AS name, ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) AS t) AS types
@@ -13,6 +18,14 @@ SELECT p.oid::regproc::text AS name, ARRAY(SELECT format_type(t, NULL) FROM unne
    AND p.proname !~ '^pg_sleep'
  ORDER BY 1
 """
+
+OURS = """
+SELECT p.oid::regproc::text AS name, p.proname, ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) AS t) AS types
+  FROM pg_proc p
+ WHERE p.pronamespace = 'app'::regnamespace AND p.proname = ANY ($1)
+"""
+
+LAST = ("app.revoke_my_sessions",)
 
 TEXTS = ("app.project", "SELECT * FROM app.project", "app.credential")
 VALUES: dict[str, tuple[str, ...]] = {
@@ -61,10 +74,13 @@ EXPRESSIONS = {
 }
 
 
-def call(name: str, types: list[str], variant: int) -> str:
-    """The call with the n-th plausible value of each type; NULL where none is known."""
-    arguments = ", ".join(argument(type_, variant) for type_ in types)
-    return f"SELECT * FROM {name}({arguments})"
+def aimed(functions: Iterable[asyncpg.Record], variant: int, b: Tenant) -> list[str]:
+    """Calls of them with the n-th plausible value of each type, pointed at the neighbour; NULL where none is known."""
+    return [
+        f"SELECT * FROM {name}({', '.join(argument(type_, variant) for type_ in types)})"
+        .replace("{b}", b.id).replace("{b_project}", b.project).replace("{b_user}", b.person)
+        for name, types in ((function["name"], function["types"]) for function in functions)
+    ]  # fmt: skip
 
 
 def argument(type_: str, variant: int) -> str:
@@ -80,13 +96,40 @@ async def test_no_function_tells_of_the_neighbour(arena: Arena, variant: int) ->
         functions = await transaction.driver.fetch(EXECUTABLE)
     assert len(functions) > 2500
     b = arena.b
-    calls = [
-        call(name, types, variant).replace("{b}", b.id).replace("{b_project}", b.project).replace("{b_user}", b.person)
-        for name, types in functions
-    ]
+    calls = aimed(functions, variant, b)
     for start in range(0, len(calls), 500):
         async with arena.inside(arena.a, read_only=True) as transaction:
             await transaction.driver.execute("SET LOCAL statement_timeout = 300; SET LOCAL lock_timeout = 100")
             assert_nothing_of(b, await answers(transaction.driver, calls[start : start + 500]))
         await arena.works_for(b)
     assert_nothing_of(b, await arena.attack(arena.harvest, read_only=True))
+
+
+async def ours(arena: Arena, names: set[str]) -> list[asyncpg.Record]:
+    found = await arena.superuser.fetch(OURS, names)
+    assert {function["proname"] for function in found} == names
+    return found
+
+
+@pytest.mark.parametrize("variant", range(3))
+async def test_no_door_lets_a_command_change_or_tell_what_is_the_neighbours(arena: Arena, variant: int) -> None:
+    # One may end its connection, and is called above; one ends the thief's own session, and comes last.
+    doors = sorted(await ours(arena, set(APP_RW) - {"prove_untouched"}), key=lambda door: door["name"] in LAST)
+    thief, told = await arena.tenant(), ""
+    for call in aimed(doors, variant, arena.b):
+        async with arena.inside(thief, read_only=False) as transaction:
+            answer = await answers(transaction.driver, [call])
+            await transaction.driver.execute("COMMIT")
+            transaction.settled = True
+            assert "UndefinedFunction" not in answer, call
+            told += answer
+    assert_nothing_of(arena.b, told)
+    assert_nothing_of(arena.a, await arena.works_for(arena.b))
+    assert_nothing_of(arena.b, await arena.attack(arena.harvest, read_only=False))
+
+
+async def test_the_doors_of_other_logins_are_shut(arena: Arena) -> None:
+    doors = await ours(arena, {name for login in BY_LOGIN.values() for name in login} - set(APP_RW))
+    async with arena.inside(arena.a, read_only=False) as transaction:
+        for door, call in zip(doors, aimed(doors, 0, arena.b), strict=True):
+            assert f"permission denied for function {door['proname']}" in await answers(transaction.driver, [call])
