@@ -48,13 +48,23 @@ class Place:
                 assert self._process.poll() is None, self.log.read_text()
                 await asyncio.sleep(0.05)
 
+    async def says(self, text: str) -> None:
+        """Wait until it says something."""
+        async with asyncio.timeout(_START_SECONDS):
+            while not self._said(text):
+                assert self._process.poll() is None, self.log.read_text()
+                await asyncio.sleep(0.05)
+
     async def _works(self, client: httpx.AsyncClient) -> bool:
         if self.command == "worker":
-            return "worker started" in self.log.read_text()[self._seen :]
+            return self._said("worker started")
         try:
             return (await client.get(f"http://127.0.0.1:{self.port}/readyz")).status_code == 200
         except httpx.TransportError:
             return False
+
+    def _said(self, text: str) -> bool:
+        return text in self.log.read_text()[self._seen :]
 
     async def restart(self) -> None:
         """As an orchestrator does: SIGTERM, wait for the end, start, wait until it works."""
