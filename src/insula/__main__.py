@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from insula.settings import Settings, SettingsError, is_configured, load
+from insula.settings import Settings, SettingsError, is_configured, load, load_owner_database_url
 
 _WRAPPER = """
 \b
@@ -87,10 +87,11 @@ def migrate(revision: str) -> None:
     """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator)."""
     from insula.provision import migrate as run
 
-    settings = _settings()
-    if settings.owner_database_url is None:
-        raise click.ClickException("INSULA_OWNER_DATABASE_URL is missing: migrations run as app_migrator")
-    asyncio.run(run(settings.owner_database_url, revision))
+    try:
+        url = load_owner_database_url()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    asyncio.run(run(url, revision))
     click.echo(f"The schema is at {revision}.")
 
 

@@ -24,9 +24,10 @@ _log = structlog.get_logger("insula.server")
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way."""
     stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    exporter = serve_metrics(settings.metrics_port, settings.metrics_host) if settings.metrics_port else None
+        loop.add_signal_handler(number, stopping.set)
+    exporter = serve_metrics(settings.metrics_port, settings.metrics_host, loop) if settings.metrics_port else None
     try:
         await serve(create_litestar(settings), settings, stopping)
     finally:

@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     platform_database_url: str
     """PostgreSQL as app_platform: relay, sweeps, operators."""
     owner_database_url: str | None = None
-    """PostgreSQL as app_migrator, direct (no pooler); only `insula migrate` and `seed` need it."""
+    """PostgreSQL as app_migrator, direct (no pooler); `insula migrate` needs it and nothing else, `seed` too."""
     redis_url: str
     """Redis or Valkey: rate limits and the job queue."""
     pgbouncer: bool = False
@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_host: str = "127.0.0.1"
     """Where the metrics listen."""
     metrics_port: Port = 9464
-    """Prometheus metrics; 0 switches them off."""
+    """Prometheus metrics, and `/livez` for whoever restarts a stuck process; 0 switches both off."""
     base_url: str
     """The public address of the product: mailed links start with it, and cookies are accepted from its origin."""
     trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
@@ -152,6 +152,20 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         if not problems:
             return settings
     raise SettingsError("\n".join(problems))
+
+
+def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str:
+    """The one setting that migrations need: what changes the schema holds no other secret. Raises SettingsError."""
+    environment = os.environ if environment is None else environment
+    name, problems = f"{PREFIX}OWNER_DATABASE_URL", list[str]()
+    text = _read(environment, name, problems)
+    if text is None:
+        problems.append(f"{name} is missing: migrations run as app_migrator")
+    elif not problems and urlsplit(text).scheme != "postgresql":
+        problems.append(f"{name}: not a postgresql:// address")
+    if problems or text is None:
+        raise SettingsError("\n".join(problems))
+    return text
 
 
 def variables(settings: Settings) -> dict[str, str]:

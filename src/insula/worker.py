@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Final
+from wsgiref.simple_server import WSGIServer
 
 import structlog
 from redis.asyncio import Redis
@@ -71,7 +72,7 @@ class WorkerProcess:
                 stack.push_async_callback(database.close)
             await require_proven(self._database)
             if self._settings.metrics_port:
-                exporter = serve_metrics(self._settings.metrics_port, self._settings.metrics_host)
+                exporter = _exporter(self._settings)
                 stack.callback(exporter.server_close)
                 stack.callback(exporter.shutdown)
             loop = type(asyncio.get_running_loop()).__module__
@@ -102,6 +103,10 @@ def services(settings: Settings) -> Services:
     )
     mailer = Mailer(mail, sender=settings.mail_from, sender_name=settings.mail_from_name, base_url=settings.base_url)
     return Services(mailer=mailer, keys=Keys.from_secret(settings.secret))
+
+
+def _exporter(settings: Settings) -> WSGIServer:
+    return serve_metrics(settings.metrics_port, settings.metrics_host, asyncio.get_running_loop())
 
 
 def _database(url: str, settings: Settings, *, connections: int) -> Database:

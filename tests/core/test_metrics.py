@@ -1,6 +1,11 @@
 """Metrics: a bounded number of series, on a port of their own."""
 
+import asyncio
+import time
+import urllib.error
 import urllib.request
+
+import pytest
 
 from insula.core import metrics
 
@@ -40,3 +45,25 @@ def test_metrics_are_served_on_a_port_of_their_own() -> None:
     ):
         assert expected in text
     assert "_created" not in text
+
+
+async def test_the_port_of_the_metrics_says_whether_the_event_loop_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "LOOP_SECONDS", 0.5)
+    server = metrics.serve_metrics(0, loop=asyncio.get_running_loop())
+
+    def ask() -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/livez") as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
+    try:
+        assert await asyncio.to_thread(ask) == 200
+        stuck = asyncio.create_task(asyncio.to_thread(ask))
+        await asyncio.sleep(0)  # the thread asks, and we give the loop no turn until it has been answered
+        time.sleep(2)
+        assert await stuck == 503
+    finally:
+        server.shutdown()
+        server.server_close()

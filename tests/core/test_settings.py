@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.settings import Settings, SettingsError, is_configured, load, variables
+from insula.settings import Settings, SettingsError, is_configured, load, load_owner_database_url, variables
 
 GOOD = {
     "INSULA_SECRET_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
@@ -76,3 +76,23 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_or_unsafe_is_named(name: str, value: str, said: str) -> None:
     assert said in complaints(**{name: value})
+
+
+def test_migrations_need_one_address_and_no_other_secret(tmp_path: Path) -> None:
+    (tmp_path / "owner").write_text("postgresql://app_migrator:secret@db/insula\n")
+    named = {"INSULA_OWNER_DATABASE_URL_FILE": str(tmp_path / "owner")}
+    assert load_owner_database_url(named) == "postgresql://app_migrator:secret@db/insula"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "is missing"),
+        ({"INSULA_OWNER_DATABASE_URL": "mysql://x@y/z"}, "not a postgresql:// address"),
+        ({"INSULA_OWNER_DATABASE_URL_FILE": "/nowhere/url"}, "cannot read /nowhere/url"),
+    ],
+)
+def test_migrations_refuse_an_address_they_cannot_use(variables: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as refused:
+        load_owner_database_url(variables)
+    assert "INSULA_OWNER_DATABASE_URL" in str(refused.value)

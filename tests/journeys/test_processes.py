@@ -151,7 +151,7 @@ async def test_the_program_does_not_start_on_a_database_that_does_not_prove_isol
 def test_wrong_settings_are_named_by_every_command(tmp_path: Path) -> None:
     given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "INSULA_PORT": "eighty"}
     given |= {"INSULA_HOME": str(tmp_path)}  # where nothing is up
-    for command in ("api", "worker", "migrate", "doctor"):
+    for command in ("api", "worker", "provision", "doctor"):
         refused = subprocess.run(
             [sys.executable, "-P", "-m", "insula", command], env=given, capture_output=True, text=True
         )

@@ -1,9 +1,12 @@
 """What Prometheus may know: never a tenant, never a user, only labels that the code itself spells."""
 
-from collections.abc import Callable
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +26,9 @@ ProcessCollector(registry=REGISTRY)
 
 UNMATCHED: Final = "unmatched"
 """The route of a request that no route answers: its path is the caller's text and must not become a label."""
+
+LOOP_SECONDS: Final = 5.0
+"""An event loop that has not turned for so long is stuck: what blocks it longest is far below a second."""
 
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _HTTP_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -87,10 +93,32 @@ def watch_pool(
     DB_POOL_WAITING.labels(login).set_function(waiting)
 
 
-def serve_metrics(port: int, host: str = "127.0.0.1") -> WSGIServer:
-    """Answer Prometheus from a thread; ends with ``shutdown()`` and ``server_close()``.
+def serve_metrics(port: int, host: str = "127.0.0.1", loop: asyncio.AbstractEventLoop | None = None) -> WSGIServer:
+    """Answer Prometheus from a thread, and on /livez whether ``loop`` still turns; ends with ``shutdown()`` and
+    ``server_close()``.
 
     One process, one port: a second process on the same port raises OSError.
     """
     server, _ = start_http_server(port, addr=host, registry=REGISTRY)
+    exporter = server.get_app()
+    if loop is not None and exporter is not None:
+        server.set_app(_with_liveness(exporter, loop))
     return server
+
+
+def _with_liveness(exporter: WSGIApplication, loop: asyncio.AbstractEventLoop) -> WSGIApplication:
+    def answer(request: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if request["PATH_INFO"] != "/livez":
+            return exporter(request, start_response)
+        turns = _turns(loop)
+        start_response("200 OK" if turns else "503 Service Unavailable", [("content-type", "text/plain")])
+        return [b"ok" if turns else b"the event loop stands still"]
+
+    return answer
+
+
+def _turns(loop: asyncio.AbstractEventLoop) -> bool:
+    """Asked from a thread, which still answers when the process does nothing else any more."""
+    turned = threading.Event()
+    loop.call_soon_threadsafe(turned.set)
+    return turned.wait(LOOP_SECONDS)
