@@ -7,24 +7,30 @@
 CREATE TABLE app.door_key (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     ipad bytea NOT NULL CHECK (length(ipad) = 64),
-    opad bytea NOT NULL CHECK (length(opad) = 64)
+    opad bytea NOT NULL CHECK (length(opad) = 64),
+    previous_ipad bytea CHECK (length(previous_ipad) = 64),
+    previous_opad bytea CHECK (length(previous_opad) = 64),
+    CHECK ((previous_ipad IS NULL) = (previous_opad IS NULL))
 );
 COMMENT ON TABLE app.door_key IS 'class: registry';
+COMMENT ON COLUMN app.door_key.previous_ipad IS 'during a rotation: what transactions of before were signed with';
 
--- A fresh random key for every database: two 256-bit halves out of eight strong random UUIDs, padded for HMAC.
-DO $$
+-- A fresh random key: two 256-bit halves out of eight strong random UUIDs, padded for HMAC.
+CREATE FUNCTION app.new_door_key(OUT ipad bytea, OUT opad bytea)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     key bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
         || sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
-    inner_pad bytea := key;
-    outer_pad bytea := key;
 BEGIN
+    ipad := key;
+    opad := key;
     FOR i IN 0..63 LOOP
-        inner_pad := set_byte(inner_pad, i, get_byte(key, i) # 54);   -- 0x36, RFC 2104
-        outer_pad := set_byte(outer_pad, i, get_byte(key, i) # 92);   -- 0x5c
+        ipad := set_byte(ipad, i, get_byte(key, i) # 54);   -- 0x36, RFC 2104
+        opad := set_byte(opad, i, get_byte(key, i) # 92);   -- 0x5c
     END LOOP;
-    INSERT INTO app.door_key (ipad, opad) VALUES (inner_pad, outer_pad);
 END $$;
+
+INSERT INTO app.door_key (ipad, opad) SELECT * FROM app.new_door_key();
 
 CREATE FUNCTION app.context_mac(body bytea) RETURNS bytea
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -65,6 +71,8 @@ BEGIN
     SELECT * INTO STRICT key FROM app.door_key;
     IF substr(context, 33) = sha256(key.opad || sha256(key.ipad || substr(context, 1, 32)
         || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
+        OR substr(context, 33) = sha256(key.previous_opad || sha256(key.previous_ipad || substr(context, 1, 32)
+        || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
     THEN
         RETURN nullif(encode(substr(context, 1, 16), 'hex'), '00000000000000000000000000000000')::uuid;
     END IF;
@@ -83,6 +91,8 @@ BEGIN
     SELECT * INTO STRICT key FROM app.door_key;
     IF substr(context, 33) = sha256(key.opad || sha256(key.ipad || substr(context, 1, 32)
         || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
+        OR substr(context, 33) = sha256(key.previous_opad || sha256(key.previous_ipad || substr(context, 1, 32)
+        || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
     THEN
         RETURN nullif(encode(substr(context, 17, 16), 'hex'), '00000000000000000000000000000000')::uuid;
     END IF;
@@ -99,3 +109,19 @@ BEGIN
         PERFORM pg_terminate_backend(pg_backend_pid());
     END IF;
 END $$;
+
+-- Rotation, by the migrator only: contexts are signed with a new key from now on; those of transactions under way stay
+-- good until app.forget_previous_door_key is called, which is when the last of them has ended.
+CREATE FUNCTION app.rotate_door_key() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM app.door_key WHERE previous_ipad IS NOT NULL) THEN
+        RAISE EXCEPTION 'another rotation of the door key is under way' USING ERRCODE = '55000';
+    END IF;
+    UPDATE app.door_key AS k SET previous_ipad = k.ipad, previous_opad = k.opad, ipad = n.ipad, opad = n.opad
+      FROM app.new_door_key() AS n;
+END $$;
+
+CREATE FUNCTION app.forget_previous_door_key() RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ UPDATE app.door_key SET previous_ipad = NULL, previous_opad = NULL $$;

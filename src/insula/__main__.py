@@ -95,6 +95,26 @@ def migrate(revision: str) -> None:
     click.echo(f"The schema is at {revision}.")
 
 
+@main.group()
+def rotate() -> None:
+    """Replace a key while everything runs."""
+
+
+@rotate.command("door-key")
+def door_key() -> None:
+    """The key that signs which tenant a transaction is for, over INSULA_OWNER_DATABASE_URL (as app_migrator)."""
+    from insula.rotation import RotationError, rotate_door_key
+
+    settings = _settings()
+    if settings.owner_database_url is None:
+        raise click.ClickException("INSULA_OWNER_DATABASE_URL is missing: app_migrator rotates")
+    try:
+        seconds = asyncio.run(rotate_door_key(settings.owner_database_url))
+    except RotationError as error:
+        raise click.ClickException(f"{error}; both keys are good until you run this again") from error
+    click.echo(f"The door signs with a new key; the old one was forgotten after {seconds:.1f} s.")
+
+
 @main.command()
 def provision() -> None:
     """Create logins and database once, over INSULA_ADMIN_DATABASE_URL (a superuser), as the other URLs name them."""

@@ -86,7 +86,13 @@ async def opened(admin: str, name: str, *, through: str | None = None, **options
     rw, identity, platform = (
         address(through or admin, login, name) for login in ("app_rw", "app_identity", "app_platform")
     )
-    settings = settings_for(database_url=rw, identity_database_url=identity, platform_database_url=platform, **options)
+    settings = settings_for(
+        database_url=rw,
+        identity_database_url=identity,
+        platform_database_url=platform,
+        owner_database_url=address(admin, "app_migrator", name),
+        **options,
+    )
     superuser = await asyncpg.connect(admin, database=name)
     app = create_litestar(settings)
     async with running(app):
