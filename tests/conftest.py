@@ -15,13 +15,14 @@ from litestar import Litestar
 
 from insula.app import create_litestar
 from insula.core.http.access_log import AccessLog
+from insula.core.logs import configure_logs
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.valkey import EmbeddedValkey
 from insula.provision import LOGINS, migrate, open_database, provision
 from insula.settings import Settings
 from tests.factories import World, settings_for
 
-pytest_plugins = ["tests.skips"]
+pytest_plugins = ["tests.skips", "tests.canaries"]
 
 TEMPLATE = "insula_template"
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
@@ -114,6 +115,12 @@ async def clone(admin: str, name: str) -> None:
         await open_database(connection, name)
     finally:
         await connection.close()
+
+
+@pytest.fixture(autouse=True)
+def logs() -> None:
+    """As in production, and everything: what is written is watched, and tracebacks for people take seconds to draw."""
+    configure_logs("debug", json=True)
 
 
 @pytest.fixture(scope="session")

@@ -11,18 +11,11 @@ import httpx
 import pytest
 
 from insula.core.ids import new_id, to_uuid
-from insula.core.logs import configure_logs
 from insula.core.upkeep import CHORES
 from tests.factories import Member, World
 from tests.workshop import SECRET
 
 REPLAYED = "idempotent-replayed"
-
-
-@pytest.fixture(autouse=True)
-def logs() -> None:
-    """Tracebacks for people take seconds to draw."""
-    configure_logs("info", json=True)
 
 
 def body(name: str = "Website", then: str = "succeed") -> dict[str, Any]:

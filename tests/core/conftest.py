@@ -45,8 +45,8 @@ async def bench(job_urls: dict[str, str]) -> AsyncIterator[Workbench]:
 @pytest.fixture
 def quiet_again() -> Iterator[None]:
     """Logging is the process's: leave it as it was found."""
-    handlers, level = logging.root.handlers[:], logging.root.level
+    handlers, level, before = logging.root.handlers[:], logging.root.level, structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
     structlog.contextvars.clear_contextvars()
     logging.root.handlers[:], logging.root.level = handlers, level

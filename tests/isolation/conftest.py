@@ -12,6 +12,8 @@ from structlog.testing import capture_logs
 
 from insula.app import create_litestar
 from insula.core.http.access_log import AccessLog
+from insula.core.logs import redact
+from tests.canaries import WATCH
 from tests.conftest import address, clone, running
 from tests.factories import World, settings_for
 from tests.isolation.arena import Arena
@@ -25,10 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Attacks fail in hundreds of ways; printing each with its trace would be most of the cost."""
-    with capture_logs():
+def quiet(logs: None) -> Iterator[None]:
+    """Attacks fail in hundreds of ways; writing each with its trace would be most of the cost."""
+    with capture_logs() as lines:
         yield
+    for line in lines:
+        WATCH.said(str(redact(line)))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from insula.provision import MIGRATIONS
 from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT, parse
 from tests.architecture.test_rules import RULES
+from tests.canaries import WATCH
 from tests.conftest import address, clone
 from tests.factories import Member, World
 
@@ -232,13 +233,17 @@ def signed_in(url: str, member: Member) -> httpx.AsyncClient:
 async def serving(steps: Steps, environment: dict[str, str]) -> AsyncIterator[str]:
     """The copy's API as a process of its own."""
     url = f"http://127.0.0.1:{environment['INSULA_PORT']}"
-    api = subprocess.Popen(
-        [sys.executable, "-m", "insula", "api"], cwd=steps.copy, env=steps.environment(**environment)
-    )
+    file = steps.copy / "api.log"
+    WATCH.said_in(file)
+    with file.open("wb") as log:
+        api = subprocess.Popen(
+            [sys.executable, "-m", "insula", "api"], cwd=steps.copy, env=steps.environment(**environment),
+            stdout=log, stderr=log,
+        )  # fmt: skip
     try:
         async with httpx.AsyncClient() as client:
             for _ in range(600):
-                assert api.poll() is None, "the API ended"
+                assert api.poll() is None, file.read_text()
                 try:
                     if (await client.get(f"{url}/readyz")).status_code == 200:
                         break

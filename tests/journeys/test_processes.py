@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from insula.settings import Settings, variables
+from tests.canaries import WATCH
 from tests.conftest import address, clone
 from tests.factories import World
 
@@ -41,6 +42,7 @@ class Process:
     def __init__(self, command: str, variables: dict[str, str], log: Path, *program: str) -> None:
         self.log = log
         self.port = int(variables["INSULA_PORT"])
+        WATCH.said_in(log)
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", *(program or ("-m", "insula", command))],

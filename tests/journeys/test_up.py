@@ -15,6 +15,9 @@ import httpx
 import psutil
 import pytest
 
+from insula.seed import PASSWORD as DEMO_PASSWORD
+from tests.canaries import WATCH
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 90
 
@@ -33,10 +36,12 @@ class Instance:
             "PYTHONPATH": str(ROOT / "src"),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        WATCH.said_in(home.parent / "up.log")
+        WATCH.shown(DEMO_PASSWORD)
 
     def start(self, *options: str) -> dict[str, str]:
         """Start and wait until it prints itself as an environment; returns that."""
-        with (self.home.parent / "up.log").open("wb") as log:
+        with (self.home.parent / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "insula", "up", "--port", "0", *options],
                 env=self.environment,
