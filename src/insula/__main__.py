@@ -121,10 +121,9 @@ def provision() -> None:
     from insula.provision import provision_for
 
     settings = _settings()
-    admin = os.environ.get("INSULA_ADMIN_DATABASE_URL")
-    if admin is None:
+    if settings.admin_database_url is None:
         raise click.ClickException("INSULA_ADMIN_DATABASE_URL is missing: only a superuser creates logins")
-    asyncio.run(provision_for(admin, settings))
+    asyncio.run(provision_for(settings))
     click.echo("Logins and database are there; next: insula migrate")
 
 

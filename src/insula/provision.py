@@ -108,8 +108,9 @@ async def _run(connection: asyncpg.Connection, template: str, *names: str) -> No
     await connection.execute(statement)
 
 
-async def provision_for(admin_dsn: str, settings: Settings) -> None:
+async def provision_for(settings: Settings) -> None:
     """Provision the server that the settings' URLs lead to, with the passwords they carry."""
+    assert settings.admin_database_url is not None
     urls = [
         settings.owner_database_url,
         settings.database_url,
@@ -121,4 +122,4 @@ async def provision_for(admin_dsn: str, settings: Settings) -> None:
     missing = [login for login in LOGINS if not passwords.get(login)]
     if missing:
         raise ValueError(f"the INSULA_*DATABASE_URL variables give no password for {', '.join(missing)}")
-    await provision(admin_dsn, parts[0].path.lstrip("/"), passwords)
+    await provision(settings.admin_database_url, parts[0].path.lstrip("/"), passwords)

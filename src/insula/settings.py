@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """PostgreSQL as app_platform: relay, sweeps, operators."""
     owner_database_url: str | None = None
     """PostgreSQL as app_migrator, direct (no pooler); `insula migrate` needs it and nothing else, `seed` too."""
+    admin_database_url: str | None = None
+    """PostgreSQL as a superuser, direct; only `insula provision` needs it."""
     redis_url: str
     """Redis or Valkey: rate limits and the job queue."""
     pgbouncer: bool = False

@@ -68,10 +68,13 @@ class Place:
 
     async def restart(self) -> None:
         """As an orchestrator does: SIGTERM, wait for the end, start, wait until it works."""
-        self._process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(self._process.wait, 40) == 0, self.log.read_text()
+        await self.stop()
         self.start()
         await self.ready()
+
+    async def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(self._process.wait, 40) == 0, self.log.read_text()
 
     def end(self) -> None:
         self._process.kill()

@@ -1,5 +1,6 @@
-"""Every process is restarted behind deploy/haproxy.cfg while clients read and write: no request fails, no job is lost."""
+"""Processes are restarted behind the proxies of deploy/ while clients read and write: no request fails, no job is lost."""
 
+import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -17,13 +18,13 @@ from tests.chaos.postbox import Postbox
 from tests.conftest import address, clone
 from tests.deploy.clients import Clients
 from tests.deploy.fleet import Fleet
-from tests.deploy.haproxy import HAProxy
+from tests.deploy.proxies import Caddy, HAProxy
 from tests.factories import World
 
-pytestmark = [
-    pytest.mark.peers,
-    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
-]
+pytestmark = pytest.mark.peers
+
+haproxy = pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
+caddy = pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")
 
 PER_SECOND = 25
 TENANTS = 4
@@ -97,6 +98,7 @@ def unprotected(configuration: str) -> str:
     return configuration.replace("retries 3", "retries 0").replace("default-server check inter", "default-server inter")
 
 
+@haproxy
 async def test_restarts_of_every_process_cost_no_request_and_no_job(
     addresses: dict[str, str], installation: Settings, postbox: Postbox, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
@@ -109,6 +111,7 @@ async def test_restarts_of_every_process_cost_no_request_and_no_job(
     assert report.broken() == []
 
 
+@haproxy
 async def test_the_same_count_finds_what_fails_without_the_protection(
     addresses: dict[str, str], installation: Settings, postbox: Postbox, tmp_path: Path
 ) -> None:
@@ -119,6 +122,28 @@ async def test_the_same_count_finds_what_fails_without_the_protection(
     assert report.lost == 0, "what was answered happened all the same"
 
 
+@haproxy
 @pytest.mark.parametrize("change", [str, unprotected])
 def test_haproxy_finds_nothing_wrong_with_the_file(tmp_path: Path, change: Callable[[str], str]) -> None:
     assert HAProxy(tmp_path, [8001, 8002, 8003], change).complaints() == ""
+
+
+@caddy
+async def test_on_one_server_requests_wait_for_the_process_that_is_replaced(
+    addresses: dict[str, str], installation: Settings, tmp_path: Path
+) -> None:
+    async with superuser_of(addresses["admin"]) as superuser, Fleet(installation, tmp_path, apis=1, workers=0) as fleet:
+        owner = await World(None, installation, superuser).owner()
+        (api,) = fleet.apis
+        headers = {"authorization": f"Bearer {owner.person.token}"}
+        with Caddy(tmp_path, api.port) as proxy:
+            async with httpx.AsyncClient(base_url=proxy.url, headers=headers, timeout=60) as client:
+                await api.stop()
+                made = asyncio.create_task(client.post(owner.url("/projects"), json={"name": "Late", "key": "LATE"}))
+                listed = asyncio.create_task(client.get(owner.url("/members")))
+                await asyncio.sleep(1)
+                assert not made.done()
+                assert not listed.done()
+                api.start()
+                assert (await made).status_code == 201
+                assert (await listed).status_code == 200

@@ -11,7 +11,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from insula.__main__ import main
+from insula.settings import variables
 from tests.architecture.sources import ROOT
+from tests.factories import settings_for
+
+ADDRESSES = {
+    "database_url": "postgresql://app_rw:1@127.0.0.1:1/insula",
+    "identity_database_url": "postgresql://app_identity:2@127.0.0.1:1/insula",
+    "platform_database_url": "postgresql://app_platform:3@127.0.0.1:1/insula",
+    "owner_database_url": "postgresql://app_migrator:4@127.0.0.1:1/insula",
+    "redis_url": "redis://127.0.0.1:1",
+}
+"""Where nobody is."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +64,12 @@ def test_where_nothing_is_up_env_and_doctor_say_so(tmp_path: Path) -> None:
     assert examined.exit_code == 1
     assert "nothing is up in" in examined.output
     assert "INSULA_SECRET_KEY is missing" in examined.output
+
+
+def test_a_superusers_address_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in variables(settings_for(**ADDRESSES)).items():
+        monkeypatch.setenv(name, value)
+    assert "INSULA_ADMIN_DATABASE_URL is missing" in insula("provision").output
+    (tmp_path / "admin").write_text("postgresql://postgres:word@127.0.0.1:1/postgres\n")
+    monkeypatch.setenv("INSULA_ADMIN_DATABASE_URL_FILE", str(tmp_path / "admin"))
+    assert isinstance(insula("provision").exception, ConnectionRefusedError)

@@ -1,0 +1,161 @@
+"""The compose file: it parses, speaks of commands and settings that exist, and gives nobody more than they need."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from msgspec.structs import fields
+
+from insula.__main__ import main
+from insula.settings import LOGINS, PREFIX, Settings, load
+
+COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
+FILE: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+END_BY_THEMSELVES = {"provision", "migrate"}
+NAMES = {PREFIX + field.name.upper() for field in fields(Settings)}
+
+every_service = pytest.mark.parametrize("name", SERVICES)
+our_service = pytest.mark.parametrize("name", OURS)
+
+
+def secrets_of(service: dict[str, Any]) -> set[str]:
+    return set(service.get("secrets", ()))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder after `./prepare`."""
+    folder = tmp_path_factory.mktemp("compose")
+    for name in ("prepare", "example.env"):
+        (folder / name).write_bytes((COMPOSE / name).read_bytes())
+    subprocess.run(["sh", "./prepare"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_it_starts_all_there_is() -> None:
+    assert OURS.keys() == {"provision", "migrate", "api", "worker"}
+    assert SERVICES.keys() == OURS.keys() | {"postgres", "redis", "caddy"}
+
+
+@our_service
+def test_its_command_is_one_of_the_programs(name: str) -> None:
+    assert OURS[name]["command"][0] in main.commands
+    assert OURS[name]["command"][0] == name
+
+
+@our_service
+def test_every_variable_is_a_setting(name: str) -> None:
+    variables = {variable.removesuffix("_FILE") for variable in OURS[name]["environment"]}
+    assert variables
+    assert variables <= NAMES
+
+
+@every_service
+def test_a_secret_that_is_named_is_declared_and_mounted(name: str) -> None:
+    service = SERVICES[name]
+    text = yaml.safe_dump({"environment": service.get("environment", {}), "command": service.get("command", "")})
+    assert set(re.findall(r"/run/secrets/(\w+)", text)) == secrets_of(service)
+    assert secrets_of(service) <= FILE["secrets"].keys()
+
+
+def test_every_declared_secret_is_somebodys_and_made_by_prepare(prepared: Path) -> None:
+    assert set().union(*map(secrets_of, SERVICES.values())) == FILE["secrets"].keys()
+    files = {Path(secret["file"]).name for secret in FILE["secrets"].values()}
+    assert files - {path.name for path in (prepared / "secrets").iterdir()} == {"smtp_password"}
+
+
+def test_what_serves_the_world_holds_no_password_of_the_database() -> None:
+    strong = {"owner_database_url", "admin_database_url", "postgres_password"}
+    for name in ("api", "worker", "caddy", "redis"):
+        assert not secrets_of(SERVICES[name]) & strong, name
+
+
+def test_what_changes_the_schema_holds_no_other_secret() -> None:
+    assert secrets_of(SERVICES["migrate"]) == {"owner_database_url"}
+
+
+@every_service
+def test_it_is_contained(name: str) -> None:
+    service = SERVICES[name]
+    user, _, group = service["user"].partition(":")
+    assert int(user) > 0 < int(group)
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "caddy" else [])
+    assert {"mem_limit", "cpus", "pids_limit", "logging"} <= service.keys()
+    assert not service.keys() & {"privileged", "network_mode", "pid", "ipc", "devices"}
+    assert ":latest" not in service["image"]
+
+
+@every_service
+def test_it_says_whether_it_is_well(name: str) -> None:
+    if name in END_BY_THEMSELVES:
+        assert SERVICES[name]["restart"] == "no"
+        assert "healthcheck" not in SERVICES[name]
+    else:
+        assert SERVICES[name]["restart"] == "unless-stopped"
+        assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+
+
+@every_service
+def test_it_waits_for_a_state_that_the_other_reaches(name: str) -> None:
+    for other, awaited in SERVICES[name].get("depends_on", {}).items():
+        ends = other in END_BY_THEMSELVES
+        assert awaited["condition"] == ("service_completed_successfully" if ends else "service_healthy")
+
+
+def test_only_caddy_is_reached_from_outside_and_nobody_outside_from_the_database() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["caddy"]
+    assert FILE["networks"]["inside"] == {"internal": True}
+    assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["inside"]
+    assert "inside" not in SERVICES["caddy"]["networks"]
+
+
+def test_there_is_time_to_drain() -> None:
+    drain = next(field.default for field in fields(Settings) if field.name == "drain_seconds")
+    for name in ("api", "worker", "caddy"):
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > drain + 5
+
+
+def test_what_prepare_makes_are_settings_that_the_program_accepts(prepared: Path) -> None:
+    (prepared / "secrets" / "smtp_password").write_text("word")
+    given = dict(line.split("=", 1) for line in (prepared / ".env").read_text().splitlines() if line[:1] != "#")
+    environment = {}
+    for name, value in OURS["provision"]["environment"].items():
+        value = re.sub(r"\$\{(\w+)[^}]*\}", lambda found: given[found[1]], str(value))
+        environment[name] = value.replace("/run/secrets", str(prepared / "secrets"))
+    settings = load(environment)
+    assert settings.environment == "production"
+    assert settings.owner_database_url is not None
+    urls = [settings.owner_database_url, *(getattr(settings, name) for name in LOGINS)]
+    assert len({urlsplit(url).password for url in urls}) == 4
+    assert {urlsplit(url).hostname for url in urls} == {"postgres"}
+    word = urlsplit(settings.redis_url).password
+    assert f"requirepass {word}\n" in (prepared / "secrets" / "redis_conf").read_text()
+    assert settings.admin_database_url is not None
+    superuser = urlsplit(settings.admin_database_url)
+    assert superuser.password == (prepared / "secrets" / "postgres_password").read_text().strip()
+
+
+def test_prepare_keeps_what_is_there_and_hides_it(prepared: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (prepared / "secrets").iterdir()}
+    subprocess.run(["sh", "./prepare"], cwd=prepared, check=True, capture_output=True)
+    assert {path.name: path.read_bytes() for path in (prepared / "secrets").iterdir()} == before
+    assert (prepared / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_every_variable_that_deploy_speaks_of_is_a_setting() -> None:
+    spoken = {
+        name.removesuffix("_FILE")
+        for path in COMPOSE.parent.rglob("*")
+        if path.is_file()
+        for name in re.findall(r"\bINSULA_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8"))
+    }
+    assert spoken <= NAMES
