@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 ROOT: Final = Path(__file__).parents[2]
-RENDERED: Final = ("base",)
+RENDERED: Final = ("base", "overlays/dev", "overlays/production")
 
 Manifest = dict[str, Any]
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from insula.settings import Settings, load, load_owner_database_url
 from tests.k8s.readers import checkov_complaints
-from tests.k8s.rendering import RENDERED, Manifest, named, of_kind, one, pod, rendered, workloads
+from tests.k8s.rendering import RENDERED, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
 
 pytestmark = pytest.mark.peers
 
@@ -78,3 +79,41 @@ def test_checkov_finds_nothing(folder: str) -> None:
     passed, failed = checkov_complaints(manifests)
     assert failed == []
     assert passed > 50 * len(of_kind(manifests, "Deployment"))
+
+
+@pytest.mark.parametrize("folder", ["overlays/dev", "overlays/production"])
+def test_every_secret_that_is_asked_for_is_made(folder: str) -> None:
+    manifests = rendered(folder)
+    made = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in of_kind(manifests, "Secret")}
+    made |= {
+        (each["metadata"]["namespace"], each["spec"]["target"]["name"]) for each in of_kind(manifests, "ExternalSecret")
+    }
+    asked = {
+        (workload["metadata"]["namespace"], source["secret"]["name"])
+        for workload in workloads(manifests)
+        for volume in pod(workload)["volumes"]
+        for source in volume.get("projected", {}).get("sources", [])
+    }
+    (cluster,) = of_kind(manifests, "Cluster")
+    asked |= {("insula-data", each["passwordSecret"]["name"]) for each in cluster["spec"]["managed"]["roles"][1:]}
+    for store in of_kind(manifests, "ObjectStore"):
+        asked |= {("insula-data", each["name"]) for each in store["spec"]["configuration"]["s3Credentials"].values()}
+    assert asked == made
+
+
+@pytest.mark.parametrize("folder", ["overlays/dev", "overlays/production"])
+def test_the_poolers_together_leave_the_server_connections(folder: str) -> None:
+    manifests = rendered(folder)
+    (cluster,) = of_kind(manifests, "Cluster")
+    pooler = one(manifests, "Pooler", "insula-pooler-rw")["spec"]
+    assert pooler["pgbouncer"]["poolMode"] == "transaction"
+    held = 3 * pooler["instances"] * int(pooler["pgbouncer"]["parameters"]["default_pool_size"])
+    assert held < 0.75 * int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+
+
+def test_the_alerts_are_those_that_are_proven() -> None:
+    proven = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))["groups"]
+    ours = one(rendered("overlays/production"), "PrometheusRule", "insula")["spec"]["groups"]
+    assert [each for each in ours if each["name"] != "cloudnative-pg"] == [
+        each for each in proven if each["name"] != "postgres"
+    ]

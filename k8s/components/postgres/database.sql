@@ -1,0 +1,3 @@
+-- Then, in the database insula: in with our logins, out with everybody else. provision.sql follows.
+REVOKE ALL ON DATABASE insula FROM PUBLIC;
+GRANT CONNECT ON DATABASE insula TO app_migrator, app_rw, app_identity, app_platform;
