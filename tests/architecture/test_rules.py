@@ -44,7 +44,10 @@ EXCEPTIONS: dict[tuple[Rule, str], str] = {
     (shape.imports_are_absolute_and_stand_at_the_top, "src/insula/__main__.py"): "--help must not import the program",
     (data.transactions_are_opened_in_one_place, "src/insula/core/db.py"): "this is the place",
     (data.transactions_are_opened_in_one_place, "src/insula/provision.py"): "makes the database and migrates it",
-    (data.transactions_are_opened_in_one_place, "src/insula/rotation.py"): "the migrator replaces a key of the server's",
+    (
+        data.transactions_are_opened_in_one_place,
+        "src/insula/rotation.py",
+    ): "the migrator replaces a key of the server's",
     (data.transactions_are_opened_in_one_place, "src/insula/seed.py"): "the demo's people are made by the owner",
     (data.sql_is_never_built_from_strings, "src/insula/core/rls.py"): "DDL of migrations takes no binds",
     (data.sql_is_never_built_from_strings, "src/insula/provision.py"): "roles take no binds; the server quotes them",

@@ -1,0 +1,146 @@
+"""The units: they start commands that exist with secrets as files, leave time to drain, and systemd finds them well guarded."""
+
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from msgspec.structs import fields
+
+from insula.__main__ import main
+from insula.settings import Settings, load, load_owner_database_url
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
+UNITS = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.service"))}
+STAYING = {"insula-api@.service": "8001", "insula-worker@.service": "01"}
+SECRETS = {
+    "secret_key": "A" * 43 + "=",
+    "database_url": "postgresql://app_rw:1@db/insula",
+    "identity_database_url": "postgresql://app_identity:2@db/insula",
+    "platform_database_url": "postgresql://app_platform:3@db/insula",
+    "owner_database_url": "postgresql://app_migrator:4@db/insula",
+    "redis_url": "redis://:5@redis",
+    "smtp_password": "6",
+}
+WORST = 15
+"""Tenths of what `systemd-analyze security` may count against a unit; 100 is a service without any protection."""
+
+every_unit = pytest.mark.parametrize("name", UNITS)
+systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+def directives(text: str) -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for key, value in re.findall(r"(?m)^(\w+)=(.*)$", text):
+        found[key].append(value)
+    return found
+
+
+def environment(name: str, credentials: Path) -> dict[str, str]:
+    """What the process of a unit sees of INSULA_* variables: insula.env, the unit's own, and what its command adds."""
+    unit, instance = directives(UNITS[name]), STAYING.get(name, "")
+    given = re.findall(r"(?m)^(INSULA_\w+)=(.*)$", (FOLDER / "insula.env").read_text())
+    for text in (*unit["Environment"], *unit["ExecStart"]):
+        given += re.findall(r"(INSULA_\w+)=(\S+)", text.replace("%i", instance).replace("%d", str(credentials)))
+    return dict(given)
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    for name, text in SECRETS.items():
+        (tmp_path / name).write_text(text + "\n")
+    return tmp_path
+
+
+def test_there_is_one_for_each_part() -> None:
+    assert set(UNITS) == {*STAYING, "insula-migrate.service"}
+
+
+@every_unit
+def test_its_command_is_one_of_the_programs(name: str) -> None:
+    (start,) = directives(UNITS[name])["ExecStart"]
+    command = re.fullmatch(r".*/opt/insula/insula (\w+)", start)
+    assert command
+    assert command[1] in main.commands
+    assert name.startswith(f"insula-{command[1]}")
+
+
+@every_unit
+def test_each_credential_is_handed_over_and_used(name: str) -> None:
+    unit = directives(UNITS[name])
+    loaded = dict(credential.split(":") for credential in unit["LoadCredential"])
+    assert loaded == {credential: f"/etc/insula/{credential}" for credential in loaded}
+    handed = [f"INSULA_{credential.upper()}_FILE=%d/{credential}" for credential in loaded]
+    assert unit["Environment"] == handed
+    assert loaded
+
+
+def test_only_the_migration_may_change_the_schema() -> None:
+    holders = {name for name in UNITS if "owner_database_url" in UNITS[name]}
+    assert holders == {"insula-migrate.service"}
+    assert directives(UNITS["insula-migrate.service"])["LoadCredential"] == [
+        "owner_database_url:/etc/insula/owner_database_url"
+    ]
+
+
+@pytest.mark.parametrize("name", STAYING)
+def test_the_program_accepts_what_it_is_given(name: str, credentials: Path) -> None:
+    settings = load(environment(name, credentials))
+    assert settings.environment == "production"
+    if name.startswith("insula-api"):
+        assert (settings.port, settings.metrics_port, settings.trusted_proxies) == (8001, 18001, 1)
+    else:
+        assert settings.metrics_port == 19201
+
+
+def test_the_migration_accepts_what_it_is_given(credentials: Path) -> None:
+    given = environment("insula-migrate.service", credentials)
+    assert load_owner_database_url(given) == SECRETS["owner_database_url"]
+
+
+@pytest.mark.parametrize("name", STAYING)
+def test_there_is_time_to_drain_and_no_end_to_starting_again(name: str) -> None:
+    unit = directives(UNITS[name])
+    drain = next(field.default for field in fields(Settings) if field.name == "drain_seconds")
+    assert int(unit["TimeoutStopSec"][0]) > drain + 5
+    assert unit["Restart"] == ["always"]
+    assert unit["StartLimitIntervalSec"] == ["0"]
+
+
+def installed(folder: Path, name: str, text: str) -> Path:
+    """The unit as systemd would find it, of a program that is there."""
+    (folder / "insula").write_text("#!/bin/sh\n")
+    (folder / "insula").chmod(0o755)
+    unit = folder / name.replace("@", f"@{STAYING.get(name, '')}")
+    unit.write_text(text.replace("/opt/insula", str(folder)))
+    (folder / name).write_text(unit.read_text())
+    return unit
+
+
+def analysed(*command: str | Path) -> tuple[int, str]:
+    done = subprocess.run(["systemd-analyze", *command], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.peers
+@systemd
+@every_unit
+def test_systemd_understands_it(name: str, tmp_path: Path) -> None:
+    assert analysed("verify", installed(tmp_path, name, UNITS[name])) == (0, "")
+    broken = UNITS[name].replace("UMask=", "UMaks=")
+    _, complaint = analysed("verify", installed(tmp_path, name, broken))
+    assert "UMaks" in complaint
+
+
+@pytest.mark.peers
+@systemd
+@every_unit
+def test_systemd_finds_it_well_guarded(name: str, tmp_path: Path) -> None:
+    guarded = ("security", "--offline=true", f"--threshold={WORST}", "--no-pager")
+    status, table = analysed(*guarded, installed(tmp_path, name, UNITS[name]))
+    assert status == 0, table
+    open_to_all = UNITS[name].replace("CapabilityBoundingSet=\n", "").replace("PrivateUsers=yes\n", "")
+    status, _ = analysed(*guarded, installed(tmp_path, name, open_to_all))
+    assert status != 0
