@@ -23,6 +23,7 @@ from tests.isolation.pgbouncer import PgBouncer
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("isolation")
     group.addoption("--isolation-examples", type=int, default=20, help="random mixtures of hostile SQL (default: 20)")
+    group.addoption("--plan-rows", default=20_000, help="rows in each table whose lists are planned (default: 20,000)")
     group.addoption("--isolation-reads", type=int, default=2000, help="reads cancelled at random (default: 2,000)")
 
 
