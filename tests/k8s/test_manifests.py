@@ -1,5 +1,6 @@
 """The manifests and the program agree, and programs of others find nothing."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,9 @@ def test_the_alerts_are_those_that_are_proven() -> None:
     assert [each for each in ours if each["name"] != "cloudnative-pg"] == [
         each for each in proven if each["name"] != "postgres"
     ]
+
+
+def test_haproxy_reads_the_way_to_the_master() -> None:
+    proxy = ROOT / "k8s" / "components" / "redis" / "haproxy.cfg"
+    read = subprocess.run(["haproxy", "-c", "-f", str(proxy)], capture_output=True, text=True, check=False)
+    assert read.returncode == 0, read.stderr
