@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import msgspec
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.middleware import DefineMiddleware
 from redis.asyncio import Redis
 
 from insula.core.cache import connect
@@ -86,7 +85,7 @@ def create_litestar(settings: Settings) -> Litestar:
         before_request=before_handler,
         before_send=[answer_headers(settings.base_url)],
         middleware=[
-            DefineMiddleware(Compression),
+            Compression(),
             addresses,
             RequestTransaction(_doors(settings, parts, addresses), guard),
         ],
