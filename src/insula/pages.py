@@ -29,6 +29,7 @@ _TEMPLATE: Final = jinja2.Template(
 )
 _TOKEN: Final = "what follows #token= in the address"  # noqa: S105  # it says where the token is
 _PASSWORD: Final = "a password of your choice"  # noqa: S105  # likewise
+_CHOSEN: Final = "the password chosen at sign-up"
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ _SIGN_IN: Final = Call(
 LANDINGS: Final = {
     "/verify-email": Landing(
         "Confirm your address",
-        (Call("Finish the sign-up.", "/v1/auth/verification", {"token": _TOKEN, "password": _PASSWORD}),),
+        (Call("Finish the sign-up.", "/v1/auth/verification", {"token": _TOKEN, "password": _CHOSEN}),),
     ),
     "/sign-in": Landing("Sign in", (_SIGN_IN,)),
     "/forgot-password": Landing(

@@ -59,6 +59,21 @@ async def test_a_mailed_link_opens_a_page_that_names_the_call_and_asks_for_nothi
     assert "set-cookie" not in answer.headers
 
 
+def test_a_sign_up_is_finished_with_the_password_it_began_with_and_only_other_pages_ask_for_a_new_one() -> None:
+    asked = {
+        call.path: call.body["password"]
+        for landing in LANDINGS.values()
+        for call in landing.calls
+        if "password" in call.body
+    }
+    new = "a password of your choice"
+    assert {path for path, password in asked.items() if password == new} == {
+        "/v1/auth/reset",
+        "/v1/auth/invitations/acceptance",
+    }
+    assert asked["/v1/auth/verification"] == "the password chosen at sign-up"
+
+
 async def test_the_entrance_leads_people_to_the_documentation_and_tells_programs_where_it_is(world: World) -> None:
     person = await world.client().get("/", headers={"accept": "text/html,*/*;q=0.8"})
     assert (person.status_code, person.headers["location"], person.headers["vary"]) == (303, "/docs", "accept")
