@@ -53,6 +53,20 @@ async def test_a_batch_names_every_row_that_cannot_be_invited_and_invites_nobody
     assert [row["id"] for row in listed.json()["data"]] == [invited["id"]]
 
 
+async def test_a_batch_names_bad_addresses_and_bad_roles_together(world: World) -> None:
+    owner = await world.owner()
+    rows = [{"email": "zz", "role": "adm"}, {"email": "yy", "role": "viewer"}, {"role": 5}]
+    answer = await owner.client.post(owner.url("/invitations/batch"), json={"invitations": rows})
+    assert answer.status_code == 400
+    assert [error["pointer"].removeprefix("/invitations") for error in answer.json()["errors"]] == [
+        "/0/email",
+        "/0/role",
+        "/1/email",
+        "/2/email",
+        "/2/role",
+    ]
+
+
 async def test_a_batch_takes_the_place_of_expired_invitations(world: World) -> None:
     owner = await world.owner()
     old = [await invite(owner) for _ in range(3)]

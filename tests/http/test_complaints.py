@@ -1,10 +1,12 @@
 """What is wrong with a body: our words find exactly what msgspec refuses."""
 
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, get_type_hints
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litestar import Litestar
@@ -14,6 +16,8 @@ from insula.core.http.complaints import complaints
 from insula.core.http.examples import example_of
 from insula.core.http.guard import declared_routes
 from insula.core.schemas import WANTED
+from insula.features.invitations.schemas import InvitationBatch
+from insula.features.projects.schemas import ProjectUpdate
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 300) | st.floats(-9, 9) | st.text(max_size=4) | st.just("www.x"),
@@ -102,3 +106,40 @@ def test_every_pattern_says_in_words_what_it_asks_for(litestar: Litestar) -> Non
     ]
     assert patterns
     assert [pattern for pattern, extra in patterns if WANTED not in extra] == []
+
+
+def calls_of(value: Any, annotation: Any) -> int:
+    """How many functions are called to find what is wrong."""
+    calls = 0
+
+    def count(_: Any, event: str, __: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        complaints(value, annotation)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [
+        ({"metadata": {f"key{number}": 1 for number in range(50_000)}}, ProjectUpdate),
+        ({"invitations": [{"email": "ada@example.com", "role": "member"}] * 50_000}, InvitationBatch),
+        ([1.5] * 50_000 + ["x"], list[int | float]),
+        ([[1] * 300] * 300 + ["x"], list[list[int]]),
+        ([1] * 50_000 + ["x"], list[int] | dict[str, int]),
+    ],
+)
+def test_a_large_body_is_not_looked_through(value: Any, annotation: Any) -> None:
+    assert calls_of(value, annotation) < 50_000
+
+
+def test_too_many_is_said_once_and_nothing_about_each() -> None:
+    body = {"metadata": {f"key{number}": {} for number in range(51)}}
+    assert [(each.pointer, each.detail) for each in complaints(body, ProjectUpdate)] == [
+        ("/metadata", "at most 50 entries")
+    ]

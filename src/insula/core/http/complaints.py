@@ -14,6 +14,8 @@ from insula.core.schemas import WANTED
 
 UNCLEAR: Final = "not of the documented form"
 _MOST: Final = 100
+_LOOKED_AT: Final = 1000
+"""Values inside of others, of one body; what else it holds is not told, and costs nothing."""
 _LONGEST_NAME: Final = 100
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
 _SENT: Final[dict[type, str]] = {
@@ -36,61 +38,78 @@ _NEEDED: Final[dict[type, str]] = {
     inspect.NoneType: "null",
     inspect.DateTimeType: "a date and time with its offset, such as 2026-11-01T09:30:00Z",
 }
+_ITEMS: Final[dict[type, str]] = {inspect.DictType: "entries", inspect.ListType: "items"}
 
 
 def complaints(value: Any, annotation: Any) -> list[FieldError]:
     """What of a JSON ``value`` is not as ``annotation`` says, with JSON pointers (RFC 6901), up to a hundred."""
-    return list(islice(_walk(value, inspect.type_info(annotation), ""), _MOST))
+    return list(islice(_walk(value, inspect.type_info(annotation), "", _budget()), _MOST))
 
 
 def complaint_about_text(text: str, annotation: Any) -> str:
     """What is wrong with a query parameter, in which numbers are written as text."""
     kind = inspect.type_info(annotation)
     value = int(text) if _WHOLE.fullmatch(text) and _fits(int(text), kind) else text
-    return next((each.detail for each in _walk(value, kind, "")), UNCLEAR)
+    return next((each.detail for each in _walk(value, kind, "", _budget())), UNCLEAR)
 
 
-def _walk(value: Any, kind: inspect.Type, at: str, wanted: str | None = None) -> Iterator[FieldError]:
+def _budget() -> Iterator[int]:
+    """Zipped with the parts of a value, it ends their inspection when all of them together were enough."""
+    return iter(range(_LOOKED_AT))
+
+
+def _walk(
+    value: Any, kind: inspect.Type, at: str, budget: Iterator[int], wanted: str | None = None
+) -> Iterator[FieldError]:
     match kind:
         case inspect.Metadata(type=inner, extra=extra):
-            yield from _walk(value, inner, at, (extra or {}).get(WANTED, wanted))
+            yield from _walk(value, inner, at, budget, (extra or {}).get(WANTED, wanted))
         case inspect.UnionType(types=types):
-            yield from _in_union(value, types, at, wanted)
+            yield from _in_union(value, types, at, budget, wanted)
         case inspect.StructType() if isinstance(value, dict):
-            yield from _in_struct(value, kind, at)
-        case inspect.DictType() if isinstance(value, dict):
-            yield from _amount(value, kind, at, "entries")
-            for key, item in value.items():
-                yield from _walk(key, kind.key_type, f"{at}/{_escaped(key)}")
-                yield from _walk(item, kind.value_type, f"{at}/{_escaped(key)}")
-        case inspect.ListType() if isinstance(value, list):
-            yield from _amount(value, kind, at, "items")
-            for number, item in enumerate(value):
-                yield from _walk(item, kind.item_type, f"{at}/{number}")
+            yield from _in_struct(value, kind, at, budget)
+        case inspect.DictType() | inspect.ListType() if _fits(value, kind):
+            if (detail := _of_length(len(value), kind, _ITEMS[type(kind)])) is not None:
+                yield FieldError(at, detail)  # and nothing about its parts: there may be any number of them
+            else:
+                yield from _in_parts(value, kind, at, budget)
         case _:
             if (detail := _of_one(value, kind, wanted)) is not None:
                 yield FieldError(at, detail)
 
 
-def _in_struct(value: dict[str, Any], kind: inspect.StructType, at: str) -> Iterator[FieldError]:
+def _in_parts(
+    value: Any, kind: inspect.DictType | inspect.ListType, at: str, budget: Iterator[int]
+) -> Iterator[FieldError]:
+    if isinstance(kind, inspect.ListType):
+        for (number, item), _ in zip(enumerate(value), budget, strict=False):
+            yield from _walk(item, kind.item_type, f"{at}/{number}", budget)
+        return
+    for (key, item), _ in zip(value.items(), budget, strict=False):
+        yield from _walk(key, kind.key_type, f"{at}/{_escaped(key)}", budget)
+        yield from _walk(item, kind.value_type, f"{at}/{_escaped(key)}", budget)
+
+
+def _in_struct(value: dict[str, Any], kind: inspect.StructType, at: str, budget: Iterator[int]) -> Iterator[FieldError]:
     known = {field.encode_name: field for field in kind.fields}
     for name in value:
         if name not in known and kind.forbid_unknown_fields:
             yield FieldError(f"{at}/{_escaped(name)}", "unknown field")
-    for name, field in known.items():
+    for (name, field), _ in zip(known.items(), budget, strict=False):
         if name in value:
-            yield from _walk(value[name], field.type, f"{at}/{name}")
+            yield from _walk(value[name], field.type, f"{at}/{name}", budget)
         elif field.required:
             yield FieldError(f"{at}/{name}", "missing")
 
 
-def _in_union(value: Any, types: tuple[inspect.Type, ...], at: str, wanted: str | None) -> Iterator[FieldError]:
-    found = [list(_walk(value, each, at, wanted)) for each in types]
-    if not all(found):
+def _in_union(
+    value: Any, types: tuple[inspect.Type, ...], at: str, budget: Iterator[int], wanted: str | None
+) -> Iterator[FieldError]:
+    if any(next(_walk(value, each, at, budget, wanted), None) is None for each in types):
         return
-    for each, complaining in zip(types, found, strict=True):
+    for each in types:
         if _fits(value, each):
-            yield from complaining
+            yield from _walk(value, each, at, budget, wanted)
             return
     yield FieldError(at, _needed(" or ".join(_name(each) for each in types), value))
 
@@ -124,11 +143,6 @@ def _of_number(value: float, kind: inspect.IntType | inspect.FloatType) -> str |
     if kind.le is not None and value > kind.le:
         return f"at most {kind.le}"
     return None
-
-
-def _amount(value: Any, kind: inspect.DictType | inspect.ListType, at: str, noun: str) -> Iterator[FieldError]:
-    if (detail := _of_length(len(value), kind, noun)) is not None:
-        yield FieldError(at, detail)
 
 
 def _of_length(length: int, kind: Any, noun: str) -> str | None:

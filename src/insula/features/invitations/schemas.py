@@ -39,20 +39,10 @@ class InvitationCreate(Write, frozen=True, kw_only=True):
     role: Role
 
 
-class InvitationDraft(Write, frozen=True, kw_only=True):
-    """Somebody to invite, among others: every address that is none is reported, not only the first."""
-
-    email: Annotated[
-        str,
-        Meta(max_length=254, description="An e-mail address.", examples=["ada@example.com"]),
-    ]
-    role: Role
-
-
 class InvitationBatch(Write, frozen=True, kw_only=True):
     """People to invite, all or none."""
 
-    invitations: Annotated[list[InvitationDraft], Meta(min_length=1, max_length=100)]
+    invitations: Annotated[list[InvitationCreate], Meta(min_length=1, max_length=100)]
 
 
 class InvitationRead(Read, frozen=True):

@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-import msgspec
 import sqlalchemy as sa
 
 from insula.core import clock
 from insula.core.db import Transaction
-from insula.core.errors import DomainError, FieldError, InvalidRequest
+from insula.core.errors import DomainError, FieldError
 from insula.core.events import AccessDenied, record
 from insula.core.jobs import enqueue
 from insula.core.listing import normalize
 from insula.core.permissions import Principal, may_grant
 from insula.core.quotas import Quota
-from insula.core.schemas import Email
 from insula.features.invitations.letters import Letters
 from insula.features.invitations.models import Invitation
 from insula.features.invitations.permissions import WRITE
@@ -25,7 +23,6 @@ from insula.features.invitations.schemas import (
     InvitationClosed,
     InvitationCreate,
     InvitationCreated,
-    InvitationDraft,
     InvitationExpired,
     InvitationOpen,
     InvitationResent,
@@ -58,12 +55,11 @@ class InvitationService:
         (invitation_id,) = await self._send_all([data])
         return invitation_id
 
-    async def invite_all(self, drafts: Sequence[InvitationDraft]) -> list[str]:
+    async def invite_all(self, people: Sequence[InvitationCreate]) -> list[str]:
         """Invite many people or, when one of them cannot be, nobody; returns the invitations' ids.
 
-        Raises InvalidRequest and InvitationsRefused with an error for every row that is wrong, and as ``invite``.
+        Raises InvitationsRefused with an error for every row that is wrong, and as ``invite``.
         """
-        people = _well_formed(drafts)
         refused = [
             FieldError(f"/invitations/{row}/role", RoleAboveYours.title)
             for row, person in enumerate(people)
@@ -174,20 +170,6 @@ class InvitationService:
     @property
     def _organization_id(self) -> str:
         return str(self._principal.organization_id)
-
-
-def _well_formed(drafts: Sequence[InvitationDraft]) -> list[InvitationCreate]:
-    people, wrong = [], []
-    for row, draft in enumerate(drafts):
-        try:
-            email = msgspec.convert(draft.email, Email)
-        except msgspec.ValidationError:
-            wrong.append(FieldError(f"/invitations/{row}/email", "not an e-mail address"))
-        else:
-            people.append(InvitationCreate(email=email, role=draft.role))
-    if wrong:
-        raise InvalidRequest(errors=wrong)
-    return people
 
 
 def _complaint(row: int, address: str, addresses: Sequence[str], obstacles: dict[str, DomainError]) -> str | None:
