@@ -56,6 +56,17 @@ CREATE FUNCTION app.clear_context() RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT set_config('app.context', '', true) $$;
 
+-- What a transaction of before a rotation of the key shows; asked only when the key of now did not sign it.
+CREATE FUNCTION app.signed_before_rotation(context bytea) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key app.door_key;
+BEGIN
+    SELECT * INTO STRICT key FROM app.door_key;
+    RETURN coalesce(substr(context, 33) = sha256(key.previous_opad || sha256(key.previous_ipad || substr(context, 1, 32)
+        || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid()))), false);
+END $$;
+
 -- The two functions below are what every policy asks. They repeat each other's verification instead of sharing it:
 -- a nested call doubles their cost, and they run once per table reference of every statement.
 -- PARALLEL RESTRICTED, not SAFE: a worker has another pid, and marked SAFE the rows it scanned went missing silently.
@@ -63,17 +74,19 @@ CREATE FUNCTION app.tenant_id() RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     context bytea := decode(nullif(current_setting('app.context', true), ''), 'hex');
-    key app.door_key;
+    inner_pad bytea;
+    outer_pad bytea;
 BEGIN
     IF context IS NULL THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO STRICT key FROM app.door_key;
-    IF substr(context, 33) = sha256(key.opad || sha256(key.ipad || substr(context, 1, 32)
-        || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
-        OR substr(context, 33) = sha256(key.previous_opad || sha256(key.previous_ipad || substr(context, 1, 32)
+    SELECT k.ipad, k.opad INTO STRICT inner_pad, outer_pad FROM app.door_key AS k;
+    IF substr(context, 33) = sha256(outer_pad || sha256(inner_pad || substr(context, 1, 32)
         || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
     THEN
+        RETURN nullif(encode(substr(context, 1, 16), 'hex'), '00000000000000000000000000000000')::uuid;
+    END IF;
+    IF app.signed_before_rotation(context) THEN
         RETURN nullif(encode(substr(context, 1, 16), 'hex'), '00000000000000000000000000000000')::uuid;
     END IF;
     RAISE EXCEPTION 'forged context' USING ERRCODE = '42501';
@@ -83,17 +96,19 @@ CREATE FUNCTION app.user_id() RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     context bytea := decode(nullif(current_setting('app.context', true), ''), 'hex');
-    key app.door_key;
+    inner_pad bytea;
+    outer_pad bytea;
 BEGIN
     IF context IS NULL THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO STRICT key FROM app.door_key;
-    IF substr(context, 33) = sha256(key.opad || sha256(key.ipad || substr(context, 1, 32)
-        || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
-        OR substr(context, 33) = sha256(key.previous_opad || sha256(key.previous_ipad || substr(context, 1, 32)
+    SELECT k.ipad, k.opad INTO STRICT inner_pad, outer_pad FROM app.door_key AS k;
+    IF substr(context, 33) = sha256(outer_pad || sha256(inner_pad || substr(context, 1, 32)
         || timestamptz_send(transaction_timestamp()) || int4send(pg_backend_pid())))
     THEN
+        RETURN nullif(encode(substr(context, 17, 16), 'hex'), '00000000000000000000000000000000')::uuid;
+    END IF;
+    IF app.signed_before_rotation(context) THEN
         RETURN nullif(encode(substr(context, 17, 16), 'hex'), '00000000000000000000000000000000')::uuid;
     END IF;
     RAISE EXCEPTION 'forged context' USING ERRCODE = '42501';

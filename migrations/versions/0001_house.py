@@ -280,7 +280,7 @@ def downgrade() -> None:
     op.execute("SET LOCAL ROLE app_door")
     for function in ("prove_untouched", "user_id", "tenant_id", "clear_context", "set_context", "context_mac"):
         op.execute(f"DROP FUNCTION app.{function}")
-    for function in ("rotate_door_key", "forget_previous_door_key", "new_door_key"):
+    for function in ("signed_before_rotation", "rotate_door_key", "forget_previous_door_key", "new_door_key"):
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("DROP TABLE app.door_key")
     op.execute("SET LOCAL ROLE app_owner")

@@ -64,19 +64,19 @@ async def _plant(superuser: asyncpg.Connection, owner: Member) -> None:
 async def _row_security(
     secured: asyncpg.Connection, plain: asyncpg.Connection, bench: Bench, owner: Member, scale: int
 ) -> bool:
-    page: Query[Any] = PROJECTS._compile("-created_at", frozenset(), continued=False)
-    explicit = page.sql.replace("WHERE", "WHERE app.project.tenant_id = $2 AND", 1)
+    page: Query[Any] = PROJECTS._compile("-created_at", frozenset(), False, 21)
+    explicit = page.sql.replace("WHERE", "WHERE app.project.tenant_id = $1 AND", 1)
     tenant = to_uuid("org", owner.organization_id)
     await secured.execute(BEGIN)
     await _enter(secured, bench, owner)
-    assert await secured.fetch(page.sql, 21) == await plain.fetch(explicit, 21, tenant)
-    plan = "\n".join(row[0] for row in await secured.fetch(f"EXPLAIN {page.sql}", 21))
+    assert await secured.fetch(page.sql) == await plain.fetch(explicit, tenant)
+    plan = "\n".join(row[0] for row in await secured.fetch(f"EXPLAIN {page.sql}"))
     assert "Index Scan" in plan, plan
     assert "Seq Scan" not in plan, plan
     times = await _alternate(
         {
-            "row security": lambda: secured.fetch(page.sql, 21),
-            "explicit predicate": lambda: plain.fetch(explicit, 21, tenant),
+            "row security": lambda: secured.fetch(page.sql),
+            "explicit predicate": lambda: plain.fetch(explicit, tenant),
         },
         rounds=20 * scale,
     )
