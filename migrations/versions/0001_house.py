@@ -7,6 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
 from insula.core.rls import (
+    bounded,
     create_tenant_table,
     protect_platform_table,
     protect_registry_table,
@@ -52,18 +53,20 @@ def upgrade() -> None:
 def people() -> None:
     op.create_table(
         "user",
-        sa.Column("id", sa.Uuid, primary_key=True),
-        sa.Column("email", sa.Text, nullable=False),
-        sa.Column("email_norm", sa.Text, nullable=False, unique=True),
-        sa.Column("name", sa.Text, nullable=False),
-        moment("email_verified_at"),
-        moment("disabled_at"),
-        moment("created_at", default=True),
-        moment("updated_at", default=True),
-        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
-        sa.CheckConstraint("length(email) <= 320 AND length(name) BETWEEN 1 AND 200", name="user_lengths"),
-        # A letter goes to the one and proves the other: they are the same address, whoever writes them.
-        sa.CheckConstraint('email_norm = lower(email COLLATE "C")', name="user_address"),
+        *bounded(
+            sa.Column("id", sa.Uuid, primary_key=True),
+            sa.Column("email", sa.Text, nullable=False),
+            sa.Column("email_norm", sa.Text, nullable=False, unique=True),
+            sa.Column("name", sa.Text, nullable=False),
+            moment("email_verified_at"),
+            moment("disabled_at"),
+            moment("created_at", default=True),
+            moment("updated_at", default=True),
+            sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+            sa.CheckConstraint("length(email) <= 320 AND length(name) BETWEEN 1 AND 200", name="user_lengths"),
+            # A letter goes to the one and proves the other: they are the same address, whoever writes them.
+            sa.CheckConstraint('email_norm = lower(email COLLATE "C")', name="user_address"),
+        ),
         schema="app",
     )
     protect_user_table(op, "user", owner="id", grants="SELECT, UPDATE (name, updated_at, version)")
@@ -141,13 +144,14 @@ def organizations() -> None:
         sa.Column("status", sa.Text, nullable=False, server_default="active"),
         sa.Column("name", sa.Text, nullable=False, comment="the profile the organization sees"),
         sa.Column("name_norm", sa.Text, nullable=False),
-        sa.Column("email", sa.Text, nullable=False),
-        sa.Column("email_norm", sa.Text, nullable=False),
+        sa.Column("email", sa.Text, nullable=False, info={"bytes": 320}),
+        sa.Column("email_norm", sa.Text, nullable=False, info={"bytes": 320}),
         moment("created_at", default=True),
         moment("updated_at", default=True),
         sa.Column("version", sa.Integer, nullable=False, server_default="1"),
         sa.UniqueConstraint("tenant_id", "user_id", name="membership_user"),
         sa.CheckConstraint("status IN ('active', 'suspended')", name="membership_status"),
+        sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="membership_name_length"),
         updatable=("role", "status", "name", "name_norm", "updated_at", "version"),
     )
     op.execute("REVOKE INSERT ON app.membership FROM app_rw")  # only doors let somebody in
@@ -161,17 +165,19 @@ def organizations() -> None:
 def event() -> None:
     op.create_table(
         "event",
-        *tenant_key(),
-        sa.Column("type", sa.Text, nullable=False),
-        sa.Column("version", sa.SmallInteger, nullable=False),
-        moment("occurred_at", default=True),
-        sa.Column("actor_type", sa.Text, nullable=False, comment="user | job | system | operator"),
-        sa.Column("actor_id", sa.Text),
-        sa.Column("credential_id", sa.Text),
-        sa.Column("target_type", sa.Text, nullable=False),
-        sa.Column("target_id", sa.Text),
-        sa.Column("data", pg.JSONB, nullable=False, comment="the typed payload, with before and after"),
-        sa.Column("context", pg.JSONB, nullable=False, comment="ip, user_agent, request_id, trace_id"),
+        *bounded(
+            *tenant_key(),
+            sa.Column("type", sa.Text, nullable=False),
+            sa.Column("version", sa.SmallInteger, nullable=False),
+            moment("occurred_at", default=True),
+            sa.Column("actor_type", sa.Text, nullable=False, comment="user | job | system | operator"),
+            sa.Column("actor_id", sa.Text),
+            sa.Column("credential_id", sa.Text),
+            sa.Column("target_type", sa.Text, nullable=False),
+            sa.Column("target_id", sa.Text),
+            sa.Column("data", pg.JSONB, nullable=False, comment="the typed payload, with before and after"),
+            sa.Column("context", pg.JSONB, nullable=False, comment="ip, user_agent, request_id, trace_id"),
+        ),
         schema="app",
         postgresql_partition_by="RANGE (id)",
     )
@@ -188,12 +194,14 @@ def event() -> None:
 def program() -> None:
     op.create_table(
         "idempotency",
-        sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()"), nullable=False),
-        sa.Column("key_hash", pg.BYTEA, nullable=False, comment="of the key, the credential and the organization"),
-        sa.Column("fingerprint", pg.BYTEA, nullable=False, comment="of the request's method, path and body"),
-        sa.Column("answer", pg.BYTEA, nullable=False, comment="encrypted under a key only the client can derive"),
-        moment("created_at", default=True),
-        sa.PrimaryKeyConstraint("user_id", "key_hash"),
+        *bounded(
+            sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()"), nullable=False),
+            sa.Column("key_hash", pg.BYTEA, nullable=False, comment="of the key, the credential and the organization"),
+            sa.Column("fingerprint", pg.BYTEA, nullable=False, comment="of the request's method, path and body"),
+            sa.Column("answer", pg.BYTEA, nullable=False, comment="encrypted under a key only the client can derive"),
+            moment("created_at", default=True),
+            sa.PrimaryKeyConstraint("user_id", "key_hash"),
+        ),
         schema="app",
     )
     protect_user_table(op, "idempotency", owner="user_id", grants="SELECT, INSERT")
@@ -202,23 +210,25 @@ def program() -> None:
 
     op.create_table(
         "outbox",
-        sa.Column("id", sa.Uuid, primary_key=True),
-        sa.Column("tenant_id", sa.Uuid, server_default=sa.text("app.tenant_id()")),
-        sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()")),
-        sa.Column("task", sa.Text, nullable=False),
-        sa.Column("payload", pg.JSONB, nullable=False),
-        sa.Column("status", sa.Text, nullable=False, server_default="due"),
-        moment("due_at", default=True),
-        sa.Column("attempt", sa.Integer, nullable=False, server_default="0", comment="the fencing token"),
-        sa.Column("failures", sa.Integer, nullable=False, server_default="0", comment="the handler raised"),
-        sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="the lease ran out"),
-        sa.Column("lease_hash", pg.BYTEA),
-        moment("leased_until"),
-        sa.Column("last_error", sa.Text),
-        sa.Column("trace", sa.Text, comment="W3C traceparent of the request that asked for it"),
-        moment("created_at", default=True),
-        moment("finished_at"),
-        sa.CheckConstraint("status IN ('due', 'leased', 'done', 'dead', 'discarded')", name="outbox_status"),
+        *bounded(
+            sa.Column("id", sa.Uuid, primary_key=True),
+            sa.Column("tenant_id", sa.Uuid, server_default=sa.text("app.tenant_id()")),
+            sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()")),
+            sa.Column("task", sa.Text, nullable=False),
+            sa.Column("payload", pg.JSONB, nullable=False, info={"bytes": 64 * 1024}),
+            sa.Column("status", sa.Text, nullable=False, server_default="due"),
+            moment("due_at", default=True),
+            sa.Column("attempt", sa.Integer, nullable=False, server_default="0", comment="the fencing token"),
+            sa.Column("failures", sa.Integer, nullable=False, server_default="0", comment="the handler raised"),
+            sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="the lease ran out"),
+            sa.Column("lease_hash", pg.BYTEA),
+            moment("leased_until"),
+            sa.Column("last_error", sa.Text),
+            sa.Column("trace", sa.Text, comment="W3C traceparent of the request that asked for it"),
+            moment("created_at", default=True),
+            moment("finished_at"),
+            sa.CheckConstraint("status IN ('due', 'leased', 'done', 'dead', 'discarded')", name="outbox_status"),
+        ),
         schema="app",
     )
     protect_platform_table(op, "outbox")

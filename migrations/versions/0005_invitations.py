@@ -14,8 +14,8 @@ def upgrade() -> None:
     create_tenant_table(
         op,
         "invitation",
-        sa.Column("email", sa.Text, nullable=False),
-        sa.Column("email_norm", sa.Text, nullable=False),
+        sa.Column("email", sa.Text, nullable=False, info={"bytes": 320}),
+        sa.Column("email_norm", sa.Text, nullable=False, info={"bytes": 320}),
         sa.Column("role", sa.Text, nullable=False),
         sa.Column("status", sa.Text, nullable=False, comment="as last written: a pending one may be over by now"),
         sa.Column("invited_by", sa.Uuid, comment="the member who answers for it; NULL once they are gone"),

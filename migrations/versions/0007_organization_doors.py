@@ -5,7 +5,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-from insula.core.rls import run_script
+from insula.core.rls import bound_of, run_script
 
 revision = "0007"
 down_revision = "0006"
@@ -16,7 +16,9 @@ FUNCTIONS = ("purge_organizations", "my_organizations", "claim_slug", "create_or
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
-    op.add_column("organization", sa.Column("restorable_until", sa.DateTime(timezone=True)), schema="app")
+    restorable_until = sa.Column("restorable_until", sa.DateTime(timezone=True))
+    op.add_column("organization", restorable_until, schema="app")
+    op.execute(f"ALTER TABLE app.organization ADD CHECK ({bound_of(restorable_until)})")
     op.execute("GRANT UPDATE (restorable_until) ON app.organization TO app_rw")
     op.execute(
         "CREATE INDEX organization_purge ON app.organization (restorable_until) WHERE restorable_until IS NOT NULL"

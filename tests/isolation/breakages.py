@@ -115,6 +115,21 @@ TABLES = {
         "an identity column": "ALTER TABLE app.project ADD number bigint GENERATED ALWAYS AS IDENTITY",
         "a serial column": "ALTER TABLE app.project ADD number serial",
     },
+    tables.what_requests_write_has_bounds: {
+        "a moment without bounds": "ALTER TABLE app.project ADD due timestamptz",
+        "a moment that may lie far ahead": (
+            "ALTER TABLE app.project ADD due timestamptz CHECK (due BETWEEN '2000-01-01 UTC' AND '9000-01-01 UTC')"
+        ),
+        "a moment whose bounds went": "ALTER TABLE app.organization DROP CONSTRAINT organization_restorable_until_check",
+        "a text of any length": "ALTER TABLE app.project ADD notes text",
+        "a text with a way around its length": (
+            "ALTER TABLE app.project ADD notes text CHECK (octet_length(notes) <= 10 OR notes LIKE 'x%')"
+        ),
+        "a document of any size": "ALTER TABLE app.project ADD details jsonb",
+        "a text that requests may leave for others": (
+            "ALTER TABLE app.outbox ADD hint text; GRANT INSERT (hint) ON app.outbox TO app_rw"
+        ),
+    },
     tables.views_ask_as_their_reader: {
         "a view with its owner's rights": "CREATE VIEW app.projects AS SELECT * FROM app.project",
         "a materialized view": "CREATE MATERIALIZED VIEW app.projects AS SELECT * FROM app.project",

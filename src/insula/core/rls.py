@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -11,6 +12,13 @@ from sqlalchemy.sql.schema import SchemaItem
 SCHEMA = "app"
 ISOLATION = "tenant_id = (SELECT app.tenant_id())"
 """Wrapped in a SELECT so that a statement asks once, not once per row."""
+
+MOMENTS = ("2000-01-01", "2200-01-01")
+"""What a column of moments may hold: Postgres knows years that no program can read, and one such row ends every page
+that it is on, other people's pages too."""
+TEXT_BYTES = 8 * 1024
+JSON_BYTES = 512 * 1024
+"""How large one value may be, where its column does not say ``info={"bytes": ...}``."""
 
 
 class TableClass(StrEnum):
@@ -37,8 +45,25 @@ def create_tenant_table(
 
     ``updatable`` names the columns the application may change; ``tenant_id`` and ``id`` never can.
     """
-    op.create_table(name, *tenant_key(), *elements, schema=SCHEMA)
+    op.create_table(name, *tenant_key(), *bounded(*elements), schema=SCHEMA)
     protect_tenant_table(op, name, updatable=updatable, deletable=deletable)
+
+
+def bounded(*elements: SchemaItem) -> list[SchemaItem]:
+    """The elements of a table, and a CHECK for each column whose type alone would let a value be of any size."""
+    columns = [element for element in elements if isinstance(element, sa.Column)]
+    return [*elements, *(sa.CheckConstraint(bound) for column in columns if (bound := bound_of(column)))]
+
+
+def bound_of(column: sa.Column[Any]) -> str | None:
+    """What a CHECK says of a moment, a text or a JSON document; None for what is small by its type."""
+    if isinstance(column.type, sa.DateTime):
+        return f"{column.name} BETWEEN timestamptz '{MOMENTS[0]} UTC' AND timestamptz '{MOMENTS[1]} UTC'"
+    if isinstance(column.type, sa.Text):
+        return f"octet_length({column.name}) <= {column.info.get('bytes', TEXT_BYTES)}"
+    if isinstance(column.type, sa.JSON):
+        return f"pg_column_size({column.name}) <= {column.info.get('bytes', JSON_BYTES)}"
+    return None
 
 
 def tenant_key() -> list[SchemaItem]:

@@ -42,6 +42,9 @@ class Column(msgspec.Struct, frozen=True):
     required: bool
     default: str
     identity: bool
+    type: str
+    checks: list[str]
+    """What CHECK constraints say of it alone."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -196,9 +199,9 @@ class Catalogue(msgspec.Struct, frozen=True):
 async def read_catalogue(driver: Driver) -> Catalogue:
     """Read it inside the caller's transaction, whose search_path is left at pg_catalog.
 
-    Everything else is then rendered with its schema, and a policy's text can be compared.
+    Everything else is then rendered with its schema, and the text of a policy or a CHECK can be compared.
     """
-    await driver.execute("SET LOCAL search_path = pg_catalog")
+    await driver.execute("SET LOCAL search_path = pg_catalog; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'")
     return Catalogue(
         tables=await _read(driver, Table, queries.TABLES),
         columns=await _read(driver, Column, queries.COLUMNS),

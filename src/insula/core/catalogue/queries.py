@@ -12,7 +12,9 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
 
 COLUMNS: Final = """
 SELECT n.nspname || '.' || c.relname, a.attname::text, a.attnotnull,
-       coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> ''
+       coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> '', format_type(a.atttypid, NULL),
+       ARRAY(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
+              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum])
   FROM pg_attribute a
   JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
   JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -5,13 +5,22 @@ from typing import Final
 
 from insula.core.catalogue.facts import Catalogue, Policy
 from insula.core.catalogue.rule import Problems, Rule
-from insula.core.rls import SCHEMA, TableClass
+from insula.core.rls import MOMENTS, SCHEMA, TableClass
 
 KEY_TABLE: Final = f"{SCHEMA}.door_key"
 """Belongs to app_door, which alone reads it, in every statement: policies would cost and protect nothing."""
 TRIGGERS: Final = {(f"{SCHEMA}.outbox", "wait_until_due"): "a job of later is not due yet"}
 
 BY_TENANT: Final = "(tenant_id = ( SELECT app.tenant_id() AS tenant_id))"
+BOUNDED: Final = {
+    "timestamp with time zone": (
+        rf"\(\(%s >= '{MOMENTS[0]} 00:00:00\+00'::timestamp with time zone\)"
+        rf" AND \(%s <= '{MOMENTS[1]} 00:00:00\+00'::timestamp with time zone\)\)"
+    ),
+    "text": r"\(octet_length\(%s\) <= \d+\)",
+    "jsonb": r"\(pg_column_size\(%s\) <= \d+\)",
+}
+"""Types whose values have no end that a page could bear, and the CHECK that gives them one."""
 BY_USER: Final = re.compile(r"\((\w+) = \( SELECT app\.user_id\(\) AS user_id\)\)")
 
 
@@ -104,6 +113,15 @@ def rows_are_not_numbered(catalogue: Catalogue) -> Problems:
             yield f"{column.table}.{column.name}", "counts rows across tenants"
 
 
+def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
+    """A year that no program can read, or a name of megabytes, breaks every page it is on, other people's too."""
+    for column in catalogue.columns:
+        if column.type in BOUNDED and catalogue.writable(column.table, [column.name]):
+            form = re.compile(BOUNDED[column.type].replace("%s", re.escape(column.name)))
+            if not any(form.fullmatch(check) for check in column.checks):
+                yield f"{column.table}.{column.name}", f"has no CHECK that bounds its {column.type}"
+
+
 def views_ask_as_their_reader(catalogue: Catalogue) -> Problems:
     """An ordinary view reads with its owner's rights; a materialized one holds everybody's rows."""
     for table in catalogue.tables:
@@ -159,6 +177,7 @@ TABLE_RULES: Final = (
     Rule(references_clear_only_themselves, "Name the column: ON DELETE SET NULL (column)."),
     Rule(references_outwards_are_not_writable, "Take the grant from app_rw, and let a door write the column."),
     Rule(rows_are_not_numbered, "Use a UUIDv7 made by the program."),
+    Rule(what_requests_write_has_bounds, "Create it with core/rls.py, or ADD CHECK what its bound_of says."),
     Rule(views_ask_as_their_reader, "CREATE VIEW ... WITH (security_invoker = true); nothing materialized or foreign."),
     Rule(nothing_runs_by_itself, "Drop it, or name it in core/catalogue/tables.py TRIGGERS with its reason."),
 )
