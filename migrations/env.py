@@ -14,6 +14,13 @@ def run_migrations() -> None:
     context.configure(connection=connection, version_table_schema="migration", version_table="version")
     with context.begin_transaction():
         context.run_migrations()
+    # Every login can read it there, and the program compares it with the newest revision that it knows.
+    connection.execute(
+        text(
+            "DO $$ BEGIN EXECUTE format('COMMENT ON SCHEMA app IS %L',"
+            " (SELECT max(version_num) FROM migration.version)); END $$"
+        )
+    )
 
 
 run_migrations()

@@ -224,10 +224,11 @@ def _run(part: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     from insula.core.catalogue import Unproven
+    from insula.schema import SchemaBehind
 
     try:
         uvloop.run(part)
-    except* (Unproven, OSError) as errors:
+    except* (SchemaBehind, Unproven, OSError) as errors:
         raise _told(errors) from None
 
 

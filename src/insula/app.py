@@ -33,6 +33,7 @@ from insula.core.passwords import Passwords
 from insula.core.permissions import Permissions
 from insula.pages import PageController
 from insula.product import FEATURES
+from insula.schema import require_migrated
 from insula.settings import Settings
 
 
@@ -169,6 +170,7 @@ def _lifespan(databases: Databases, redis: Redis) -> Callable[[Litestar], Abstra
         for database in (databases.rw, databases.identity, databases.platform):
             await database.open()
             _watch(database)
+        await require_migrated(databases.rw)
         await require_proven(databases.rw)
         try:
             yield

@@ -1,6 +1,7 @@
 """`insula doctor`: what is wrong with this installation, and how to mend it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import aiosmtplib
@@ -10,6 +11,7 @@ from rich.console import Console
 from insula.core.cache import connect
 from insula.core.catalogue import check_catalogue
 from insula.core.db import Database
+from insula.schema import REVISION, require_migrated
 from insula.settings import Settings
 
 
@@ -24,7 +26,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 async def examine(settings: Settings, console: Console) -> bool:
     """Look at everything, print each finding; returns whether all is well."""
     well = True
-    for look in (_databases, _catalogue, _redis, _mail):
+    for look in (_databases, _schema, _catalogue, _redis, _mail):
         async for diagnosis in look(settings):
             well = well and not diagnosis.wrong
             mark = (
@@ -48,17 +50,21 @@ async def _databases(settings: Settings) -> AsyncIterator[Diagnosis]:
         yield await _tried(name, partial(_open, url), "Is the server up, the login provisioned, migrate run?")
 
 
+async def _schema(settings: Settings) -> AsyncIterator[Diagnosis]:
+    async def compare() -> None:
+        async with _opened(settings.database_url) as database:
+            await require_migrated(database)
+
+    yield await _tried(f"the schema, revision {REVISION} or newer", compare, "`insula migrate` brings it up to date.")
+
+
 async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
-    database = Database(settings.database_url, pool_size=1)
     try:
-        await database.open()
-        async with database.transaction(read_only=True) as transaction:
+        async with _opened(settings.database_url) as database, database.transaction(read_only=True) as transaction:
             findings = await check_catalogue(transaction.driver)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
         yield Diagnosis("the proof of isolation", f"could not be made: {error}", "Mend the database first.")
         return
-    finally:
-        await database.close()
     if not findings:
         yield Diagnosis("the proof of isolation")
     for finding in findings:
@@ -93,11 +99,16 @@ async def _mail(settings: Settings) -> AsyncIterator[Diagnosis]:
 
 
 async def _open(url: str) -> None:
+    async with _opened(url) as database, database.transaction(read_only=True):
+        pass
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Database]:
     database = Database(url, pool_size=1)
     try:
         await database.open()
-        async with database.transaction(read_only=True):
-            pass
+        yield database
     finally:
         await database.close()
 

@@ -1,7 +1,6 @@
 """Prepare a server (roles, database) and bring its schema up to date."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -12,9 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from insula.schema import MIGRATIONS
 from insula.settings import Settings
-
-MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
 
 LOGINS: Final = ("app_migrator", "app_rw", "app_identity", "app_platform")
 """One login per job; none of them owns a table or can become another at run time (app_migrator becomes app_owner)."""

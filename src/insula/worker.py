@@ -23,6 +23,7 @@ from insula.core.relay import Relay
 from insula.core.runner import Runner
 from insula.core.upkeep import Upkeep
 from insula.product import FEATURES
+from insula.schema import require_migrated
 from insula.settings import Settings
 
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
@@ -70,6 +71,7 @@ class WorkerProcess:
             for database in (self._database, self._platform):
                 await database.open()
                 stack.push_async_callback(database.close)
+            await require_migrated(self._database)
             await require_proven(self._database)
             if self._settings.metrics_port:
                 exporter = _exporter(self._settings)

@@ -17,7 +17,7 @@ import pytest
 
 from insula.core.catalogue import check_catalogue
 from insula.embedded.process import free_port
-from insula.provision import MIGRATIONS
+from insula.schema import MIGRATIONS
 from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT, parse
 from tests.architecture.test_rules import RULES

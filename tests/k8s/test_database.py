@@ -9,7 +9,8 @@ import yaml
 from insula.core.catalogue import check_catalogue
 from insula.core.db import Database
 from insula.embedded.postgres import EmbeddedPostgres
-from insula.provision import LOGINS, MIGRATIONS, migrate, provision
+from insula.provision import LOGINS, migrate, provision
+from insula.schema import MIGRATIONS
 
 ROOT = Path(__file__).parents[2]
 COMPONENT = ROOT / "k8s" / "components" / "postgres"

@@ -9,7 +9,8 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from insula.provision import MIGRATIONS, migrate
+from insula.provision import migrate
+from insula.schema import MIGRATIONS
 from tests.conftest import address, clone
 
 VERSIONS: list[Path] = sorted((MIGRATIONS / "versions").glob("*.py"))

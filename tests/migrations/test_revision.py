@@ -1,0 +1,75 @@
+"""The program does not start on a schema that is older than itself."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from insula.app import create_litestar
+from insula.core.db import Database
+from insula.doctor import examine
+from insula.schema import REVISION, SchemaBehind, require_migrated
+from insula.settings import Settings
+from insula.worker import create_worker
+from tests.migrations.conftest import Schema, revisions
+
+
+@pytest.fixture
+async def installed(schema: Schema, settings: Settings) -> Settings:
+    """The program's settings, for the database whose schema these tests move."""
+    name = await schema.superuser.fetchval("SELECT current_database()")
+    urls = {
+        field: f"{getattr(settings, field).rpartition('/')[0]}/{name}"
+        for field in ("database_url", "identity_database_url", "platform_database_url")
+    }
+    return msgspec.structs.replace(settings, **urls, metrics_port=0)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(settings.database_url, pool_size=1)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def test_the_program_knows_the_newest_revision() -> None:
+    assert revisions()[-1] == REVISION
+
+
+async def test_api_and_worker_do_not_start_on_a_schema_that_is_behind(schema: Schema, installed: Settings) -> None:
+    await schema.move("-1")
+    told = rf"at revision {revisions()[-2]}, this program needs {REVISION}: run `insula migrate` first"
+    with pytest.RaisesGroup(pytest.RaisesExc(SchemaBehind, match=told)):
+        async with create_litestar(installed).lifespan():
+            pass
+    with pytest.raises(SchemaBehind, match=told):
+        await create_worker(installed).serve(asyncio.Event())
+
+
+async def test_doctor_says_that_the_schema_is_behind(schema: Schema, installed: Settings) -> None:
+    await schema.move("-1")
+    said = io.StringIO()
+    assert not await examine(installed, Console(file=said, width=200))
+    assert f"wrong  the schema, revision {REVISION} or newer" in said.getvalue()
+    assert "insula migrate" in said.getvalue()
+
+
+async def test_a_schema_that_never_saw_a_migration_is_behind_and_one_that_is_ahead_is_well(
+    schema: Schema, installed: Settings
+) -> None:
+    async with opened(installed) as database:
+        await require_migrated(database)
+        await schema.superuser.execute("COMMENT ON SCHEMA app IS '9999'")
+        await require_migrated(database)
+        await schema.move("base")
+        with pytest.raises(SchemaBehind, match="revision unknown"):
+            await require_migrated(database)
+        await schema.move("head")
+        await require_migrated(database)
