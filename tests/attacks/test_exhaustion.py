@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
+import httpx
 import pytest
 
+from insula.core.errors import Unavailable
+from insula.core.http.room import Room
 from insula.settings import Settings
 from tests import workshop
-from tests.factories import World
+from tests.factories import Member, World
 
 CAP = 1_048_576
 
@@ -32,6 +36,69 @@ async def test_a_body_without_end_is_refused_before_it_is_read(world: World) -> 
         owner.url("/projects"), content=b"{}", headers={**headers, "content-length": str(1 << 30)}
     )
     assert announced.status_code == 413
+
+
+async def test_one_persons_unfinished_bodies_fill_a_part_of_the_room_for_bodies(world: World) -> None:
+    owner, other = await world.owner(), await world.owner()
+    go_on = asyncio.Event()
+
+    async def unfinished() -> AsyncIterator[bytes]:
+        for _ in range(16):
+            yield b" " * 65_000
+        await go_on.wait()
+        yield b"{}"
+
+    def upload(by: Member) -> asyncio.Task[httpx.Response]:
+        headers = {"content-type": "application/json"}
+        return asyncio.create_task(by.client.post(by.url("/projects"), content=unfinished(), headers=headers))
+
+    uploads = [upload(owner) for _ in range(30)]
+    try:
+        refused, _ = await asyncio.wait(uploads, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert refused, "all of them wait, and what they sent is kept"
+        held = upload(other)
+        assert not (await asyncio.wait([held], timeout=0.5))[0], "it should be waited for"
+    finally:
+        go_on.set()
+    answers = [answer.status_code for answer in await asyncio.gather(*uploads)]
+    assert set(answers) == {400, 429}
+    assert answers.count(400) * 16 * 65_000 < 20 * CAP
+    first = refused.pop().result()
+    assert first.headers["retry-after"] == "1"
+    assert first.headers["ratelimit"].startswith('"bodies";r=0')
+    assert (await held).status_code == 400
+    assert (await upload(owner)).status_code == 400, "the room was not given back"
+
+
+def test_all_bodies_together_fill_no_more_than_the_room_for_them() -> None:
+    room = Room(CAP)
+    with ExitStack() as bodies:
+        for person in range(4):
+            bodies.enter_context(room.of(str(person)))(16 * CAP)
+        with pytest.raises(Unavailable), room.of("another") as take:
+            take(1)
+    with room.of("another") as take:
+        take(16 * CAP)
+
+
+@pytest.mark.parametrize("path", ["/v1/auth/sign-in", "/v1/auth/sign-up", "/v1/auth/invitations/preview"])
+async def test_strangers_send_little(world: World, path: str) -> None:
+    pieces = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal pieces
+        while pieces < 100:
+            pieces += 1
+            yield b'{"email":[' + b"{}," * 1000
+
+    headers = {"content-type": "application/json"}
+    answer = await world.client().post(path, content=endless(), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert pieces < 10
+    large = {"email": "ada@example.com", "password": "\U0001f511" * 256, "filler": "x" * 16_384}
+    assert (await world.client().post(path, json=large)).status_code == 413
+    del large["filler"]
+    assert (await world.client().post(path, json=large)).status_code in {400, 401}
 
 
 @pytest.mark.attack(126)

@@ -54,7 +54,10 @@ async def test_one_address_guesses_at_many_accounts_only_so_often(guarded: World
     assert [answer.status_code for answer in answers] == [401] * PER_MINUTE + [429]
     refused = answers[-1]
     assert refused.json()["code"] == "rate_limited"
-    assert 1 <= int(refused.headers["retry-after"]) <= 60 // PER_MINUTE
+    wait = refused.headers["retry-after"]
+    assert 1 <= int(wait) <= 60 // PER_MINUTE
+    assert refused.headers["ratelimit"] == f'"sign-in";r=0;t={wait}'
+    assert refused.headers["ratelimit-policy"] == f'"sign-in";q={PER_MINUTE};w=60'
     assert (await try_from(guarded, 2, address())).status_code == 401
 
 

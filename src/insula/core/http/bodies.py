@@ -31,22 +31,27 @@ class Incoming:
         self._receive = receive
         self._messages: list[Any] = []
         self._position = 0
-        self._bytes = 0
         self._whole = False
+        self.length = 0
+        """Of what was received."""
 
-    async def receive(self, limit: int) -> bool:
+    async def receive(self, limit: int, take: Callable[[int], None] | None = None) -> bool:
         """Receive until it is whole or longer than ``limit`` bytes; returns whether it is whole.
 
-        Raises RequestTimeout for one that trickles, and InvalidRequest when its sender went away.
+        ``take`` is told the length of every piece, and may object. Raises RequestTimeout for a body that trickles, and
+        InvalidRequest when its sender went away.
         """
         async with in_time():
-            while not self._whole and self._bytes <= limit:
+            while not self._whole and self.length <= limit:
                 message: Any = await self._receive()
                 if message["type"] == "http.disconnect":
                     raise InvalidRequest(_ENDED_EARLY)
                 self._messages.append(message)
-                self._bytes += len(message.get("body", b""))
+                length = len(message.get("body", b""))
+                self.length += length
                 self._whole = not message.get("more_body", False)
+                if take is not None and self.length <= limit:  # else it is refused whatever room there is
+                    take(length)
         return self._whole
 
     async def __call__(self) -> Any:

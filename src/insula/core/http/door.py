@@ -1,7 +1,7 @@
 """A request is one transaction: entered through the door, settled before its first byte is sent."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from insula.core.db import Database, Transaction
 from insula.core.http.authentication import Presented, presented
 from insula.core.http.bodies import Incoming
 from insula.core.http.problems import RERUN
+from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
 from insula.core.metrics import AUTH
 from insula.core.permissions import Facts, Permissions, Principal
@@ -27,6 +28,8 @@ PRESENTED: Final = "insula_presented"
 ORGANIZATION: Final = "organization_id"
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _LITTLE: Final = 65_536
+_OF_STRANGERS: Final = 16_384
+"""Bytes of a body on public routes: none needs half of it, and parsing a large one costs time of everybody's."""
 
 _ENTER: Final = "SELECT * FROM app.enter($1, $2)"
 _ENTER_PLATFORM: Final = "SELECT * FROM app.enter_platform($1)"
@@ -74,17 +77,27 @@ class RequestTransaction(ASGIMiddleware):
     def __init__(self, doors: Doors, guard: Guard) -> None:
         self._doors, self._guard = doors, guard
         self._shares = Shares(max(1, doors.database.size // 2))
+        self._room = Room(doors.body_limit)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         assert scope["type"] == ScopeType.HTTP
         options = scope["route_handler"].opt
-        if "public" in options or scope["method"] == "OPTIONS":
+        if scope["method"] == "OPTIONS":
             await next_app(scope, receive, send)
             return
-        shown = presented(scope, self._doors.origin)
         body = Incoming(receive)
-        if scope["method"] not in _SAFE:
-            await self._receive(body, scope, shown)
+        if "public" in options:
+            if scope["method"] not in _SAFE:
+                await _receive_from_stranger(body)
+            await next_app(scope, body, send)
+            return
+        shown = presented(scope, self._doors.origin)
+        with ExitStack() as held:
+            if scope["method"] not in _SAFE:
+                await self._receive(body, scope, shown, held)
+            await self._answer(scope, body, shown, send, next_app)
+
+    async def _answer(self, scope: HTTPScope, body: Incoming, shown: Presented, send: Send, next_app: ASGIApp) -> None:
         for last in (False, True):
             again: Any = {**scope, RERUN: None}
             async with self._shares.of(_owner(scope, shown)), self._transaction(scope) as transaction:
@@ -108,16 +121,19 @@ class RequestTransaction(ASGIMiddleware):
         database = doors.platform if "operator" in scope["route_handler"].opt else doors.database
         return database.transaction(read_only=scope["method"] in _SAFE)
 
-    async def _receive(self, body: Incoming, scope: HTTPScope, shown: Presented) -> None:
+    async def _receive(self, body: Incoming, scope: HTTPScope, shown: Presented, held: ExitStack) -> None:
         """Read it before the transaction: whoever sends slowly holds no connection.
 
-        Beyond a little, only from those the door knows: anybody could fill our memory with unfinished bodies.
+        Beyond a little, only from those the door knows, and only so much: anybody could fill our memory with
+        unfinished bodies. ``held`` gives the room back.
         """
         if await body.receive(_LITTLE):
             return
         async with self._shares.of(_owner(scope, shown)), self._transaction(scope) as transaction:
             await self._enter({**scope}, transaction, shown)
-        await body.receive(self._doors.body_limit)
+            assert transaction.principal is not None
+            owner = transaction.principal.user_id or shown.token
+        await body.receive(self._doors.body_limit, held.enter_context(self._room.of(owner)))
 
     async def _enter(self, scope: Any, transaction: Transaction, shown: Presented) -> None:
         doors, options = self._doors, scope["route_handler"].opt
@@ -145,6 +161,12 @@ class RequestTransaction(ASGIMiddleware):
         bind_contextvars(tenant=principal.organization_id)
         AUTH.labels(principal.credential_kind, "admitted").inc()
         await doors.admission.admitted(scope, principal)
+
+
+async def _receive_from_stranger(body: Incoming) -> None:
+    await body.receive(_OF_STRANGERS)
+    if body.length > _OF_STRANGERS:
+        raise errors.TooLarge(f"At most {_OF_STRANGERS} bytes are read here.")
 
 
 def _owner(scope: HTTPScope, shown: Presented) -> str:

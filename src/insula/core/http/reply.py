@@ -24,7 +24,8 @@ class Reply(Response[Any]):
         elif isinstance(content, Page) and content.next_cursor is not None:
             self.headers.setdefault("link", _next(request, content.next_cursor))
         self.headers.setdefault("cache-control", "no-store")
-        self.headers.update(rate_limit_headers(request.scope["state"]))
+        for name, text in rate_limit_headers(request.scope["state"]).items():
+            self.headers.setdefault(name, text)  # a refusal has said already which limit it was
         return super().to_asgi_response(app, request, **options)
 
 

@@ -1,0 +1,52 @@
+"""Room for bodies that are not little: so much of this process's memory, and of that so much for one person."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from insula.core.errors import RateLimited, Unavailable
+
+_WHOLE: Final = 67_108_864
+_PARTS: Final = 4
+"""One person may fill one of so many, and so lets others in."""
+
+
+class Room:
+    """Counts bytes from their arrival until their request is answered; ``largest`` is what one body may have."""
+
+    def __init__(self, largest: int) -> None:
+        self._free = max(_WHOLE, _PARTS * largest)
+        self._share = self._free // _PARTS
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def of(self, owner: str) -> Iterator[Callable[[int], None]]:
+        """What to call with the length of every piece; leaving gives all of it back.
+
+        The call raises RateLimited when the owner's bodies fill their share, and Unavailable when the room is full.
+        """
+        taken = 0
+
+        def take(length: int) -> None:
+            nonlocal taken
+            if self._held[owner] + length > self._share:
+                raise RateLimited(1, self._policy())
+            if length > self._free:
+                raise Unavailable(private="bodies fill the room there is for them")
+            taken += length
+            self._free -= length
+            self._held[owner] += length
+
+        try:
+            yield take
+        finally:
+            self._free += taken
+            self._held[owner] -= taken
+            if not self._held[owner]:
+                del self._held[owner]
+
+    def _policy(self) -> dict[str, str]:
+        """As in draft-ietf-httpapi-ratelimit-headers-11; bytes are a unit of its own."""
+        policy = f'"bodies";q={self._share};qu="content-bytes"'
+        return {"ratelimit-policy": policy, "ratelimit": '"bodies";r=0;t=1'}
