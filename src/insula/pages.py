@@ -19,7 +19,7 @@ _STYLE: Final = (
 )
 _POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _TEMPLATE: Final = jinja2.Template(
     Path(__file__).with_name("pages.html.j2").read_text("utf-8"),

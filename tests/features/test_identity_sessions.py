@@ -66,6 +66,20 @@ async def test_nobody_sees_or_ends_the_sessions_of_others(world: World) -> None:
     assert await session_ids(mine) == ids
 
 
+async def test_a_session_ends_at_its_absolute_end_however_much_it_is_used(world: World) -> None:
+    person = await world.person()
+    client = world.client(await world.session(person.id))
+    assert (await client.get("/v1/me")).status_code == 200
+    await world.superuser.execute(
+        "UPDATE app.credential SET expires_at = now(), last_used_at = now() WHERE user_id ="
+        ' (SELECT id FROM app."user" WHERE email = $1)',
+        person.email,
+    )
+    assert (await client.get("/v1/me")).status_code == 401
+    body = {"current_password": "x", "new_password": "fifteen characters and more"}
+    assert (await client.put("/v1/me/password", json=body)).status_code == 401
+
+
 async def test_a_session_unused_for_too_long_is_over_and_not_listed(world: World) -> None:
     person, (first, second, _) = await signed_in_thrice(world)
     oldest = (await session_ids(second, sort="created_at"))[0]

@@ -6,17 +6,27 @@ import asyncpg
 import pytest
 import zstandard
 
+from insula.core.http.answer_headers import _SECURITY
 from insula.settings import Settings
 from tests import workshop
 from tests.factories import World
 
+POLICY = "default-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 SECURITY = {
     "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "content-security-policy": POLICY,
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+EVERYWHERE = {
+    name: value for name, value in SECURITY.items() if name not in {"content-security-policy", "cache-control"}
+}
+"""What pages answer like everything else."""
+
+
+def test_every_security_header_of_the_program_is_examined_here() -> None:
+    assert {name.decode(): value.decode() for name, value in _SECURITY.items()} == SECURITY
 
 
 async def test_every_answer_forbids_browsers_to_guess_store_or_run_it(world: World) -> None:
@@ -27,12 +37,13 @@ async def test_every_answer_forbids_browsers_to_guess_store_or_run_it(world: Wor
         await owner.client.request("OPTIONS", owner.url("/projects")),
         await owner.client.head(owner.url("/projects")),
         await owner.client.put(owner.url("/projects")),
+        await owner.client.request("TRACE", owner.url("/projects")),
         await world.client().get(owner.url("/projects")),
         await world.client().get("/nothing"),
         await world.client().get("/livez"),
         await world.client().get("/openapi.json"),
     ]
-    assert [answer.status_code for answer in answers] == [200, 400, 204, 200, 405, 401, 404, 200, 200]
+    assert [answer.status_code for answer in answers] == [200, 400, 204, 200, 405, 405, 401, 404, 200, 200]
     for answer in answers:
         assert {name: answer.headers.get(name) for name in SECURITY} == SECURITY
         assert len(answer.headers["x-request-id"]) == 32
@@ -52,7 +63,9 @@ async def test_the_documentation_allows_itself_and_nobody_else(world: World) -> 
         answer = await world.client().get(path)
         assert answer.status_code == 200
         assert "script-src 'self'" in answer.headers["content-security-policy"]
-        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        for closed in ("default-src", "object-src", "base-uri", "form-action", "frame-ancestors"):
+            assert f"{closed} 'none'" in answer.headers["content-security-policy"]
+        assert {name: answer.headers[name] for name in sorted(EVERYWHERE)} == EVERYWHERE
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "https://" not in answer.text[:2000]
     assert (await world.client().get("/docs/..%2f..%2fsettings.py")).status_code == 404

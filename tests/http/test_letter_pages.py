@@ -54,6 +54,9 @@ async def test_a_mailed_link_opens_a_page_that_names_the_call_and_asks_for_nothi
     allowed = b64encode(sha256(style.encode()).digest()).decode()
     policy = answer.headers["content-security-policy"]
     assert policy.startswith(f"default-src 'none'; style-src 'sha256-{allowed}';")
+    for closed in ("object-src", "base-uri", "form-action", "frame-ancestors"):
+        assert f"{closed} 'none'" in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
     assert not re.search(r"<script|<form|<input|src=|onload|@import|url\(", answer.text)
     assert re.findall(r'href="([^"]*)"', answer.text) == ["/docs"]
     assert "set-cookie" not in answer.headers
