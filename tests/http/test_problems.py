@@ -87,6 +87,27 @@ async def test_what_is_wrong_in_a_list_is_said_of_each_item_up_to_a_hundred(owne
     assert len(found) == 100
 
 
+async def test_metadata_are_bounded_all_together(owner: Member) -> None:
+    """Each change of them writes both, before and after, into the event."""
+    key = "\U0001f511" * 1000
+    made = await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "XX", "metadata": {"a": key}})
+    assert made.status_code == 201
+    large = {"metadata": {f"key{number}": key for number in range(5)}}
+    small = {"metadata": {f"key{number}": key for number in range(4)}}
+    headers = {"if-match": made.headers["etag"]}
+    url = owner.url(f"/projects/{made.json()['id']}")
+    too_large = [{"pointer": "/metadata", "detail": "at most 16384 bytes of JSON in all"}]
+    for answer in (
+        await owner.client.patch(url, json=large, headers=headers),
+        await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "YY", **large}),
+        await owner.client.post("/v1/organizations", json={"name": "x", "slug": "too-large-metadata", **large}),
+    ):
+        assert problem(answer, 400, "invalid_request")["errors"] == too_large
+    answer = await owner.client.patch(url, json={"name": "", **large}, headers=headers)
+    assert {error["pointer"] for error in problem(answer, 400, "invalid_request")["errors"]} == {"/name", "/metadata"}
+    assert (await owner.client.patch(url, json=small, headers=headers)).status_code == 200
+
+
 async def test_of_a_list_that_is_too_long_only_that_is_said(owner: Member) -> None:
     answer = await owner.client.post(owner.url("/invitations/batch"), json={"invitations": [{}] * 101})
     assert problem(answer, 400, "invalid_request")["errors"] == [

@@ -1,16 +1,29 @@
 """What may cross the process boundary: requests, answers and tasks."""
 
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
+
+MOST_BYTES: Final = "most_bytes"
+"""In ``Meta(extra=...)`` of a body's field: how long its JSON may be, all parts of it together."""
 
 
-class Write(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request body. Unknown fields are refused: silence would hide a typo, and mass assignment."""
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Unknown fields are refused: silence would hide a typo, and mass assignment."""
+
+    def __post_init__(self) -> None:
+        for name, most in _bounded_fields(type(self)):
+            if json_length(getattr(self, name)) > most:
+                raise ValueError(f"{name}: {too_long(most)}")
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Write(_Body, frozen=True, kw_only=True):
+    """A request body."""
+
+
+class Change(_Body, frozen=True, kw_only=True, omit_defaults=True):
     """A PATCH body (RFC 7396): fields left out stay as they are; declare each as ``T | UnsetType = UNSET``."""
 
     def changes(self) -> dict[str, object]:
@@ -34,6 +47,24 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Stable across releases: rows in the outbox outlive the code that wrote them."""
     MAX_FAILURES: ClassVar[int] = 10
     """After so many failures of the handler the job is a dead letter."""
+
+
+def json_length(value: Any) -> int:
+    """The bytes of its JSON without spaces; none of what was left out."""
+    return 0 if value is msgspec.UNSET else len(msgspec.json.encode(value))
+
+
+def too_long(most: int) -> str:
+    """What callers are told."""
+    return f"at most {most} bytes of JSON in all"
+
+
+@cache
+def _bounded_fields(body: type[_Body]) -> list[tuple[str, int]]:
+    kind = inspect.type_info(body)
+    assert isinstance(kind, inspect.StructType)
+    told = {field.name: field.type.extra or {} for field in kind.fields if isinstance(field.type, inspect.Metadata)}
+    return [(name, extra[MOST_BYTES]) for name, extra in told.items() if MOST_BYTES in extra]
 
 
 WANTED: Final = "wanted"
@@ -130,6 +161,11 @@ Metadata = Annotated[
         | bool
         | None,
     ],
-    Meta(max_length=50, description="Your own keys and values, up to 50.", examples=[{"cost_center": "4711"}]),
+    Meta(
+        max_length=50,
+        description="Your own keys and values, up to 50, and up to 16384 bytes of JSON in all.",
+        examples=[{"cost_center": "4711"}],
+        extra={MOST_BYTES: 16_384},
+    ),
 ]
-"""What an API client keeps with a resource."""
+"""What an API client keeps with a resource. Each change of it is written down twice more, before and after."""

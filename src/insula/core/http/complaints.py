@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, inspect
 
 from insula.core.errors import FieldError
-from insula.core.schemas import WANTED
+from insula.core.schemas import MOST_BYTES, WANTED, json_length, too_long
 
 UNCLEAR: Final = "not of the documented form"
 _MOST: Final = 100
@@ -63,7 +63,10 @@ def _walk(
 ) -> Iterator[FieldError]:
     match kind:
         case inspect.Metadata(type=inner, extra=extra):
-            yield from _walk(value, inner, at, budget, (extra or {}).get(WANTED, wanted))
+            extra = extra or {}
+            yield from _walk(value, inner, at, budget, extra.get(WANTED, wanted))
+            if (most := extra.get(MOST_BYTES)) is not None and json_length(value) > most:
+                yield FieldError(at, too_long(most))
         case inspect.UnionType(types=types):
             yield from _in_union(value, types, at, budget, wanted)
         case inspect.StructType() if isinstance(value, dict):
