@@ -104,10 +104,13 @@ DECLARE
     room integer;
 BEGIN
     next_lane := after_lane;
-    -- One relay at a time: the caps are counted, and two that count at once would both find room.
-    IF NOT pg_try_advisory_xact_lock(7301190417) THEN
+    -- One relay at a time: the caps are counted, and two that count at once would both find room. Not an advisory lock:
+    -- any login may take those, for a whole session too.
+    BEGIN
+        LOCK TABLE app.claiming IN EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
         RETURN;
-    END IF;
+    END;
     UPDATE app.outbox SET status = 'due'
      WHERE id IN (SELECT id FROM app.outbox WHERE status = 'waiting' AND due_at <= now()
                    ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED);

@@ -5,7 +5,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-from insula.core.rls import run_script
+from insula.core.rls import protect_platform_table, run_script
 
 revision = "0002"
 down_revision = "0001"
@@ -62,6 +62,9 @@ def upgrade() -> None:
         "ALTER TABLE app.outbox SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000,"
         " autovacuum_vacuum_cost_delay = 0)"
     )
+    # Has no rows and no columns: whoever claims jobs locks it, and requests cannot.
+    op.create_table("claiming", schema="app")
+    protect_platform_table(op, "claiming", grants="SELECT")
     run_script(op, str(SQL / "jobs.sql"), role="app_door")
 
 
@@ -71,6 +74,7 @@ def downgrade() -> None:
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
+    op.drop_table("claiming", schema="app")
     op.execute(
         "ALTER TABLE app.outbox RESET"
         " (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold, autovacuum_vacuum_cost_delay)"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from uuid import UUID
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -97,6 +98,24 @@ async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(be
     leases = await bench.taken()
     assert len(leases) == len({lease.job_id for lease in leases}) == 20
     assert await bench.statuses() == {"leased": 30, "due": 90}
+
+
+@pytest.mark.attack(15)
+async def test_no_lock_that_requests_can_take_stops_the_relay(bench: Workbench) -> None:
+    """Anybody may take any advisory lock, and one of a session lasts until its idle connection works again."""
+    await bench.flood(A, 1)
+    async with bench.platform.transaction() as claiming:
+        await claiming.driver.fetch("SELECT * FROM app.claim_jobs(ARRAY[sha256('x')], 60, 30, 10, $1)", UUID(int=0))
+        held = await bench.superuser.fetch(
+            "SELECT locktype, relation::regclass::text AS table FROM pg_locks WHERE pid = $1"
+            " AND (locktype = 'advisory' OR locktype = 'relation' AND mode = 'ExclusiveLock')",
+            claiming.driver.get_server_pid(),
+        )
+    assert [lock["locktype"] for lock in held] == ["relation"]
+    for mode in ("ACCESS SHARE", "ROW EXCLUSIVE", "ACCESS EXCLUSIVE"):
+        async with bench.database.transaction() as hostile:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await hostile.driver.execute(f"LOCK TABLE {held[0]['table']} IN {mode} MODE")
 
 
 async def test_few_jobs_wait_in_the_queue_however_many_are_due(bench: Workbench) -> None:
