@@ -215,7 +215,7 @@ def program() -> None:
             sa.Column("tenant_id", sa.Uuid, server_default=sa.text("app.tenant_id()")),
             sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()")),
             sa.Column("task", sa.Text, nullable=False),
-            sa.Column("payload", pg.JSONB, nullable=False, info={"bytes": 64 * 1024}),
+            sa.Column("payload", pg.JSONB, nullable=False),
             sa.Column("status", sa.Text, nullable=False, server_default="due"),
             moment("due_at", default=True),
             sa.Column("attempt", sa.Integer, nullable=False, server_default="0", comment="the fencing token"),

@@ -17,7 +17,7 @@ MOMENTS = ("2000-01-01", "2200-01-01")
 """What a column of moments may hold: Postgres knows years that no program can read, and one such row ends every page
 that it is on, other people's pages too."""
 TEXT_BYTES = 8 * 1024
-JSON_BYTES = 512 * 1024
+JSON_BYTES = 64 * 1024
 """How large one value may be, where its column does not say ``info={"bytes": ...}``."""
 
 
