@@ -58,6 +58,17 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
+def test_every_moment_is_said_to_be_one(document: dict[str, Any]) -> None:
+    moments = [
+        (path, kind.get("format"))
+        for path, schema in schemas_in(document)
+        for kind in schema.get("anyOf", [schema])
+        if path.endswith(("_at", "_until")) and kind.get("type") == "string"
+    ]
+    assert len(moments) > 20
+    assert [path for path, form in moments if form != "date-time"] == []
+
+
 def test_every_route_is_described_and_nothing_else(litestar: Litestar, operations: list[Operation]) -> None:
     routes = {
         (method.lower(), path)

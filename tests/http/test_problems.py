@@ -132,7 +132,7 @@ async def test_a_wrong_parameter_is_told_what_is_right(owner: Member, query: str
 
 
 async def test_a_wrong_moment_is_told_what_is_right(owner: Member) -> None:
-    for sent in ("yesterday", "2026-11-01T00:00:00"):
+    for sent in ("yesterday", "2026-11-01T00:00:00", "1e9", "1700000000", "-1.5"):
         answer = await owner.client.get(owner.url("/events"), params={"since": sent})
         (error,) = problem(answer, 400, "invalid_request")["errors"]
         assert error["detail"].startswith("a date and time with its offset, such as 2026-11-01T09:30:00Z is needed")
@@ -151,6 +151,15 @@ async def test_a_boolean_is_a_boolean_and_not_a_text_that_looks_like_one(shop: W
 async def test_malformed_json_is_answered_with_a_reason(owner: Member, body: bytes) -> None:
     answer = await owner.client.post(owner.url("/projects"), content=body, headers=JSON)
     assert "JSON" in problem(answer, 400, "invalid_request")["detail"] or "UTF-8" in answer.text
+
+
+@pytest.mark.parametrize("half", [r"\ud800", r"\udc00", r"x\ud83d\u0041"])
+async def test_half_of_a_surrogate_pair_is_called_that(owner: Member, half: str) -> None:
+    body = f'{{"key": "WEB", "name": "{half}"}}'
+    answer = await owner.client.post(owner.url("/projects"), content=body, headers=JSON)
+    assert "surrogate pair" in problem(answer, 400, "invalid_request")["detail"]
+    answer = await owner.client.post(owner.url("/projects"), content='{"name": "x", "key": ', headers=JSON)
+    assert "surrogate" not in problem(answer, 400, "invalid_request")["detail"]
 
 
 async def test_a_missing_body_is_asked_for(owner: Member) -> None:

@@ -1,5 +1,6 @@
 """What may cross the process boundary: requests, answers and tasks."""
 
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -66,6 +67,9 @@ def _bounded_fields(body: type[_Body]) -> list[tuple[str, int]]:
     told = {field.name: field.type.extra or {} for field in kind.fields if isinstance(field.type, inspect.Metadata)}
     return [(name, extra[MOST_BYTES]) for name, extra in told.items() if MOST_BYTES in extra]
 
+
+Timestamp = Annotated[datetime, Meta(tz=True)]
+"""A moment in an answer, with its offset: only so does the document say that the text is a date and a time."""
 
 WANTED: Final = "wanted"
 """In ``Meta(extra=...)`` beside a pattern: what it asks for, as callers who miss it are told."""

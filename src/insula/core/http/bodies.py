@@ -97,8 +97,23 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     except RecursionError as error:
         raise InvalidRequest("The body is nested too deeply.") from error
     except ValueError as error:
+        if _holds_half_a_pair(body):
+            raise InvalidRequest(
+                "The body holds half of a surrogate pair, such as \\ud800, which is no text."
+            ) from error
         raise InvalidRequest(f"The body is not valid JSON: {error}") from error
     ScopeState.from_scope(request.scope).json = decoded
+
+
+def _holds_half_a_pair(body: bytes) -> bool:
+    """RFC 8259, section 8.2. Of one near the end, msgspec only says that the input was cut off."""
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _converted(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:

@@ -1,9 +1,11 @@
 """Between guard and handler: nothing unknown in the query, a body as documented, nothing done twice."""
 
+from functools import cache
 from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
+from msgspec import inspect
 
 from insula.core.errors import FieldError, InvalidRequest
 from insula.core.http.bodies import read_body
@@ -38,8 +40,17 @@ def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
             wrong.append(FieldError(f"query/{name}", "given more than once"))
         else:
             try:
-                msgspec.convert(values[0], known[name], strict=False)
+                msgspec.convert(values[0], known[name], strict=_is_text(known[name]))
             except msgspec.ValidationError:
                 wrong.append(FieldError(f"query/{name}", complaint_about_text(values[0], known[name])))
     if wrong:
         raise InvalidRequest(errors=wrong[:20])
+
+
+@cache
+def _is_text(annotation: Any) -> bool:
+    """Whether a parameter is text in JSON as well. Otherwise msgspec would read seconds since 1970 as a moment."""
+    kind = inspect.type_info(annotation)
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    return isinstance(kind, inspect.StrType | inspect.DateTimeType)

@@ -1,13 +1,12 @@
 """What the audit API takes and gives."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from insula.core.events import AccessDenied, Event
 from insula.core.ids import describe
-from insula.core.schemas import Read
+from insula.core.schemas import Read, Timestamp
 
 EventId = Annotated[str, describe("evt", "an event")]
 EventType = Annotated[str, Meta(max_length=100, description="`noun.verb_past`", examples=["member.updated"])]
@@ -17,7 +16,7 @@ ActorType = Annotated[
 ]
 ReferenceId = Annotated[str, Meta(max_length=100, description="The id of anything.")]
 TargetType = Annotated[str, Meta(max_length=100, description="What kind of thing it happened to.", examples=["member"])]
-Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset.", examples=["2026-11-01T00:00:00Z"])]
+Instant = Annotated[Timestamp, Meta(description="RFC 3339, with an offset.", examples=["2026-11-01T00:00:00Z"])]
 
 
 class EventRead(Read, frozen=True):
@@ -26,7 +25,7 @@ class EventRead(Read, frozen=True):
     id: EventId
     type: EventType
     schema_version: Annotated[int, Meta(description="Of the type's schema, which `data` follows.")]
-    occurred_at: datetime
+    occurred_at: Timestamp
     actor_type: ActorType
     actor_id: ReferenceId | None
     credential_id: Annotated[str | None, Meta(description="What the actor showed: a session, or the job itself.")]

@@ -1,6 +1,5 @@
 """What sign-up, sign-in and a person's own account take and give."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -8,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 from insula.core.errors import InvalidRequest, Unauthenticated
 from insula.core.ids import describe
 from insula.core.passwords import Password
-from insula.core.schemas import Change, Email, PersonName, Read, Task, Write
+from insula.core.schemas import Change, Email, PersonName, Read, Task, Timestamp, Write
 
 UserId = Annotated[str, describe("usr", "a user")]
 SessionId = Annotated[str, describe("crd", "a session")]
@@ -88,8 +87,8 @@ class MeRead(Read, frozen=True):
     id: UserId
     name: str
     email: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
     version: int
 
 
@@ -97,7 +96,7 @@ class SessionStarted(Read, frozen=True):
     """A new session. ``token`` is shown this once, and null when a cookie carries it."""
 
     token: str | None
-    expires_at: datetime
+    expires_at: Timestamp
     user: MeRead
 
 
@@ -107,9 +106,9 @@ class SessionRead(Read, frozen=True):
     id: SessionId
     user_agent: str | None
     ip: str | None
-    created_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
+    created_at: Timestamp
+    last_used_at: Timestamp
+    expires_at: Timestamp
     current: bool = False
 
 
@@ -164,4 +163,4 @@ class SendPasswordChanged(Task, frozen=True, kw_only=True):
 
     NAME = "identity.send_password_changed"
 
-    changed_at: datetime
+    changed_at: Timestamp

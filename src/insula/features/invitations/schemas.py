@@ -1,6 +1,5 @@
 """What the invitations API takes and gives."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -10,7 +9,7 @@ from insula.core.events import Event
 from insula.core.ids import describe
 from insula.core.passwords import Password
 from insula.core.permissions import Role
-from insula.core.schemas import Email, PersonName, Read, Task, Write
+from insula.core.schemas import Email, PersonName, Read, Task, Timestamp, Write
 from insula.features.identity.schemas import SessionStarted, Transport
 from insula.features.organizations.schemas import MemberId, OrganizationId
 
@@ -55,9 +54,9 @@ class InvitationRead(Read, frozen=True):
     acceptable: Acceptable
     invited_by: Inviter
     sendings: Annotated[int, Meta(description="Letters sent.")]
-    expires_at: datetime
-    created_at: datetime
-    updated_at: datetime
+    expires_at: Timestamp
+    created_at: Timestamp
+    updated_at: Timestamp
     version: int
 
 
@@ -84,7 +83,7 @@ class InvitationPreview(Read, frozen=True):
     inviter_name: str
     role: Role
     email: str
-    expires_at: datetime
+    expires_at: Timestamp
     has_account: bool
 
 
@@ -120,8 +119,8 @@ class MyInvitation(Read, frozen=True):
     organization_name: str
     inviter_name: str
     role: Role
-    expires_at: datetime
-    created_at: datetime
+    expires_at: Timestamp
+    created_at: Timestamp
 
 
 class InvitationOpen(Conflict):

@@ -1,6 +1,5 @@
 """What the organizations API takes and gives."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -9,7 +8,7 @@ from insula.core.errors import Conflict, Forbidden
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
-from insula.core.schemas import WANTED, Change, Metadata, OrganizationName, PersonName, Read, Write
+from insula.core.schemas import WANTED, Change, Metadata, OrganizationName, PersonName, Read, Timestamp, Write
 
 OrganizationId = Annotated[str, describe("org", "an organization")]
 MemberId = Annotated[str, describe("mem", "a member")]
@@ -27,7 +26,7 @@ Slug = Annotated[
         extra={WANTED: "lower-case letters, digits and single hyphens between them, such as acme-works"},
     ),
 ]
-RestorableUntil = Annotated[datetime | None, Meta(description="Until then an owner can restore it.")]
+RestorableUntil = Annotated[Timestamp | None, Meta(description="Until then an owner can restore it.")]
 
 
 class OrganizationCreate(Write, frozen=True, kw_only=True):
@@ -54,8 +53,8 @@ class OrganizationRead(Read, frozen=True):
     name: str
     slug: str
     metadata: dict[str, Any]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
     version: int
 
 
@@ -70,7 +69,7 @@ class MyOrganization(Read, frozen=True):
     member_id: MemberId
     role: Role
     member_status: MemberStatus
-    joined_at: datetime
+    joined_at: Timestamp
 
 
 class MemberUpdate(Change, frozen=True, kw_only=True):
@@ -101,8 +100,8 @@ class MemberRead(Read, frozen=True):
     email: str
     role: Role
     status: MemberStatus
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
     version: int
 
 
@@ -177,7 +176,7 @@ class OrganizationDeleted(Event, frozen=True, kw_only=True):
     TYPE = "organization.deleted"
     TARGET = "organization"
 
-    restorable_until: datetime
+    restorable_until: Timestamp
 
 
 class OrganizationRestored(Event, frozen=True, kw_only=True):

@@ -1,11 +1,10 @@
 """What operators are shown."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from insula.core.ids import describe
 from insula.core.jobs import ID_PREFIX
-from insula.core.schemas import Read
+from insula.core.schemas import Read, Timestamp
 
 JobId = Annotated[str, describe(ID_PREFIX, "a job")]
 JobStatus = Literal["due", "leased", "waiting", "done", "dead", "discarded"]
@@ -25,9 +24,9 @@ class JobRead(Read, frozen=True):
     crashes: int
     last_error: str | None
     trace_id: str | None
-    due_at: datetime
-    created_at: datetime
-    finished_at: datetime | None
+    due_at: Timestamp
+    created_at: Timestamp
+    finished_at: Timestamp | None
 
 
 class OperatorActionRead(Read, frozen=True):
@@ -38,4 +37,4 @@ class OperatorActionRead(Read, frozen=True):
     action: str
     target: str
     context: dict[str, Any]
-    occurred_at: datetime
+    occurred_at: Timestamp

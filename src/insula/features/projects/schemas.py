@@ -1,6 +1,5 @@
 """What the projects API takes and gives."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -8,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
-from insula.core.schemas import END, WANTED, Change, Metadata, Name, Read, Write
+from insula.core.schemas import END, WANTED, Change, Metadata, Name, Read, Timestamp, Write
 
 ProjectId = Annotated[str, describe("prj", "a project")]
 TeamId = Annotated[str, describe("tea", "a team")]
@@ -54,9 +53,9 @@ class ProjectRead(Read, frozen=True):
     team_id: TeamId | None
     metadata: Metadata
     created_by: Annotated[str, describe("mem", "the member who made it")] | None
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    deleted_at: Timestamp | None
     version: int
 
 

@@ -1,6 +1,5 @@
 """What the teams API takes and gives."""
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
@@ -9,7 +8,7 @@ from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
-from insula.core.schemas import WANTED, Change, Name, Read, Write
+from insula.core.schemas import WANTED, Change, Name, Read, Timestamp, Write
 from insula.features.organizations.schemas import MemberId
 
 TeamId = Annotated[str, describe("tea", "a team")]
@@ -45,8 +44,8 @@ class TeamRead(Read, frozen=True):
     id: TeamId
     name: str
     description: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
     version: int
 
 
@@ -57,7 +56,7 @@ class TeamMemberRead(Read, frozen=True):
     name: str
     email: str
     role: Role
-    created_at: Annotated[datetime, Meta(description="When the member came into the team.")]
+    created_at: Annotated[Timestamp, Meta(description="When the member came into the team.")]
 
 
 class TeamNameTaken(Conflict):
