@@ -153,6 +153,7 @@ async def test_a_sign_in_renews_a_hash_of_outdated_cost(world: World, stranger: 
     after = await world.superuser.fetchval(stored, to_uuid("usr", person.id))
     assert outdated(before.rpartition("$")[0] + "$")
     assert not outdated(after.rpartition("$")[0] + "$")
+    assert after.startswith("$argon2id$v=19$m=19456,t=2,p=1$")  # OWASP's minimum
     assert (await sign_in(stranger, person.email)).status_code == 200
     assert await world.superuser.fetchval(stored, to_uuid("usr", person.id)) == after
 

@@ -62,6 +62,7 @@ async def test_the_documentation_allows_itself_and_nobody_else(world: World) -> 
     for path in ("/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"):
         answer = await world.client().get(path)
         assert answer.status_code == 200
+        assert answer.headers["content-type"].endswith("; charset=utf-8")
         assert "script-src 'self'" in answer.headers["content-security-policy"]
         for closed in ("default-src", "object-src", "base-uri", "form-action", "frame-ancestors"):
             assert f"{closed} 'none'" in answer.headers["content-security-policy"]
