@@ -61,10 +61,12 @@ async def test_a_change_that_changes_nothing_leaves_no_trace(world: World) -> No
     assert [kind for kind, _ in await events_of(world, team["id"])] == ["team.created"]
 
 
-async def test_two_teams_of_an_organization_cannot_share_a_name(world: World) -> None:
+@pytest.mark.parametrize("name", ["design   TEAM", "De\u0301sign Team"])
+async def test_two_teams_of_an_organization_cannot_share_a_name(world: World, name: str) -> None:
     owner = await world.owner()
     await team_of(owner, "Design Team")
-    again = await owner.client.post(owner.url("/teams"), json={"name": "design   TEAM"})
+    await team_of(owner, "D\u00e9sign Team")
+    again = await owner.client.post(owner.url("/teams"), json={"name": name})
     assert (again.status_code, again.json()["code"]) == (409, "team_name_taken")
     other = await team_of(owner, "Sales")
     renamed = await owner.client.patch(

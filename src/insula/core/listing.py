@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
@@ -67,7 +68,7 @@ class Prefix(Filter):
         return (column >= start) & (column < sa.bindparam(f"{name}_end", type_=sa.Text))  # type: ignore[no-any-return]
 
     def binds(self, name: str, value: str) -> dict[str, Any]:
-        start = value.casefold()
+        start = unicodedata.normalize("NFC", value).casefold()
         return {name: start, f"{name}_end": start + "\U0010ffff"}
 
 
@@ -187,8 +188,8 @@ class Listing(Generic[R]):
 
 
 def normalize(text: str) -> str:
-    """The form in which names and addresses are compared, searched and sorted."""
-    return " ".join(text.split()).casefold()
+    """The form in which names and addresses are compared, searched and sorted: one é, single blanks, no capitals."""
+    return " ".join(unicodedata.normalize("NFC", text).split()).casefold()
 
 
 def first_id_of(instant: datetime) -> UUID:
