@@ -26,4 +26,16 @@ CREATE FUNCTION app.milliseconds_of(id uuid) RETURNS bigint
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint $$;
 
+-- Ids for the events that a door writes, in order and behind the tenant's latest. They are made here, since a door's
+-- caller may be SQL that would date them as it likes, in the record of an organization that it cannot even read.
+CREATE FUNCTION app.next_event_ids(tenant uuid, amount integer) RETURNS uuid[]
+LANGUAGE sql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT app.follow_latest_event(tenant, array_agg(
+               -- A UUIDv7 (RFC 9562): the milliseconds, then what is random in a version 4.
+               (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + place), 12, '0') || '7'
+                || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid ORDER BY place))
+      FROM generate_series(0, amount - 1) AS place
+$$;
+GRANT EXECUTE ON FUNCTION app.next_event_ids(uuid, integer) TO app_door;
+
 GRANT EXECUTE ON FUNCTION app.follow_latest_event(uuid, uuid[]), app.milliseconds_of(uuid) TO app_door, app_rw;

@@ -1,8 +1,8 @@
 -- How an invitation ends without its letter: declined in its holder's own list, or deleted when nobody asks any more.
 
--- Decline what is for the verified address of the context's user. `event` is the id of the event, `means` the
--- credential that they showed. Verdicts: done | unknown | accepted | declined | revoked | expired.
-CREATE FUNCTION app.decline_my_invitation(wanted uuid, event uuid, means uuid, facts jsonb) RETURNS text
+-- Decline what is for the verified address of the context's user; `means` is the credential that they showed.
+-- Verdicts: done | unknown | accepted | declined | revoked | expired.
+CREATE FUNCTION app.decline_my_invitation(wanted uuid, means uuid, facts jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     person app."user";
@@ -22,12 +22,13 @@ BEGIN
     PERFORM app.close_invitation(taken.tenant_id, taken.id, 'declined');
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                            target_type, target_id, data, context)
-    VALUES (taken.tenant_id, event, 'invitation.declined', 1, 'user', app.type_id('usr', person.id),
-            app.type_id('crd', means), 'invitation', app.type_id('inv', taken.id), '{}', facts);
+    VALUES (taken.tenant_id, (app.next_event_ids(taken.tenant_id, 1))[1], 'invitation.declined', 1, 'user',
+            app.type_id('usr', person.id), app.type_id('crd', app.own_session(person.id, means)),
+            'invitation', app.type_id('inv', taken.id), '{}', app.known_facts(facts));
     RETURN 'done';
 END $$;
 
-GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, uuid, jsonb) TO app_rw;
+GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, jsonb) TO app_rw;
 
 -- Delete the invitations that were closed, or were over, longer ago than `age`, at most `batch`; returns how many.
 -- What they came to stands in the events.

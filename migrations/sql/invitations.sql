@@ -70,38 +70,47 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
      WHERE tenant_id = organization AND subject_id = invitation AND kind = 'invitation' AND revoked_at IS NULL
 $$;
 
+-- What is told of a request, cut to what a request has: callers write it into the record of an organization that is not
+-- theirs. The names are those of insula.core.permissions.Facts; a test compares the two.
+CREATE FUNCTION app.known_facts(facts jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(jsonb_object_agg(f.key, left(f.value, 400)), '{}')
+      FROM jsonb_each_text(facts) AS f
+     WHERE f.key IN ('request_id', 'ip', 'user_agent', 'trace_id') AND f.value IS NOT NULL
+$$;
+
 -- Make `person` a member, once it is settled that the taken, open invitation is theirs. `means` is the credential they
--- showed, `most` the members an organization may have unless its own row says otherwise, `ids` are the ids of the
--- membership and of two events. Verdicts: admitted | already_member | member_suspended | limit_reached.
+-- showed, `most` the members an organization may have unless its own row says otherwise, and no setting says more than
+-- 100,000. Verdicts: admitted | already_member | member_suspended | limit_reached.
 CREATE FUNCTION app.admit_invited(
-    taken app.invitation, person uuid, profile_name_norm text, most integer, ids uuid[], means uuid, facts jsonb
+    taken app.invitation, person uuid, profile_name_norm text, most integer, member uuid, means uuid, facts jsonb
 ) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_status text;
-    events uuid[] := app.follow_latest_event(taken.tenant_id, ids[2:3]);
+    events uuid[] := app.next_event_ids(taken.tenant_id, 2);
 BEGIN
     SELECT status INTO found_status FROM app.membership WHERE tenant_id = taken.tenant_id AND user_id = person;
     IF FOUND THEN
         RETURN CASE found_status WHEN 'active' THEN 'already_member' ELSE 'member_suspended' END;
     END IF;
-    SELECT coalesce((limits ->> 'members')::integer, most) INTO most
+    SELECT coalesce((limits ->> 'members')::integer, least(most, 100000)) INTO most
       FROM app.organization WHERE tenant_id = taken.tenant_id AND id = taken.tenant_id;
     IF EXISTS (SELECT FROM app.membership WHERE tenant_id = taken.tenant_id OFFSET greatest(most - 1, 0)) THEN
         RETURN 'limit_reached';
     END IF;
     INSERT INTO app.membership (tenant_id, id, user_id, role, name, name_norm, email, email_norm)
-    SELECT taken.tenant_id, ids[1], u.id, taken.role, u.name, profile_name_norm, u.email, u.email_norm
+    SELECT taken.tenant_id, member, u.id, taken.role, u.name, profile_name_norm, u.email, u.email_norm
       FROM app."user" AS u WHERE u.id = person;
     PERFORM app.close_invitation(taken.tenant_id, taken.id, 'accepted');
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                            target_type, target_id, data, context)
     SELECT taken.tenant_id, e.id, e.type, 1, 'user', app.type_id('usr', person), app.type_id('crd', means),
-           e.target_type, e.target_id, e.data, facts
+           e.target_type, e.target_id, e.data, app.known_facts(facts)
       FROM (VALUES
                (events[1], 'invitation.accepted', 'invitation', app.type_id('inv', taken.id),
-                jsonb_build_object('member_id', app.type_id('mem', ids[1]))),
-               (events[2], 'member.added', 'member', app.type_id('mem', ids[1]),
+                jsonb_build_object('member_id', app.type_id('mem', member))),
+               (events[2], 'member.added', 'member', app.type_id('mem', member),
                 jsonb_build_object('user_id', app.type_id('usr', person), 'role', taken.role))
            ) AS e (id, type, target_type, target_id, data);
     RETURN 'admitted';
@@ -129,10 +138,16 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
        AND c.tenant_id = i.tenant_id AND c.subject_id = i.id AND c.kind = 'invitation' AND c.revoked_at IS NULL
 $$;
 
+-- The credential that a user says they showed, if it is theirs.
+CREATE FUNCTION app.own_session(person uuid, means uuid) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT c.id FROM app.credential AS c WHERE c.id = means AND c.user_id = person AND c.kind = 'session' $$;
+
 -- Accept, as the context's user: with the mailed token's hash, or by id what is for the user's own verified address.
+-- `member` is the id of the membership.
 -- Verdicts: admitted | unknown | wrong_account | email_unverified and those of the inner functions.
 CREATE FUNCTION app.accept_invitation(
-    token_hash bytea, wanted uuid, profile_name_norm text, most integer, ids uuid[], means uuid, facts jsonb,
+    token_hash bytea, wanted uuid, profile_name_norm text, most integer, member uuid, means uuid, facts jsonb,
     OUT verdict text, OUT organization uuid, OUT role text, OUT email text
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -163,7 +178,8 @@ BEGIN
     ELSIF person.email_verified_at IS NULL THEN
         verdict := 'email_unverified';
     ELSE
-        verdict := app.admit_invited(taken, person.id, profile_name_norm, most, ids, means, facts);
+        verdict := app.admit_invited(taken, person.id, profile_name_norm, most, member,
+                                     app.own_session(person.id, means), facts);
     END IF;
 END $$;
 
@@ -186,7 +202,7 @@ $$;
 
 GRANT EXECUTE ON FUNCTION
     app.arm_invitations(uuid[], bytea[]), app.disarm_invitations(uuid[]),
-    app.accept_invitation(bytea, uuid, text, integer, uuid[], uuid, jsonb), app.my_invitations()
+    app.accept_invitation(bytea, uuid, text, integer, uuid, uuid, jsonb), app.my_invitations()
     TO app_rw;
 
 -- The doors of app_identity: their callers have the mailed token and no session.
@@ -211,7 +227,7 @@ $$;
 -- Verdicts: admitted | unknown | sign_in_first and those of the inner functions.
 CREATE FUNCTION app.join_by_invitation(
     token_hash bytea, person uuid, person_name text, profile_name_norm text, password_hash text,
-    most integer, ids uuid[], facts jsonb,
+    most integer, member uuid, facts jsonb,
     session uuid, session_hash bytea, replaced_hash bytea, idle interval, expires timestamptz, keep integer,
     details jsonb,
     OUT verdict text, OUT organization uuid, OUT role text, OUT joined app."user"
@@ -235,7 +251,7 @@ BEGIN
         verdict := 'sign_in_first';
         RETURN;
     END IF;
-    verdict := app.admit_invited(taken, person, profile_name_norm, most, ids, taken.credential_id, facts);
+    verdict := app.admit_invited(taken, person, profile_name_norm, most, member, taken.credential_id, facts);
     IF verdict = 'admitted' THEN
         PERFORM app.open_session(person, session, session_hash, replaced_hash, idle, expires, keep, details);
         SELECT u.* INTO joined FROM app."user" AS u WHERE u.id = person;
@@ -244,7 +260,7 @@ END $$;
 
 -- No, thank you. Also where nobody could accept any more: the holder does not want to be asked again.
 -- Verdicts: done | unknown | accepted | declined | revoked | expired.
-CREATE FUNCTION app.decline_invitation(token_hash bytea, event uuid, facts jsonb) RETURNS text
+CREATE FUNCTION app.decline_invitation(token_hash bytea, facts jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     taken app.invitation := app.take_invitation_of(token_hash);
@@ -260,13 +276,14 @@ BEGIN
     -- The actor is whoever reads the mailbox: which user that is, if any, nobody knows.
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                            target_type, target_id, data, context)
-    VALUES (taken.tenant_id, (app.follow_latest_event(taken.tenant_id, ARRAY[event]))[1], 'invitation.declined', 1, 'user', NULL, app.type_id('crd', taken.credential_id),
-            'invitation', app.type_id('inv', taken.id), '{}', facts);
+    VALUES (taken.tenant_id, (app.next_event_ids(taken.tenant_id, 1))[1], 'invitation.declined', 1, 'user', NULL,
+            app.type_id('crd', taken.credential_id), 'invitation', app.type_id('inv', taken.id), '{}',
+            app.known_facts(facts));
     RETURN 'done';
 END $$;
 
 GRANT EXECUTE ON FUNCTION
-    app.preview_invitation(bytea), app.decline_invitation(bytea, uuid, jsonb),
-    app.join_by_invitation(bytea, uuid, text, text, text, integer, uuid[], jsonb,
+    app.preview_invitation(bytea), app.decline_invitation(bytea, jsonb),
+    app.join_by_invitation(bytea, uuid, text, text, text, integer, uuid, jsonb,
                            uuid, bytea, bytea, interval, timestamptz, integer, jsonb)
     TO app_identity;

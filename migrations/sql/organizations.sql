@@ -132,11 +132,8 @@ BEGIN
         DELETE FROM app.organization WHERE tenant_id = doomed;
         room := room - 1;
         INSERT INTO app.event (tenant_id, id, type, version, actor_type, target_type, target_id, data, context)
-        VALUES (doomed,
-                -- A UUIDv7 (RFC 9562): the milliseconds, then what is random in a version 4.
-                (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7'
-                 || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid,
-                'organization.purged', 1, 'system', 'organization', app.type_id('org', doomed), '{}', '{}');
+        VALUES (doomed, (app.next_event_ids(doomed, 1))[1], 'organization.purged', 1, 'system',
+                'organization', app.type_id('org', doomed), '{}', '{}');
     END LOOP;
     RETURN batch - room;
 END $$;

@@ -88,7 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one address without a credential."""
     rate_sign_in_per_minute: Count = 10
     """Sign-in, sign-up and reset attempts of one address; a quarter of it while Redis is away."""
-    limit_members: Count = 10_000
+    limit_members: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     """Members of one organization."""
     limit_projects: Count = 10_000
     """Projects of one organization."""

@@ -433,7 +433,7 @@ DOORS = {
         "SELECT app.revoke_my_session('{b_project}')",
         "SELECT app.arm_credential('{b_project}', sha256('x'), '1 day')",
         "SELECT * FROM app.my_invitations()",
-        "SELECT app.decline_my_invitation('{b_project}', '{b}', NULL, '{{}}')",
+        "SELECT app.decline_my_invitation('{b_project}', NULL, '{{}}')",
         "SELECT app.follow_latest_event('{b}', ARRAY['00000000-0000-7000-8000-000000000000'::uuid])",
         "SELECT app.milliseconds_of('{b_project}')",
         "SELECT * FROM app.begin_idempotent('x')",

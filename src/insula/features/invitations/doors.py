@@ -1,7 +1,6 @@
 """The functions an invitation's holder reaches: with the mailed token alone, or signed in."""
 
 from typing import Any, Final
-from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -26,8 +25,8 @@ _JOIN: Final = (
     "SELECT * FROM app.join_by_invitation($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb,"
     " $9, $10, $11, $12, $13, $14, $15::text::jsonb)"
 )
-_DECLINE: Final = "SELECT app.decline_invitation($1, $2, $3::text::jsonb)"
-_DECLINE_MINE: Final = "SELECT app.decline_my_invitation($1, $2, $3, $4::text::jsonb)"
+_DECLINE: Final = "SELECT app.decline_invitation($1, $2::text::jsonb)"
+_DECLINE_MINE: Final = "SELECT app.decline_my_invitation($1, $2, $3::text::jsonb)"
 _ACCEPT: Final = "SELECT * FROM app.accept_invitation($1, $2, $3, $4, $5, $6, $7::text::jsonb)"
 
 
@@ -62,26 +61,25 @@ class HolderDoors:
 
     async def join(self, token: str, person: NewPerson, most: int) -> JoinedAndSignedIn | Verdict:
         """Make an account, a membership and a session, or nothing at all."""
-        ids = _fresh_ids()
+        member = new_id(MEMBER_PREFIX)
         session = self._terms.begin(self._keys, self._facts, person.replaced)
         async with self._database.transaction(read_only=True) as db:
             found = await db.driver.fetchrow(
                 _JOIN,
                 self._digest(token), to_uuid(USER, new_id(USER)), person.name, normalize(person.name),
-                person.password_hash, most, ids, _json(events.context(self._facts)), *session.binds,
+                person.password_hash, most, to_uuid(MEMBER_PREFIX, member), _json(events.context(self._facts)),
+                *session.binds,
             )  # fmt: skip
             if found["verdict"] != "admitted":
                 return Verdict(found["verdict"])
             await db.commit()
         started = SessionStarted(session.token, session.expires_at, _me(found["joined"]))
-        return JoinedAndSignedIn(_joined(found, ids), started)
+        return JoinedAndSignedIn(_joined(found, member), started)
 
     async def decline(self, token: str) -> str:
         """Close the invitation; returns the door's verdict."""
         async with self._database.transaction(read_only=True) as db:
-            verdict: str = await db.driver.fetchval(
-                _DECLINE, self._digest(token), _fresh_ids()[1], _json(events.context(self._facts))
-            )
+            verdict: str = await db.driver.fetchval(_DECLINE, self._digest(token), _json(events.context(self._facts)))
             await db.commit()
         return verdict
 
@@ -95,7 +93,7 @@ async def accept(
     """Accept as the transaction's user: by the mailed token, or by id what is for their own address."""
     assert db.principal is not None
     assert db.principal.credential_id is not None
-    ids = _fresh_ids()
+    member = new_id(MEMBER_PREFIX)
     driver = await db.flush()
     found = await driver.fetchrow(
         _ACCEPT,
@@ -103,12 +101,12 @@ async def accept(
         to_uuid(ID_PREFIX, invitation_id) if invitation_id else None,
         normalize(me.name),
         most,
-        ids,
+        to_uuid(MEMBER_PREFIX, member),
         to_uuid(SESSION_PREFIX, db.principal.credential_id),
         _json(events.context(db.facts)),
     )
     assert found is not None
-    return _joined(found, ids) if found["verdict"] == "admitted" else Verdict(found["verdict"], found["email"])
+    return _joined(found, member) if found["verdict"] == "admitted" else Verdict(found["verdict"], found["email"])
 
 
 async def decline(db: Transaction, invitation_id: str) -> str:
@@ -119,20 +117,14 @@ async def decline(db: Transaction, invitation_id: str) -> str:
     verdict: str = await driver.fetchval(
         _DECLINE_MINE,
         to_uuid(ID_PREFIX, invitation_id),
-        _fresh_ids()[1],
         to_uuid(SESSION_PREFIX, db.principal.credential_id),
         _json(events.context(db.facts)),
     )
     return verdict
 
 
-def _fresh_ids() -> list[UUID]:
-    """Of a membership and of two events."""
-    return [to_uuid(prefix, new_id(prefix)) for prefix in (MEMBER_PREFIX, events.ID_PREFIX, events.ID_PREFIX)]
-
-
-def _joined(found: asyncpg.Record, ids: list[UUID]) -> Joined:
-    return Joined(to_text(ORGANIZATION, found["organization"]), to_text(MEMBER_PREFIX, ids[0]), found["role"])
+def _joined(found: asyncpg.Record, member: str) -> Joined:
+    return Joined(to_text(ORGANIZATION, found["organization"]), member, found["role"])
 
 
 def _me(person: asyncpg.Record) -> MeRead:
