@@ -30,7 +30,13 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--port", default=8000, show_default=True, help="Where the API listens; 0 takes a free port.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Where the API listens; 0 takes a free port.",
+)
 @click.option("--fresh", is_flag=True, help="Forget everything first.")
 def up(port: int, *, fresh: bool) -> None:
     """Run everything on this machine, with PostgreSQL, Valkey and an inbox of its own."""
@@ -85,13 +91,13 @@ def worker() -> None:
 @click.argument("revision", default="head")
 def migrate(revision: str) -> None:
     """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator)."""
+    from insula.provision import RevisionRefused
     from insula.provision import migrate as run
 
     try:
-        url = load_owner_database_url()
-    except SettingsError as error:
+        asyncio.run(run(load_owner_database_url(), revision))
+    except (SettingsError, RevisionRefused, OSError) as error:
         raise click.ClickException(str(error)) from error
-    asyncio.run(run(url, revision))
     click.echo(f"The schema is at {revision}.")
 
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -25,6 +26,10 @@ TIMEOUTS: Final = {
     "search_path": "pg_catalog, app",
     "timezone": "UTC",
 }
+
+
+class RevisionRefused(Exception):
+    """There is no such revision, or no such way from here."""
 
 
 async def provision(admin_dsn: str, database: str, passwords: Mapping[str, str]) -> None:
@@ -67,12 +72,15 @@ async def forget(admin_dsn: str, database: str) -> None:
 async def migrate(owner_dsn: str, revision: str = "head") -> None:
     """Run the migrations up to ``revision``, as a member of app_owner, over a connection of their own.
 
-    The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else.
+    The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else. Raises
+    RevisionRefused.
     """
     engine = create_async_engine(owner_dsn.replace("postgresql://", "postgresql+asyncpg://"), poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_alembic, revision)
+    except CommandError as error:
+        raise RevisionRefused(f"cannot migrate to {revision}: {error}") from error
     finally:
         await engine.dispose()
 

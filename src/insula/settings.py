@@ -2,7 +2,8 @@
 
 import os
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -18,9 +19,16 @@ LOGINS: Final = {
 }
 """Who signs in where."""
 _SECRET_BYTES: Final = 32
+_READ_ELSEWHERE: Final = frozenset(
+    f"{PREFIX}{name}"
+    for name in ("HOME", "PYTHON", "PREPARE_WITH", "CI_ADOPTED", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL")
+)
+"""By `insula up`, the wrapper and scripts: no settings, and no mistakes."""
+_FOR_TESTS: Final = f"{PREFIX}TEST_"
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs handed to the queue and not finished, all workers together."""
     job_lease_seconds: Annotated[int, Meta(ge=5)] = 60
     """A job not finished for so long is given to another worker."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
     """The least severe log line written."""
     log_json: bool = True
     """One JSON object per line; false is for people."""
@@ -135,7 +143,7 @@ class SettingsError(Exception):
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings, or raise SettingsError naming every wrong, missing and unknown variable."""
     environment = os.environ if environment is None else environment
-    problems: list[str] = []
+    problems = list(_unknown(environment))
     values: dict[str, Any] = {}
     fields = {field.name: field for field in msgspec.structs.fields(Settings)}
     for field in fields.values():
@@ -196,6 +204,16 @@ def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{name}_FILE: cannot read {path}: {error}")
         return ""
+
+
+def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
+    """A misspelt variable would leave its setting at the default, and nobody would notice."""
+    names = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
+    known = {*names, *(f"{name}_FILE" for name in names), *_READ_ELSEWHERE}
+    for name in sorted(environment.keys() - known):
+        if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS):
+            meant = get_close_matches(name, sorted(known), 1)
+            yield f"{name} is no setting" + (f"; is {meant[0]} meant?" if meant else "")
 
 
 def _unsafe(settings: Settings) -> list[str]:

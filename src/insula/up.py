@@ -6,10 +6,11 @@ import os
 import shutil
 import signal
 from base64 import b64encode
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from secrets import token_bytes, token_urlsafe
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 import httpx
 import msgspec
@@ -21,11 +22,11 @@ from insula.app import create_litestar
 from insula.core.logs import configure_logs
 from insula.embedded.inbox import Inbox
 from insula.embedded.postgres import EmbeddedPostgres
-from insula.embedded.process import free_port, is_free
+from insula.embedded.process import FolderServer, free_port, is_free
 from insula.embedded.valkey import EmbeddedValkey
 from insula.provision import LOGINS, forget, migrate, provision
 from insula.server import serve
-from insula.settings import Settings, variables
+from insula.settings import LogLevel, Settings, variables
 from insula.worker import create_worker
 
 DATABASE: Final = "insula"
@@ -33,6 +34,7 @@ _LOCALHOST: Final = "127.0.0.1"
 _SECRETS: Final = "secrets.json"
 _PLANTED: Final = "planted"
 _PATIENCE_SECONDS: Final = 90
+_LOOK_SECONDS: Final = 0.5
 _SMTP_PORT, _INBOX_PORT, _METRICS_PORT = 1025, 8025, 9464
 
 
@@ -49,6 +51,7 @@ class _Secrets(msgspec.Struct):
 
 def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
     """Start everything in ``home`` and stay until Ctrl-C or SIGTERM. Port 0 takes a free one."""
+    log_level = _log_level()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = instance.lock_of(home)
     if not lock.acquire():
@@ -64,22 +67,30 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
             postgres, valkey = EmbeddedPostgres(home / "postgres"), EmbeddedValkey(home / "valkey")
             with postgres, valkey:
                 progress.say("Preparing the database...")
-                settings = _settings(home, port or free_port(), postgres, valkey)
+                settings = _settings(home, log_level, postgres, valkey)
                 asyncio.run(_prepare(home, postgres, settings))
-                uvloop.run(_live(home, settings, console, progress))
+                uvloop.run(_live(home, settings, port, (postgres, valkey), progress))
     finally:
         instance.forget(home)
         lock.release()
+
+
+def _log_level() -> LogLevel:
+    try:
+        level: LogLevel = msgspec.convert(os.environ.get("INSULA_LOG_LEVEL", "warning"), LogLevel)
+    except msgspec.ValidationError as error:
+        raise CannotStart(f"INSULA_LOG_LEVEL: {error}; {', '.join(get_args(LogLevel))} are there.") from error
+    return level
 
 
 class _Progress:
     """Says what is going on: by a spinner on a terminal, line by line elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._status = console, console.status("")
+        self.console, self._status = console, console.status("")
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self.console.is_terminal:
             self._status.start()
         return self
 
@@ -87,10 +98,10 @@ class _Progress:
         self._status.stop()
 
     def say(self, step: str) -> None:
-        if self._console.is_terminal:
+        if self.console.is_terminal:
             self._status.update(step)
         else:
-            self._console.print(step)
+            self.console.print(step)
 
     def stop(self) -> None:
         self._status.stop()
@@ -113,7 +124,8 @@ def _secrets(home: Path) -> _Secrets:
     return msgspec.json.decode(path.read_bytes(), type=_Secrets)
 
 
-def _settings(home: Path, port: int, postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
+def _settings(home: Path, log_level: LogLevel, postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
+    """Without the ports, which `_on_free_ports` chooses at the moment when they are taken."""
     secrets = _secrets(home)
 
     def address(login: str) -> str:
@@ -128,20 +140,13 @@ def _settings(home: Path, port: int, postgres: EmbeddedPostgres, valkey: Embedde
         owner_database_url=address("app_migrator"),
         redis_url=valkey.url,
         host=_LOCALHOST,
-        port=port,
-        base_url=f"http://{_LOCALHOST}:{port}",
-        metrics_port=_or_free(_METRICS_PORT),
+        base_url=f"http://{_LOCALHOST}",
         smtp_host=_LOCALHOST,
-        smtp_port=_or_free(_SMTP_PORT),
         smtp_tls="none",
         mail_from="no-reply@insula.example",
-        log_level=os.environ.get("INSULA_LOG_LEVEL", "warning"),  # type: ignore[arg-type]  # checked below
+        log_level=log_level,
         log_json=False,
     )
-
-
-def _or_free(port: int) -> int:
-    return port if is_free(port) else free_port()
 
 
 async def _prepare(home: Path, postgres: EmbeddedPostgres, settings: Settings) -> None:
@@ -152,19 +157,23 @@ async def _prepare(home: Path, postgres: EmbeddedPostgres, settings: Settings) -
     await migrate(settings.owner_database_url)
 
 
-async def _live(home: Path, settings: Settings, console: Console, progress: "_Progress") -> None:
+async def _live(
+    home: Path, settings: Settings, port: int, servers: Sequence[FolderServer], progress: "_Progress"
+) -> None:
     """Everything that is ours, in one event loop: inbox, API, relay and worker."""
     configure_logs(settings.log_level, json=False)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    inbox = Inbox(home / "inbox", settings.smtp_port, _or_free(_INBOX_PORT))
+    inbox = Inbox(home / "inbox", _SMTP_PORT, _INBOX_PORT)
     await inbox.start()
+    settings = _on_free_ports(settings, port, inbox)
     app, worker = create_litestar(settings), create_worker(settings)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_ending(serve(app, settings, stopping), stopping))
             tasks.create_task(_ending(worker.serve(stopping), stopping))
+            tasks.create_task(_ending(_tend(servers, stopping, progress.console), stopping))
             if not (home / _PLANTED).exists():
                 progress.say("Planting the demo...")
                 await seed.plant(settings)
@@ -173,11 +182,23 @@ async def _live(home: Path, settings: Settings, console: Console, progress: "_Pr
             await _answers(settings)
             _announce(home, settings, inbox)
             progress.stop()
-            _welcome(console, settings, inbox)
+            _welcome(progress.console, settings, inbox)
             await stopping.wait()
-            console.print("\nStopping...", style="dim")
+            progress.console.print("\nStopping...", style="dim")
     finally:
         await inbox.stop()
+
+
+def _on_free_ports(settings: Settings, port: int, inbox: Inbox) -> Settings:
+    port = port or free_port()
+    metrics_port = _METRICS_PORT if is_free(_METRICS_PORT) else free_port()
+    return msgspec.structs.replace(
+        settings,
+        port=port,
+        base_url=f"http://{_LOCALHOST}:{port}",
+        metrics_port=metrics_port,
+        smtp_port=inbox.smtp_port,
+    )
 
 
 async def _answers(settings: Settings) -> None:
@@ -191,6 +212,20 @@ async def _answers(settings: Settings) -> None:
     raise CannotStart(
         f"The API did not become ready within {_PATIENCE_SECONDS} seconds; INSULA_LOG_LEVEL=info shows more."
     )
+
+
+async def _tend(servers: Sequence[FolderServer], stopping: asyncio.Event, console: Console) -> None:
+    """Start a server again that died; where it does not come back, all of this ends and says so."""
+    while not stopping.is_set():
+        for server in servers:
+            if server.died:
+                port = server.port
+                server.start()
+                if server.port != port:
+                    raise CannotStart(f"The embedded {server.name} died, and its port is taken: start Insula again.")
+                console.print(f"The embedded {server.name} died and was started again; its log is {server.log}.")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _LOOK_SECONDS)
 
 
 async def _ending(part: Any, stopping: asyncio.Event) -> None:

@@ -1,6 +1,7 @@
 """Metrics: a bounded number of series, on a port of their own."""
 
 import asyncio
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +22,13 @@ def test_no_metric_is_labelled_with_a_tenant_or_a_user() -> None:
     samples = [made for metric in metrics.REGISTRY.collect() for made in metric.samples]
     labels = {name for made in samples for name in made.labels}
     assert labels <= {"method", "route", "status", "le", "limit", "outcome", "login", "task", "kind"}
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"cannot serve the metrics on 127\.0\.0\.1:{port}: Address already in use"):
+            metrics.serve_metrics(port)
 
 
 def test_metrics_are_served_on_a_port_of_their_own() -> None:

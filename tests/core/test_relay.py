@@ -8,10 +8,12 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from structlog.testing import capture_logs
 
+from insula.core.errors import Unavailable
 from insula.core.jobs import wake
 from insula.core.queue import Queue
-from insula.core.relay import POLL_SECONDS, Relay
+from insula.core.relay import POLL_SECONDS, Relay, repeat
 from tests.core.workbench import Note, Workbench, leave_effect
 
 A, B, C, D, E, F = (UUID(int=number) for number in range(1, 7))
@@ -31,6 +33,26 @@ async def test_organizations_take_turns(bench: Workbench) -> None:
         await bench.ask(Note(), Note(), tenant=tenant)
     await bench.relay(ahead=8).hand_out()
     assert sorted(await lanes(bench)) == [A, A, B, B, C, C, D, D]
+
+
+async def test_a_long_outage_is_told_in_one_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("insula.core.relay.FAILED_PAUSE", 0.0)
+    stopping, steps = asyncio.Event(), 0
+
+    async def step() -> float:
+        nonlocal steps
+        steps += 1
+        if steps == 9:
+            stopping.set()
+        if steps % 3:
+            raise Unavailable(private="no connection: refused")
+        return 0.0
+
+    with capture_logs() as lines:
+        await repeat(step, stopping)
+    (line,) = lines
+    assert (line["event"], line["cause"]) == ("the relay cannot work", "no connection: refused")
+    assert "exc_info" not in line
 
 
 async def test_the_circle_goes_on_where_it_stopped(bench: Workbench) -> None:

@@ -78,6 +78,23 @@ def test_what_is_wrong_or_unsafe_is_named(name: str, value: str, said: str) -> N
     assert said in complaints(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("limit_project", "INSULA_LIMIT_PROJECT is no setting; is INSULA_LIMIT_PROJECTS meant?"),
+        ("smtp_pasword_file", "INSULA_SMTP_PASWORD_FILE is no setting; is INSULA_SMTP_PASSWORD_FILE meant?"),
+        ("qqqqqqqqqqqqqqqq", "INSULA_QQQQQQQQQQQQQQQQ is no setting"),
+    ],
+)
+def test_a_misspelt_variable_is_named_and_so_is_the_one_that_may_be_meant(name: str, said: str) -> None:
+    assert said in complaints(**{name: "3"}).splitlines()
+
+
+def test_variables_that_other_parts_read_are_no_mistakes() -> None:
+    others = ("HOME", "PYTHON", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL", "TEST_REDIS_URL")
+    assert load({**GOOD, **{f"INSULA_{name}": "x" for name in others}}) == load(GOOD)
+
+
 def test_migrations_need_one_address_and_no_other_secret(tmp_path: Path) -> None:
     (tmp_path / "owner").write_text("postgresql://app_migrator:secret@db/insula\n")
     named = {"INSULA_OWNER_DATABASE_URL_FILE": str(tmp_path / "owner")}

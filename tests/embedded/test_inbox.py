@@ -227,6 +227,16 @@ async def test_letters_with_utf8_headers_and_without_html_are_shown(inbox: Inbox
     assert letter["html"] == ""
 
 
+async def test_a_port_that_somebody_took_meanwhile_is_replaced_by_a_free_one(tmp_path: Path) -> None:
+    first = Inbox(tmp_path / "first")
+    await first.start()
+    second = Inbox(tmp_path / "second", first.smtp_port, first.http_port)
+    await second.start()
+    assert not {second.smtp_port, second.http_port} & {first.smtp_port, first.http_port}
+    await first.stop()
+    await second.stop()
+
+
 async def test_stopping_does_not_wait_for_idle_visitors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     inbox = Inbox(tmp_path)
     await inbox.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from insula import provision
 from insula.__main__ import main
 from insula.settings import variables
 from tests.architecture.sources import ROOT
@@ -64,6 +65,33 @@ def test_where_nothing_is_up_env_and_doctor_say_so(tmp_path: Path) -> None:
     assert examined.exit_code == 1
     assert "nothing is up in" in examined.output
     assert "INSULA_SECRET_KEY is missing" in examined.output
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_up_refuses_a_port_that_is_none(port: str) -> None:
+    told = insula("up", "--port", port)
+    assert told.exit_code == 2
+    assert "Invalid value for '--port'" in told.output
+
+
+def test_up_refuses_a_level_of_logs_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSULA_LOG_LEVEL", "loud")
+    told = insula("up")
+    assert (told.exit_code, type(told.exception)) == (1, SystemExit)
+    assert "INSULA_LOG_LEVEL: Invalid enum value 'loud'; debug, info, warning, error are there." in told.output
+
+
+def test_a_migration_that_cannot_be_made_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSULA_OWNER_DATABASE_URL", ADDRESSES["owner_database_url"])
+    told = insula("migrate")
+    assert (told.exit_code, type(told.exception)) == (1, SystemExit)
+    assert told.output.count("\n") == 1
+
+    async def refused(_url: str, revision: str) -> None:
+        raise provision.RevisionRefused(f"cannot migrate to {revision}")
+
+    monkeypatch.setattr(provision, "migrate", refused)
+    assert insula("migrate", "--", "foo").output == "Error: cannot migrate to foo\n"
 
 
 def test_a_superusers_address_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -165,6 +165,23 @@ def test_doctor_finds_what_is_up_fresh_forgets_it_and_a_taken_port_is_named(inst
     assert instance.stop() == 0
 
 
+def test_a_server_of_its_own_that_dies_is_started_again(instance: Instance) -> None:
+    url = instance.start()["INSULA_URL"]
+    for server in ("postgres", "valkey"):
+        assert instance.process is not None
+        children = psutil.Process(instance.process.pid).children()
+        (pid,) = [child.pid for child in children if child.cwd().startswith(str(instance.home / server))]
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while f"The embedded {server} died and was started again" not in " ".join(instance.said().split()):
+            assert time.monotonic() < deadline, instance.said()
+            time.sleep(0.2)
+    with signed_in(url, "olivia@example.com", DEMO_PASSWORD) as client:
+        assert client.get("/v1/me/organizations").status_code == 200
+    assert instance.stop() == 0
+    assert "Traceback" not in instance.said()
+
+
 def dead_letter(operator: httpx.Client) -> dict[str, Any]:
     """The job that the demo has failed for good, once it has."""
     deadline = time.monotonic() + 20

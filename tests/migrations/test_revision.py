@@ -12,6 +12,7 @@ from rich.console import Console
 from insula.app import create_litestar
 from insula.core.db import Database
 from insula.doctor import examine
+from insula.provision import RevisionRefused
 from insula.schema import REVISION, SchemaBehind, require_migrated
 from insula.settings import Settings
 from insula.worker import create_worker
@@ -51,6 +52,12 @@ async def test_api_and_worker_do_not_start_on_a_schema_that_is_behind(schema: Sc
             pass
     with pytest.raises(SchemaBehind, match=told):
         await create_worker(installed).serve(asyncio.Event())
+
+
+@pytest.mark.parametrize("revision", ["foo", "-99"])
+async def test_a_revision_that_is_not_there_is_refused(schema: Schema, revision: str) -> None:
+    with pytest.raises(RevisionRefused, match=f"cannot migrate to {revision}: "):
+        await schema.move(revision)
 
 
 async def test_doctor_says_that_the_schema_is_behind(schema: Schema, installed: Settings) -> None:

@@ -2,16 +2,20 @@
 
 import asyncio
 import hashlib
+import math
 import secrets
+import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from insula.core.db import Database
+from insula.core.errors import Unavailable
 from insula.core.ids import NIL, to_text
 from insula.core.jobs import BELL, ID_PREFIX
 from insula.core.queue import Queue
@@ -21,9 +25,12 @@ POLL_SECONDS: Final = 0.2
 BREATH_SECONDS: Final = 0.01
 """Between two looks while there is work: bells that ring faster share one."""
 FAILED_PAUSE: Final = 1.0
+COMPLAINT_SECONDS: Final = 60.0
+"""However often it fails meanwhile."""
 LARGEST_SHARE: Final = 4
 """One organization may have a quarter of all jobs in flight."""
 
+_AWAY: Final = (Unavailable, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, RedisError, OSError)
 _CLAIM: Final = "SELECT * FROM app.claim_jobs($1, $2, $3, $4, $5)"
 _RETURN: Final = "SELECT app.return_claims($1, $2)"
 
@@ -122,20 +129,27 @@ async def repeat(
 
     Nothing a step raises ends this: the database and Redis come back, and a fault in one step must not stop the rest.
     """
-    well = True
+    told = -math.inf
     while not stopping.is_set():
         try:
             pause = await step()
-            well = True
         except Exception as error:  # noqa: BLE001  # the next step may go well
-            if well:
-                _log.warning("the relay cannot work", step=step.__qualname__, exc_info=error)
-            well, pause = False, FAILED_PAUSE
+            if time.monotonic() - told > COMPLAINT_SECONDS:
+                _complain(step, error)
+                told = time.monotonic()
+            pause = FAILED_PAUSE
         await _pause(min(pause, BREATH_SECONDS), stopping)
         if pause > BREATH_SECONDS:
             await _pause(pause - BREATH_SECONDS, bell or stopping)
         if bell:
             bell.clear()
+
+
+def _complain(step: Callable[[], Awaitable[float]], error: Exception) -> None:
+    """A server that is away says all in its own words; only a fault of ours needs the way it came."""
+    away = isinstance(error, _AWAY)
+    cause: dict[str, Any] = {"cause": getattr(error, "private", None) or repr(error)} if away else {"exc_info": error}
+    _log.warning("the relay cannot work", step=step.__qualname__, **cause)
 
 
 async def _pause(seconds: float, until: asyncio.Event) -> None:

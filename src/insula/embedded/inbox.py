@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
@@ -21,7 +23,7 @@ NOBODY = "@undeliverable.example"
 class Inbox:
     """Development's post office: an SMTP server that delivers nothing, and a page that shows everything.
 
-    Both listen on this machine alone; port 0 takes a free one.
+    Both listen on this machine alone. The ports are wishes: a free one takes the place of 0 and of a taken one.
     """
 
     def __init__(self, folder: Path, smtp_port: int = 0, http_port: int = 0) -> None:
@@ -39,12 +41,9 @@ class Inbox:
     async def start(self) -> None:
         # aiosmtpd tells of every command, at a level that is for the product's own news.
         logging.getLogger("mail.log").setLevel(logging.WARNING)
-        smtp = await asyncio.get_running_loop().create_server(self._sender, LOOPBACK, self.smtp_port)
-        self._servers.append(smtp)
-        http = await asyncio.start_server(self._visit, LOOPBACK, self.http_port)
-        self._servers.append(http)
-        self.smtp_port = smtp.sockets[0].getsockname()[1]
-        self.http_port = http.sockets[0].getsockname()[1]
+        create_server = asyncio.get_running_loop().create_server
+        self.smtp_port = await self._listen(partial(create_server, self._sender), self.smtp_port)
+        self.http_port = await self._listen(partial(asyncio.start_server, self._visit), self.http_port)
 
     async def stop(self) -> None:
         while self._servers:
@@ -72,6 +71,15 @@ class Inbox:
         assert isinstance(envelope.content, bytes)
         self.letters.add(envelope.content, envelope.rcpt_tos)
         return "250 OK"
+
+    async def _listen(self, listen: Callable[[str, int], Awaitable[asyncio.Server]], wanted: int) -> int:
+        """Returns the port: to ask first whether one is free would leave time for somebody else to take it."""
+        try:
+            server = await listen(LOOPBACK, wanted)
+        except OSError:
+            server = await listen(LOOPBACK, 0)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
 
     def _sender(self) -> SMTP:
         # Without a name given, aiosmtpd would ask DNS for one and block the loop.

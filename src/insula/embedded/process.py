@@ -83,6 +83,11 @@ class FolderServer(ABC):
         self._lock.release()
         self._owner.release()
 
+    @property
+    def died(self) -> bool:
+        """Whether the server that this object started has ended without being asked to; ``start`` begins anew."""
+        return self._process is not None and self._process.poll() is not None
+
     def __enter__(self) -> Self:
         self.start()
         return self
