@@ -89,7 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a deleted organization can be restored."""
 
     rate_per_minute: Count = 600
-    """Requests of one credential."""
+    """Requests of one person, all sessions together."""
     rate_organization_per_minute: Count = 3000
     """Requests of one organization, all its credentials together."""
     rate_anonymous_per_minute: Count = 120

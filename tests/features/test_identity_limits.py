@@ -113,6 +113,15 @@ async def test_without_redis_the_limits_are_stricter_and_sign_in_goes_on(
     assert [answer.status_code for answer in answers] == [401, 401, 429]
 
 
+async def test_the_sessions_of_one_person_share_one_limit(settings: Settings, superuser: asyncpg.Connection) -> None:
+    async with program(msgspec.structs.replace(settings, rate_per_minute=3), superuser) as world:
+        person, other = await world.person(), await world.person()
+        tokens = [await world.session(person.id) for _ in range(5)]
+        answers = [(await world.client(token).get("/v1/me")).status_code for token in tokens]
+        assert answers == [200] * 3 + [429] * 2
+        assert (await world.client(other.token).get("/v1/me")).status_code == 200
+
+
 async def test_a_guesser_in_the_office_is_stopped_and_locks_nobody_out(
     settings: Settings, superuser: asyncpg.Connection
 ) -> None:

@@ -99,9 +99,9 @@ Name = Annotated[
 ]
 """A name people gave something: one line, not blank."""
 
-_NO_LINK = r"(?!.*(://|[wW]{3}\.))"
+_NO_LINK = r"(?!.*(://|[wW]{3}\.|[A-Za-z0-9]\.[A-Za-z]+/))"
 _NO_LINK_WANTED = (
-    "one line of text that is not blank, without control characters, :// or www. (it stands in letters,"
+    "one line of text that is not blank, without control characters, ://, www. or example.com/ (it stands in letters,"
     " where it must not become a link)"
 )
 

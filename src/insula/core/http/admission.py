@@ -19,7 +19,7 @@ _log = structlog.get_logger("insula.admission")
 
 
 class RateLimits:
-    """Limits per credential and, over all its credentials, per organization.
+    """Limits per person, all sessions together (per credential where nobody stands behind it), and per organization.
 
     They are asked after the door, which alone knows whose request it is: a stranger must not be able to use up an
     organization's requests. Refused credentials are counted by address, strictly.
@@ -37,7 +37,8 @@ class RateLimits:
 
     async def admitted(self, scope: HTTPScope, principal: Principal) -> None:
         organization = principal.organization_id
-        limits = [(key(organization, "credential", principal.credential_id or ""), self._credential)]
+        who = principal.user_id or principal.credential_id or ""
+        limits = [(key(organization, "credential", who), self._credential)]
         if organization:
             limits.append((key(organization, "requests"), self._organization))
         await self._count(scope, limits)

@@ -93,7 +93,10 @@ class MeRead(Read, frozen=True):
 
 
 class SessionStarted(Read, frozen=True):
-    """A new session. ``token`` is shown this once, and null when a cookie carries it."""
+    """A new session. ``token`` is shown this once, and null when a cookie carries it.
+
+    ``expires_at`` is the latest end: however much the session is used, it ends then.
+    """
 
     token: str | None
     expires_at: Timestamp
@@ -101,7 +104,7 @@ class SessionStarted(Read, frozen=True):
 
 
 class SessionRead(Read, frozen=True):
-    """A device or program that is signed in."""
+    """A device or program that is signed in. ``expires_at`` is when it ends unless it is used before."""
 
     id: SessionId
     user_agent: str | None
