@@ -150,7 +150,7 @@ def doctor() -> None:
     """
     from insula.doctor import examine
 
-    console = Console()
+    console = Console(soft_wrap=True)  # paths stay whole, also in a pipe
     try:
         settings = _examined(console)
     except SettingsError as error:

@@ -167,12 +167,12 @@ def _watch(database: Database) -> None:
 def _lifespan(databases: Databases, redis: Redis) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncIterator[None]:
-        for database in (databases.rw, databases.identity, databases.platform):
-            await database.open()
-            _watch(database)
-        await require_migrated(databases.rw)
-        await require_proven(databases.rw)
         try:
+            for database in (databases.rw, databases.identity, databases.platform):
+                await database.open()
+                _watch(database)
+            await require_migrated(databases.rw)
+            await require_proven(databases.rw)
             yield
         finally:
             for database in (databases.rw, databases.identity, databases.platform):

@@ -23,7 +23,10 @@ async def test_what_was_promised_happens_once_whatever_is_killed(pytestconfig: p
 
 
 async def test_the_same_count_finds_what_saq_alone_loses() -> None:
-    report = await run(SaqAlone(), kills=6, seconds=3, victims=("worker", "redis"), patience=5)
+    for _ in range(4):  # whether a kill meets a job on its way is a matter of luck
+        report = await run(SaqAlone(), kills=6, seconds=3, victims=("worker", "redis"), patience=5)
+        if report.lost:
+            break
     assert any("lost" in broken for broken in report.broken()), report
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insula.core.cache import connect
+from insula.core.cache import connect, key
 from insula.core.leases import Leases
 from insula.core.limits import Limit, Limiter
 
@@ -87,7 +87,7 @@ async def test_two_processes_together_admit_no_more_than_the_limit(redis_url: st
     async with connect(redis_url) as one, connect(redis_url) as other:
         await one.flushdb()
         pair = Limiter(one), Limiter(other)
-        allowed = [(await pair[n % 2].check([("k", limit)])).allowed for n in range(700)]
+        allowed = [(await pair[n % 2].check([(key(None, "leased"), limit)])).allowed for n in range(700)]
     assert 500 < sum(allowed) <= 640
 
 
@@ -96,7 +96,7 @@ async def test_a_caller_is_told_what_is_left_request_by_request(redis_url: str) 
     async with connect(redis_url) as redis:
         await redis.flushdb()
         limiter = Limiter(redis)
-        decisions = [await limiter.check([("k", limit)]) for _ in range(641)]
+        decisions = [await limiter.check([(key(None, "leased"), limit)]) for _ in range(641)]
     assert [decision.remaining for decision in decisions] == [*range(639, -1, -1), 0]
     assert not decisions[-1].allowed
 
@@ -107,5 +107,5 @@ async def test_passwords_are_never_leased(redis_url: str) -> None:
         await redis.flushdb()
         limiter, watcher = Limiter(redis), Limiter(redis)
         for count in range(1, 30):
-            await limiter.check([("k", limit)])
-            assert (await watcher.peek([("k", limit)])).remaining == 640 - count
+            await limiter.check([(key(None, "leased"), limit)])
+            assert (await watcher.peek([(key(None, "leased"), limit)])).remaining == 640 - count

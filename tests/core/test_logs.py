@@ -28,6 +28,7 @@ def lines(captured: Captured) -> list[dict[str, Any]]:
 
 def test_a_line_says_when_how_grave_what_and_for_whom(capsys: Captured) -> None:
     configure_logs("info", json=True)
+    structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id="req-12345", tenant="org_1", user="usr_1")
     log.debug("not written")
     log.warning("member removed", member="mem_1")

@@ -34,8 +34,8 @@ PARAMETERS: Final = Parameters(
 )
 """OWASP's choice: 19 MiB and 28 ms of CPU. Hashes made with other parameters are renewed when their owners sign in."""
 
-_WAITING_PER_THREAD: Final = 32
-"""About a second's worth; whoever came later would rather be told to come again."""
+_WAITING_PER_THREAD: Final = 64
+"""About two seconds' worth; whoever came later would rather be told to come again."""
 _NICE: Final = 10
 _SHORTEST_GIVEAWAY: Final = 4
 """Shorter names occur inside of good passwords by chance."""
