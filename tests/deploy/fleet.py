@@ -1,6 +1,7 @@
 """API and worker processes as an operator runs them, and restarts of them one after the other."""
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -11,18 +12,27 @@ from typing import Final, Self
 
 import httpx
 
-from insula.embedded.process import free_port
+from insula.embedded.process import is_free
 from insula.settings import Settings, variables
 
 _ROOT: Final = Path(__file__).parents[2]
 _START_SECONDS: Final = 60
 
 
+_WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS: Final = itertools.count(20_000 + 500 * _WORKER)
+"""Below those that a kernel gives away, and each xdist worker's own: whose process is being replaced finds its port again."""
+
+
+def _kept_port() -> int:
+    return next(port for port in _PORTS if is_free(port))
+
+
 class Place:
     """Where one process after the other runs: always the same command, with the same settings, on the same port."""
 
     def __init__(self, command: str, settings: Settings, log: Path, **changes: object) -> None:
-        self.command, self.log, self.port = command, log, free_port()
+        self.command, self.log, self.port = command, log, _kept_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
         changes = {"INSULA_PORT": self.port, **changes}
         self._environment = inherited | variables(settings) | {name: str(value) for name, value in changes.items()}
