@@ -17,8 +17,6 @@ from insula.settings import Settings, variables
 
 _ROOT: Final = Path(__file__).parents[2]
 _START_SECONDS: Final = 60
-
-
 _WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS: Final = itertools.count(20_000 + 500 * _WORKER)
 """Below those that a kernel gives away, and each xdist worker's own: whose process is being replaced finds its port again."""

@@ -1,6 +1,7 @@
 """Processes are restarted behind the proxies of deploy/ while clients read and write: no request fails, no job is lost."""
 
 import asyncio
+import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,7 @@ from tests.factories import World
 
 pytestmark = pytest.mark.peers
 
+NAME = f"insula_deployed_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 haproxy = pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
 caddy = pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")
 
@@ -41,7 +43,7 @@ async def postbox() -> AsyncIterator[Postbox]:
 @pytest.fixture
 async def installation(addresses: dict[str, str], settings: Settings, postbox: Postbox) -> Settings:
     """Settings of an installation with a database of its own, behind one proxy."""
-    name = "insula_deployed"
+    name = NAME
     await clone(addresses["admin"], name)
     logins = {"": "app_rw", "identity_": "app_identity", "platform_": "app_platform"}
     urls = {f"{purpose}database_url": address(addresses["admin"], login, name) for purpose, login in logins.items()}
@@ -59,7 +61,7 @@ async def installation(addresses: dict[str, str], settings: Settings, postbox: P
 
 @asynccontextmanager
 async def superuser_of(admin: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(admin, database="insula_deployed")
+    connection = await asyncpg.connect(admin, database=NAME)
     try:
         yield connection
     finally:
