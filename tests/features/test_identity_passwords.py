@@ -25,7 +25,7 @@ async def test_a_flood_of_passwords_is_shed_and_the_queue_stays_short(monkeypatc
     try:
         shed = [task for task in flood if task.done()]
         threads: ThreadPoolExecutor = pool._threads
-        assert len(flood) - len(shed) == 2 * 33
+        assert len(flood) - len(shed) == 2 * 65
         assert threads._work_queue.qsize() <= 2 * 33
         for task in shed:
             assert isinstance(task.exception(), RateLimited)
