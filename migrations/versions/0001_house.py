@@ -22,6 +22,9 @@ down_revision = None
 
 SQL = Path(__file__).parent.parent / "sql"
 NOW = sa.text("now()")
+# The first 48 bits of a UUIDv7 (RFC 9562, section 5.7): events are read in the order of their ids, and a moment of its
+# own, such as when its transaction began, would contradict that order. Nor can SQL date an event other than its id.
+MOMENT_OF_ID = "to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)"
 
 
 def moment(name: str, *, required: bool = False, default: bool = False) -> sa.Column[object]:
@@ -169,7 +172,7 @@ def event() -> None:
             *tenant_key(),
             sa.Column("type", sa.Text, nullable=False),
             sa.Column("version", sa.SmallInteger, nullable=False),
-            moment("occurred_at", default=True),
+            sa.Column("occurred_at", sa.DateTime(timezone=True), sa.Computed(MOMENT_OF_ID), nullable=False),
             sa.Column("actor_type", sa.Text, nullable=False, comment="user | job | system | operator"),
             sa.Column("actor_id", sa.Text),
             sa.Column("credential_id", sa.Text),

@@ -1,5 +1,6 @@
 """The audit log over HTTP."""
 
+import asyncio
 import json
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,32 @@ async def test_events_come_newest_first_and_are_found_by_what_they_say(world: Wo
     assert [row["type"] for row in await events(owner, target_id=owner.organization_id, type="organization.updated")]
     assert await events(owner, actor_id=new_id("usr")) == []
     assert await events(owner, type="no.such_type") == []
+
+async def test_a_request_that_waited_for_its_turn_is_dated_after_those_that_went_first(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    member = await world.member(owner.organization_id, "member")
+    async with superuser.transaction():
+        await superuser.execute(
+            "SELECT FROM app.organization WHERE id = $1 FOR NO KEY UPDATE", to_uuid("org", owner.organization_id)
+        )
+        suspension = asyncio.create_task(owner.client.post(owner.url(f"/members/{member.membership_id}/suspension")))
+        await eventually_waits(superuser)
+        project = await owner.client.post(owner.url("/projects"), json={"name": "First", "key": "FIRST"})
+        assert project.status_code == 201
+    assert (await suspension).status_code == 201
+    rows = await events(owner)
+    assert [row["type"] for row in rows] == ["member.suspended", "project.created"]
+    assert rows[0]["occurred_at"] > rows[1]["occurred_at"]
+
+
+async def eventually_waits(superuser: asyncpg.Connection) -> None:
+    while not await superuser.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid = ANY (SELECT pid FROM pg_stat_activity"
+        " WHERE datname = current_database()))"
+    ):
+        await asyncio.sleep(0.01)
 
 
 async def test_events_are_found_by_their_time(world: World, superuser: asyncpg.Connection) -> None:
