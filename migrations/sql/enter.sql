@@ -11,55 +11,50 @@ CREATE FUNCTION app.enter(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    found_row record;
-    at timestamptz := transaction_timestamp();
+    at CONSTANT timestamptz := transaction_timestamp();
+    context text;
+    used_long_ago boolean;
 BEGIN
-    PERFORM app.clear_context();  -- first: PERFORM sets FOUND
-    SELECT c.id, c.kind, c.user_id, c.scope, c.last_used_at,
-           o.id AS organization_id, o.suspended_at, o.deleted_at, o.limits,
-           m.id AS membership_id, m.role, m.status
-      INTO found_row
-      FROM app.credential c
-      JOIN app."user" u ON u.id = c.user_id AND u.disabled_at IS NULL
-      LEFT JOIN app.membership m ON m.tenant_id = organization AND m.user_id = c.user_id
-      LEFT JOIN app.organization o ON o.tenant_id = m.tenant_id AND o.id = m.tenant_id
+    -- One statement, and the signature in it: apart they took a third longer. The two LATERALs keep the planner from
+    -- reading an organization's members one by one, which it does where statistics say that most have one.
+    SELECT CASE
+               WHEN organization IS NULL THEN 'admitted'
+               WHEN m.id IS NULL THEN 'stranger'
+               WHEN m.status <> 'active' THEN 'member_suspended'
+               WHEN m.suspended_at IS NOT NULL THEN 'organization_suspended'
+               WHEN m.deleted_at IS NOT NULL THEN 'organization_deleted'
+               ELSE 'admitted' END,
+           c.user_id, c.id, c.kind, m.id, m.role, c.scope, m.limits::text,
+           c.last_used_at < at - interval '1 minute',
+           -- As app.set_context signs.
+           encode(b.body || sha256(k.opad || sha256(k.ipad || b.body
+               || timestamptz_send(at) || int4send(pg_backend_pid()))), 'hex')
+      INTO verdict, user_id, credential_id, credential_kind, membership_id, role, scope, limits, used_long_ago, context
+      FROM app.credential AS c
+      JOIN app."user" AS u ON u.id = c.user_id AND u.disabled_at IS NULL
+      CROSS JOIN app.door_key AS k
+      CROSS JOIN LATERAL (
+          SELECT uuid_send(coalesce(organization, '00000000-0000-0000-0000-000000000000')) || uuid_send(c.user_id)
+          OFFSET 0) AS b (body)
+      LEFT JOIN LATERAL (
+          SELECT m.id, m.role, m.status, o.suspended_at, o.deleted_at, o.limits
+            FROM app.membership AS m
+            JOIN app.organization AS o ON o.tenant_id = m.tenant_id AND o.id = m.tenant_id
+           WHERE m.tenant_id = organization AND m.user_id = c.user_id
+           LIMIT 1) AS m ON true
      WHERE c.hash = secret_hash AND c.kind = 'session' AND c.revoked_at IS NULL AND c.expires_at > at
        AND c.last_used_at + c.idle_timeout > at;
-
     IF NOT FOUND THEN
         verdict := 'unauthenticated';
-        RETURN;
     END IF;
-    user_id := found_row.user_id;
-    credential_id := found_row.id;
-    credential_kind := found_row.kind;
-    scope := found_row.scope;
+    -- Whatever an earlier call signed ends here.
+    PERFORM set_config(
+        'app.context', CASE WHEN verdict IN ('admitted', 'organization_deleted') THEN context ELSE '' END, true);
 
     -- Minute granularity keeps the hot path free of writes; SKIP LOCKED keeps parallel requests from queueing here.
-    IF found_row.last_used_at < at - interval '1 minute' THEN
+    IF used_long_ago THEN
         UPDATE app.credential SET last_used_at = at
-         WHERE id = (SELECT id FROM app.credential WHERE id = found_row.id FOR UPDATE SKIP LOCKED);
-    END IF;
-
-    IF organization IS NULL THEN
-        verdict := 'admitted';
-        PERFORM app.set_context(NULL, user_id);
-        RETURN;
-    END IF;
-    IF found_row.organization_id IS NULL THEN
-        verdict := 'stranger';
-        RETURN;
-    END IF;
-    membership_id := found_row.membership_id;
-    role := found_row.role;
-    limits := found_row.limits::text;
-    verdict := CASE
-        WHEN found_row.status <> 'active' THEN 'member_suspended'
-        WHEN found_row.suspended_at IS NOT NULL THEN 'organization_suspended'
-        WHEN found_row.deleted_at IS NOT NULL THEN 'organization_deleted'
-        ELSE 'admitted' END;
-    IF verdict IN ('admitted', 'organization_deleted') THEN
-        PERFORM app.set_context(organization, user_id);
+         WHERE id = (SELECT id FROM app.credential WHERE id = credential_id FOR UPDATE SKIP LOCKED);
     END IF;
 END $$;
 

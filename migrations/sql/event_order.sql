@@ -1,30 +1,38 @@
 -- Events are read in the order of their ids, so an event's id has to follow those of all that happened before it, also
--- when this machine's clock lags behind another's or was set back. `proposed` ids come in order; where the tenant's
--- latest event is ahead, they are moved behind it, all by the same number of milliseconds. An event more than a day
--- ahead is not followed: it would take all later ones along, out of their months.
+-- when this machine's clock lags behind another's or was set back. `proposed` ids come in order; where an event of the
+-- tenant is ahead of them, they are moved behind it, all by the same number of milliseconds. One that is more than a day
+-- ahead is not followed: it would take all later ones along, out of their months. Nor is its partition looked into.
 CREATE FUNCTION app.follow_latest_event(tenant uuid, proposed uuid[]) RETURNS uuid[]
 LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    latest uuid := (SELECT e.id FROM app.event AS e WHERE e.tenant_id = tenant ORDER BY e.id DESC LIMIT 1);
-    ahead bigint;
+    began CONSTANT uuid := proposed[1];
+    a_day_ahead CONSTANT uuid := app.later_id(began, 86400000);
+    latest CONSTANT uuid := (
+        SELECT e.id FROM app.event AS e
+         WHERE e.tenant_id = tenant AND e.id > began AND e.id < a_day_ahead ORDER BY e.id DESC LIMIT 1);
+    behind bigint;
 BEGIN
-    IF latest IS NULL OR cardinality(proposed) = 0 OR latest < proposed[1] THEN
+    IF latest IS NULL THEN
         RETURN proposed;
     END IF;
-    ahead := app.milliseconds_of(latest) + 1 - app.milliseconds_of(proposed[1]);
-    IF ahead > 86400000 THEN
-        RETURN proposed;
-    END IF;
+    behind := app.milliseconds_of(latest) + 1 - app.milliseconds_of(began);
     RETURN ARRAY(
-        SELECT encode(overlay(uuid_send(p.id) PLACING substr(int8send(app.milliseconds_of(p.id) + ahead), 3) FROM 1), 'hex')::uuid
-          FROM unnest(proposed) WITH ORDINALITY AS p (id, place)
-         ORDER BY p.place);
+        SELECT app.later_id(p.id, behind) FROM unnest(proposed) WITH ORDINALITY AS p (id, place) ORDER BY p.place);
 END $$;
 
 -- The first 48 bits of a UUIDv7 (RFC 9562, section 5.7).
 CREATE FUNCTION app.milliseconds_of(id uuid) RETURNS bigint
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint $$;
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint;
+END $$;
+
+CREATE FUNCTION app.later_id(id uuid, milliseconds bigint) RETURNS uuid
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN encode(
+        overlay(uuid_send(id) PLACING substr(int8send(app.milliseconds_of(id) + milliseconds), 3) FROM 1), 'hex')::uuid;
+END $$;
 
 -- Ids for the events that a door writes, in order and behind the tenant's latest. They are made here, since a door's
 -- caller may be SQL that would date them as it likes, in the record of an organization that it cannot even read.
@@ -38,4 +46,5 @@ LANGUAGE sql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS 
 $$;
 GRANT EXECUTE ON FUNCTION app.next_event_ids(uuid, integer) TO app_door;
 
-GRANT EXECUTE ON FUNCTION app.follow_latest_event(uuid, uuid[]), app.milliseconds_of(uuid) TO app_door, app_rw;
+GRANT EXECUTE ON FUNCTION app.follow_latest_event(uuid, uuid[]), app.milliseconds_of(uuid), app.later_id(uuid, bigint)
+    TO app_door, app_rw;

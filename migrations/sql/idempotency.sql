@@ -1,4 +1,4 @@
--- One round trip per request: take the lock that only one of several duplicates gets, then look for a stored answer.
+-- Take the lock that only one of several duplicates gets, then look for a stored answer.
 -- VOLATILE, so that the look-up sees what committed before the lock was granted. The lock ends with the transaction.
 CREATE FUNCTION app.begin_idempotent(name bytea, OUT locked boolean, OUT fingerprint bytea, OUT answer bytea)
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
@@ -9,3 +9,21 @@ BEGIN
     END IF;
 END $$;
 GRANT EXECUTE ON FUNCTION app.begin_idempotent(bytea) TO app_rw;
+
+-- The door of a request with an Idempotency-Key: both in one round trip. The key is looked for inside the context that
+-- the door has just signed, by the caller's own rights; whoever is not let in takes no lock.
+CREATE FUNCTION app.enter_once(
+    secret_hash bytea, organization uuid, name bytea,
+    OUT verdict text, OUT user_id uuid, OUT credential_id uuid, OUT credential_kind text,
+    OUT membership_id uuid, OUT role text, OUT scope text[], OUT limits text,
+    OUT locked boolean, OUT fingerprint bytea, OUT answer bytea
+)
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    SELECT * INTO verdict, user_id, credential_id, credential_kind, membership_id, role, scope, limits
+      FROM app.enter(secret_hash, organization);
+    IF verdict IN ('admitted', 'organization_deleted') THEN
+        SELECT * INTO locked, fingerprint, answer FROM app.begin_idempotent(name);
+    END IF;
+END $$;
+GRANT EXECUTE ON FUNCTION app.enter_once(bytea, uuid, bytea) TO app_rw;

@@ -283,8 +283,9 @@ def downgrade() -> None:
     op.execute("SET LOCAL ROLE app_door")
     op.execute("DROP FUNCTION app.enter")
     op.execute("SET LOCAL ROLE app_owner")
+    op.execute("DROP FUNCTION app.enter_once")
     op.execute("DROP FUNCTION app.begin_idempotent")
-    for function in ("create_event_partitions", "next_event_ids", "follow_latest_event", "milliseconds_of"):
+    for function in ("create_event_partitions", "next_event_ids", "follow_latest_event", "later_id", "milliseconds_of"):
         op.execute(f"DROP FUNCTION app.{function}")
     for table in ("operator_action", "operator", "tick", "outbox", "idempotency", "event"):
         op.execute(f"DROP TABLE app.{table}")

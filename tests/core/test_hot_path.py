@@ -55,7 +55,7 @@ async def test_a_page_is_the_bytes_that_its_hand_written_twin_answers(
         assert [project["name"] for project in rest.json()["data"]] == ["Project 2", "Project 1", "Project 0"]
 
 
-async def test_a_create_with_its_event_and_stored_answer_is_six_statements(
+async def test_a_create_with_its_event_and_stored_answer_is_five_statements(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = await world.owner()
@@ -85,10 +85,9 @@ async def test_a_create_with_its_event_and_stored_answer_is_six_statements(
         await asyncio.sleep(0)
     for driver in heard:
         driver.remove_query_logger(hear)
-    begin, enter, repeated, insert, journal, commit = statements
+    begin, enter, insert, journal, commit = statements
     assert begin.startswith("BEGIN")
-    assert "app.enter" in enter
-    assert "app.begin_idempotent" in repeated
+    assert "app.enter_once" in enter
     assert "INSERT INTO app.project" in insert
     assert "INSERT INTO app.event" in journal
     assert "INSERT INTO app.idempotency" in journal

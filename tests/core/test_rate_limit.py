@@ -67,7 +67,7 @@ def test_a_caller_s_whole_ipv6_network_is_counted_as_one() -> None:
 
 def test_the_headers_are_those_of_the_draft() -> None:
     passed = Decision(allowed=True, limit=POLICY, remaining=50, reset_seconds=30, retry_after=0)
-    assert headers(passed) == {"ratelimit-policy": '"api";q=100;w=60', "ratelimit": '"api";r=50;t=30'}
+    assert headers(passed) == {b"ratelimit-policy": b'"api";q=100;w=60', b"ratelimit": b'"api";r=50;t=30'}
 
 
 def test_a_refusal_says_when_to_come_back() -> None:

@@ -76,6 +76,7 @@ async def test_events_come_newest_first_and_are_found_by_what_they_say(world: Wo
     assert await events(owner, actor_id=new_id("usr")) == []
     assert await events(owner, type="no.such_type") == []
 
+
 async def test_a_request_that_waited_for_its_turn_is_dated_after_those_that_went_first(
     world: World, superuser: asyncpg.Connection
 ) -> None:

@@ -1,6 +1,5 @@
 """Identifiers: UUIDv7 in the database, TypeID text (``prj_01j...``) everywhere else."""
 
-from base64 import b32encode
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,9 @@ NIL = UUID(int=0)
 """What a malformed or wrong-prefix id becomes: an id nothing has, so that it is answered like any unknown one."""
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_TO_CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _CROCKFORD)
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+"""The two characters of ten bits: a third of what the library.s base32 takes, up to 60 times a page."""
+_SHIFTS = range(120, -1, -10)
 _TO_DIGITS = str.maketrans(_CROCKFORD + "ilou", "0123456789abcdefghijklmnopqrstuv" + "!!!!")
 """To what ``int`` reads in base 32; the four letters that Crockford left out become what it does not read."""
 _SUFFIX = 26
@@ -35,8 +36,8 @@ def new_id(prefix: str) -> str:
 @lru_cache(maxsize=65_536)
 def to_text(prefix: str, value: UUID) -> str:
     """The text form (TypeID specification 0.3): prefix, underscore, 26 characters of Crockford base32."""
-    # 26 characters are 130 bits: pad the 128 to the 160 that b32encode handles whole, and drop the padding's zeros.
-    return f"{prefix}_{b32encode(bytes(4) + value.bytes).decode().translate(_TO_CROCKFORD)[6:]}"
+    bits = value.int
+    return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def to_uuid(prefix: str, text: str) -> UUID:

@@ -7,29 +7,34 @@ import msgspec
 
 from insula.core.ids import new_id, to_uuid
 
-# Both lists travel as one JSON bind each; the tenant comes from the signed context, asked once per statement. Ids of
-# events are made here and follow the latest that the tenant has, whatever the clocks of other machines say.
+# Both lists travel as one JSON bind each; the tenant comes from the signed context, verified once for all that is
+# written here (and once more by each table's policy). Ids of events are made here and follow the latest that the tenant
+# has, whatever the clocks of other machines say.
 _WRITE: Final = """
-WITH events AS (
+WITH me AS MATERIALIZED (
+    SELECT app.tenant_id() AS tenant_id, app.user_id() AS user_id
+), events AS (
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                            target_type, target_id, data, context)
-    SELECT (SELECT app.tenant_id()), e.id, e.type, e.version, e.actor_type, e.actor_id, e.credential_id,
+    SELECT (SELECT tenant_id FROM me), e.id, e.type, e.version, e.actor_type, e.actor_id, e.credential_id,
            e.target_type, e.target_id, e.data, e.context
       FROM ROWS FROM (
-          unnest(app.follow_latest_event((SELECT app.tenant_id()), $1)),
+          unnest(app.follow_latest_event((SELECT tenant_id FROM me), $1)),
           jsonb_to_recordset($2::text::jsonb) AS (
               type text, version smallint, actor_type text, actor_id text, credential_id text,
               target_type text, target_id text, data jsonb, context jsonb)
       ) AS e (id, type, version, actor_type, actor_id, credential_id, target_type, target_id, data, context)
 )
 INSERT INTO app.outbox (tenant_id, user_id, id, task, payload, due_at, trace)
-SELECT (SELECT app.tenant_id()), (SELECT app.user_id()), t.id, t.task, t.payload,
+SELECT (SELECT tenant_id FROM me), (SELECT user_id FROM me), t.id, t.task, t.payload,
        now() + make_interval(secs => t.delay), t.trace
   FROM jsonb_to_recordset($3::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
 """
 _WRITE_WITH_ANSWER: Final = _WRITE.replace(
-    "WITH events",
-    "WITH answer AS (INSERT INTO app.idempotency (key_hash, fingerprint, answer) VALUES ($4, $5, $6)), events",
+    "), events",
+    "), answer AS ("
+    "INSERT INTO app.idempotency (user_id, key_hash, fingerprint, answer) VALUES ((SELECT user_id FROM me), $4, $5, $6)"
+    "), events",
 )
 
 

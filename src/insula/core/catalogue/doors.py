@@ -9,11 +9,13 @@ APP_RW: Final = {
     "prove_untouched": "nothing; at worst it ends its own connection",
     # Doors: a secret goes in, a context comes out.
     "enter": "the hash of a session",
+    "enter_once": "the hash of a session; then, inside its context, as begin_idempotent",
     "enter_job": "a job's lease",
     "create_organization": "the hash of a session; the tenant it signs for is one it made",
     # Inside the context: rows of its tenant or of its user, whatever the arguments say.
     "follow_latest_event": "a context: row security shows the tenant's own latest event",
     "milliseconds_of": "nothing; reads an id",
+    "later_id": "nothing; reads an id",
     "begin_idempotent": "a context: row security shows the user's own answers",
     "claim_slug": "a context with a tenant",
     "my_organizations": "a context with a user and no tenant",

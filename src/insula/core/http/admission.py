@@ -1,7 +1,7 @@
 """What stands between the door and the handler: rate limits, the count of refused credentials, the relay's bell."""
 
 import asyncio
-from typing import Any
+from typing import Final
 
 import structlog
 from litestar.types import HTTPScope
@@ -10,12 +10,15 @@ from redis.exceptions import RedisError
 
 from insula.core.cache import key
 from insula.core.db import Transaction
-from insula.core.http.rate_limit import AddressRateLimit, headers, refusal
+from insula.core.http.rate_limit import AddressRateLimit, refusal
 from insula.core.jobs import wake
 from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Principal
 
 _log = structlog.get_logger("insula.admission")
+
+BREATH_SECONDS: Final = 0.02
+"""Between two rings: a publish costs as much as a statement, and the relay hears of all jobs at once."""
 
 
 class RateLimits:
@@ -79,9 +82,4 @@ class Bell:
                 await wake(self._redis)
             except (RedisError, OSError) as error:
                 _log.debug("relay not woken", cause=repr(error))
-
-
-def rate_limit_headers(state: dict[str, Any]) -> dict[str, str]:
-    """The RateLimit headers of an answer (IETF draft), when its request was counted."""
-    decision = state.get("rate_limit")
-    return {} if decision is None else headers(decision)
+            await asyncio.sleep(BREATH_SECONDS)

@@ -1,4 +1,4 @@
-"""Headers that every answer carries, whoever made it: what browsers may do with it, how long its route will live."""
+"""Headers of every answer, whoever made it: what browsers may do with it, how often to ask, until when the route lives."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 from litestar.types import Message, Scope
+
+from insula.core.http.rate_limit import headers as rate_limit_headers
 
 DEPRECATION: Final = "deprecation"
 """Handler option: a ``Deprecation``."""
@@ -56,7 +58,9 @@ def answer_headers(base_url: str) -> Callable[[Message, Scope], Awaitable[None]]
 def _wanted(security: dict[bytes, bytes], scope: Any) -> dict[bytes, bytes]:
     handler = scope.get("route_handler")
     deprecation: Deprecation | None = handler.opt.get(DEPRECATION) if handler is not None else None
-    return security if deprecation is None else security | deprecation.headers()
+    decision = scope["state"].get("rate_limit")
+    wanted = security if deprecation is None else security | deprecation.headers()
+    return wanted if decision is None else wanted | rate_limit_headers(decision)
 
 
 def _midnight(day: date) -> datetime:

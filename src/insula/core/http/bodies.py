@@ -4,14 +4,12 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, get_type_hints
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import InternalServerException
 from litestar.types import Receive
 from litestar.utils.scope.state import ScopeState
 
@@ -21,7 +19,6 @@ from insula.core.http.complaints import UNCLEAR, complaints
 _CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
 _LONGEST_NAME: Final = 100
 _SECONDS: Final = 30.0
-_ENDED_EARLY: Final = "The body ended early."
 
 
 class Incoming:
@@ -41,18 +38,25 @@ class Incoming:
         ``take`` is told the length of every piece, and may object. Raises RequestTimeout for a body that trickles, and
         InvalidRequest when its sender went away.
         """
-        async with in_time():
-            while not self._whole and self.length <= limit:
-                message: Any = await self._receive()
-                if message["type"] == "http.disconnect":
-                    raise InvalidRequest(_ENDED_EARLY)
-                self._messages.append(message)
-                length = len(message.get("body", b""))
-                self.length += length
-                self._whole = not message.get("more_body", False)
-                if take is not None and self.length <= limit:  # else it is refused whatever room there is
-                    take(length)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                while not self._whole and self.length <= limit:
+                    length = await self._receive_piece()
+                    if take is not None and self.length <= limit:  # else it is refused whatever room there is
+                        take(length)
+        except TimeoutError as error:
+            raise RequestTimeout from error
         return self._whole
+
+    async def _receive_piece(self) -> int:
+        message: Any = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("The body ended early.")
+        self._messages.append(message)
+        length = len(message.get("body", b""))
+        self.length += length
+        self._whole = not message.get("more_body", False)
+        return length
 
     async def __call__(self) -> Any:
         if self._position == len(self._messages):
@@ -65,16 +69,6 @@ class Incoming:
         self._position = 0
 
 
-@asynccontextmanager
-async def in_time() -> AsyncIterator[None]:
-    """Raises RequestTimeout when what is inside takes too long."""
-    try:
-        async with asyncio.timeout(_SECONDS):
-            yield
-    except TimeoutError as error:
-        raise RequestTimeout from error
-
-
 async def read_body(request: Request[Any, Any, Any]) -> None:
     """Decode the body into the very type the handler asks for, and leave it where Litestar looks for it.
 
@@ -84,7 +78,7 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     decoder = _decoder_of(request.route_handler.fn)
     if decoder is None:
         return
-    body = await _received(request)
+    body = await request.body()  # received before the transaction began: this waits for nobody
     if not body:
         raise InvalidRequest(errors=[FieldError("", "a JSON body is needed")])
     if not _is_json(request) or request.headers.get("content-encoding", "identity") != "identity":
@@ -122,15 +116,6 @@ def _converted(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
     except msgspec.ValidationError as error:
         found = complaints(msgspec.json.decode(body), decoder.type)
         raise InvalidRequest(errors=found or [FieldError("", UNCLEAR)]) from error
-
-
-async def _received(request: Request[Any, Any, Any]) -> bytes:
-    try:
-        async with in_time():
-            return await request.body()
-    except InternalServerException as error:
-        # The caller went away in the middle: nobody reads this, and it is no failure of ours.
-        raise InvalidRequest(_ENDED_EARLY) from error
 
 
 @cache

@@ -16,6 +16,7 @@ from insula.core import errors
 from insula.core.db import Database, Transaction
 from insula.core.http.authentication import Presented, presented
 from insula.core.http.bodies import Incoming
+from insula.core.http.idempotency import ASKED, Asked, asked
 from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
@@ -32,6 +33,7 @@ _OF_STRANGERS: Final = 16_384
 """Bytes of a body on public routes: none needs half of it, and parsing a large one costs time of everybody's."""
 
 _ENTER: Final = "SELECT * FROM app.enter($1, $2)"
+_ENTER_ONCE: Final = "SELECT * FROM app.enter_once($1, $2, $3)"
 _ENTER_PLATFORM: Final = "SELECT * FROM app.enter_platform($1)"
 
 
@@ -103,7 +105,8 @@ class RequestTransaction(ASGIMiddleware):
             async with self._shares.of(_owner(scope, shown)), self._transaction(scope) as transaction:
                 transaction.facts = facts_of(scope)
                 reply = _HeldReply(again, transaction, send, may_rerun=not last)
-                await self._enter(again, transaction, shown)
+                again[ASKED] = once = asked(again, shown.token)
+                await self._enter(again, transaction, shown, once)
                 try:
                     self._guard(again)
                 except errors.PermissionMissing:
@@ -135,14 +138,9 @@ class RequestTransaction(ASGIMiddleware):
             owner = transaction.principal.user_id or shown.token
         await body.receive(self._doors.body_limit, held.enter_context(self._room.of(owner)))
 
-    async def _enter(self, scope: Any, transaction: Transaction, shown: Presented) -> None:
+    async def _enter(self, scope: Any, transaction: Transaction, shown: Presented, once: Asked | None = None) -> None:
         doors, options = self._doors, scope["route_handler"].opt
-        if "operator" in options:
-            found = await transaction.driver.fetchrow(_ENTER_PLATFORM, shown.digest(doors.pepper))
-        else:
-            organization = _organization(scope)
-            found = await transaction.driver.fetchrow(_ENTER, shown.digest(doors.pepper), organization)
-        assert found is not None
+        found = await self._found(scope, transaction, shown.digest(doors.pepper), once)
         if found["user_id"] is not None:  # also of those refused below: whose path it was not is worth a line
             bind_contextvars(user=to_text("usr", found["user_id"]))
         verdict = found["verdict"]
@@ -161,6 +159,15 @@ class RequestTransaction(ASGIMiddleware):
         bind_contextvars(tenant=principal.organization_id)
         AUTH.labels(principal.credential_kind, "admitted").inc()
         await doors.admission.admitted(scope, principal)
+
+    async def _found(self, scope: Any, transaction: Transaction, secret: bytes, once: Asked | None) -> Any:
+        """What the door says of a request, and of its Idempotency-Key."""
+        if "operator" in scope["route_handler"].opt:
+            return await transaction.driver.fetchrow(_ENTER_PLATFORM, secret)
+        if once is None:
+            return await transaction.driver.fetchrow(_ENTER, secret, _organization(scope))
+        once.found = await transaction.driver.fetchrow(_ENTER_ONCE, secret, _organization(scope), once.name)
+        return once.found
 
 
 async def _receive_from_stranger(body: Incoming) -> None:

@@ -10,10 +10,9 @@ from litestar.handlers import HTTPRouteHandler
 from insula.core import crypto
 from insula.core.db import Transaction
 from insula.core.errors import Conflict, DomainError, FieldError, InvalidRequest, Unprocessable
-from insula.core.http.door import DB, ORGANIZATION, PRESENTED
 from insula.core.http.reply import Reply
 
-_BEGIN: Final = "SELECT * FROM app.begin_idempotent($1)"
+ASKED: Final = "insula_idempotency"
 _MAX_KEY: Final = 255
 _NOT_KEPT: Final = frozenset({"content-length", "set-cookie", "ratelimit", "ratelimit-policy"})
 
@@ -26,35 +25,53 @@ class KeyReused(Unprocessable):
     code, title = "idempotency_key_reused", "This Idempotency-Key was used with another request"
 
 
+class Asked(msgspec.Struct):
+    """A request's key, and what the door found of it: it looks there and then, which saves the request a round trip."""
+
+    secret: bytes
+    name: bytes
+    found: Any = None
+    """The door's row: whether nobody else is at it, and a stored answer."""
+
+
 class _Answer(msgspec.Struct, frozen=True):
     status: int
     headers: list[tuple[str, str]]
     body: bytes
 
 
+def asked(scope: Any, token: str) -> Asked | None:
+    """What the door is to look for. A key that is no key is complained about when the door has let its sender in.
+
+    The key, the credential and the organization together name the answer: nobody else's key collides with it, and
+    neither the database nor its backups can read it.
+    """
+    if scope["method"] != "POST" or not takes_key(scope["route_handler"]):
+        return None
+    keys = [value.decode("latin-1") for name, value in scope["headers"] if name == b"idempotency-key"]
+    if _wanted(keys):
+        return None
+    organization = scope["path_params"].get("organization_id", "")
+    secret = hashlib.sha256(f"{token}\0{organization}\0{keys[0]}".encode()).digest()
+    return Asked(secret, hashlib.sha256(b"name" + secret).digest())
+
+
 async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     """Before the handler, after the guard: answer a repeated POST from what was stored, or arrange for storing.
 
-    The key, the credential and the organization together name the answer: nobody else's key collides with it, and
-    neither the database nor its backups can read it. Duplicates of a request still running are answered 409 without
-    waiting, so they hold no connection.
+    Duplicates of a request still running are answered 409 without waiting, so they hold no connection.
     """
-    keys = request.headers.getall("idempotency-key", [])
-    if not keys or request.method != "POST" or not takes_key(request.route_handler):
+    this: Asked | None = request.scope.get(ASKED)  # type: ignore[assignment]
+    if this is None:
+        _refuse_wrong_key(request)
         return None
-    key = _checked(keys)
-    secret = _secret(request, key)
-    name = hashlib.sha256(b"name" + secret).digest()
     fingerprint = hashlib.sha256(
         b"\0".join([request.scope["raw_path"], request.scope["query_string"], await request.body()])
     ).digest()
-    transaction: Transaction = request.scope[DB]  # type: ignore[typeddict-item]
-    found = await transaction.driver.fetchrow(_BEGIN, name)
-    assert found is not None
-    if not found["locked"]:
+    if not this.found["locked"]:
         raise RequestInProgress(headers={"retry-after": "1"})
-    if found["answer"] is not None:
-        return _stored_answer(found, fingerprint, secret)
+    if this.found["answer"] is not None:
+        return _stored_answer(this, fingerprint)
 
     def remember(committing: Transaction, start: Any, first: Any) -> None:
         if first.get("more_body"):
@@ -62,22 +79,31 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in start["headers"]]
         kept = [(k, v) for k, v in headers if k.lower() not in _NOT_KEPT]
         answer = msgspec.msgpack.encode(_Answer(start["status"], kept, first.get("body", b"")))
-        committing.journal.answer = (name, fingerprint, crypto.seal(_key(secret), answer, name))
+        committing.journal.answer = (this.name, fingerprint, crypto.seal(_key(this.secret), answer, this.name))
 
     request.scope["insula_remember"] = remember  # type: ignore[typeddict-unknown-key]
     return None
 
 
-def _checked(keys: list[str]) -> str:
-    """The one key. Two of them may arrive as two headers or, folded by a proxy, as one with a comma."""
-    (key, *others) = keys
-    if others or "," in key:
-        wanted = "one key, without commas: several headers of this name are the same as a list"
-    elif not key or len(key) > _MAX_KEY or not (key.isascii() and key.isprintable()):
-        wanted = f"1 to {_MAX_KEY} printable ASCII characters"
-    else:
-        return key
-    raise InvalidRequest(errors=[FieldError("header/Idempotency-Key", wanted)])
+def _refuse_wrong_key(request: Request[Any, Any, Any]) -> None:
+    if request.method != "POST" or not takes_key(request.route_handler):
+        return
+    keys = request.headers.getall("idempotency-key", [])
+    if keys and (wanted := _wanted(keys)):
+        raise InvalidRequest(errors=[FieldError("header/Idempotency-Key", wanted)])
+
+
+def _wanted(keys: list[str]) -> str:
+    """What a key should have been; empty for a good one.
+
+    Two of them may arrive as two headers or, folded by a proxy, as one with a comma.
+    """
+    key = keys[0] if keys else ""
+    if len(keys) > 1 or "," in key:
+        return "one key, without commas: several headers of this name are the same as a list"
+    if not key or len(key) > _MAX_KEY or not (key.isascii() and key.isprintable()):
+        return f"1 to {_MAX_KEY} printable ASCII characters"
+    return ""
 
 
 def takes_key(handler: HTTPRouteHandler) -> bool:
@@ -89,11 +115,10 @@ def takes_key(handler: HTTPRouteHandler) -> bool:
     return not {"public", "operator"} & handler.opt.keys()
 
 
-def _stored_answer(found: Any, fingerprint: bytes, secret: bytes) -> Response[bytes]:
-    if found["fingerprint"] != fingerprint:
+def _stored_answer(this: Asked, fingerprint: bytes) -> Response[bytes]:
+    if this.found["fingerprint"] != fingerprint:
         raise KeyReused
-    name = hashlib.sha256(b"name" + secret).digest()
-    opened = crypto.unseal(_key(secret), found["answer"], name)
+    opened = crypto.unseal(_key(this.secret), this.found["answer"], this.name)
     if opened is None:
         raise KeyReused(private="a stored answer does not open: it was altered")
     answer = msgspec.msgpack.decode(opened, type=_Answer)
@@ -105,12 +130,6 @@ def _stored_answer(found: Any, fingerprint: bytes, secret: bytes) -> Response[by
         headers={**headers, "idempotent-replayed": "true"},
         media_type=media_type,
     )
-
-
-def _secret(request: Request[Any, Any, Any], key: str) -> bytes:
-    token = request.scope[PRESENTED].token  # type: ignore[typeddict-item]
-    organization = request.path_params.get(ORGANIZATION, "")
-    return hashlib.sha256(f"{token}\0{organization}\0{key}".encode()).digest()
 
 
 def _key(secret: bytes) -> bytes:

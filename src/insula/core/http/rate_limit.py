@@ -60,21 +60,22 @@ def _parsed(text: str) -> str | None:
     return str(mapped or address)
 
 
-def headers(decision: Decision) -> dict[str, str]:
+def headers(decision: Decision) -> dict[bytes, bytes]:
     """As in draft-ietf-httpapi-ratelimit-headers-11; after a refusal the window ends with Retry-After."""
     limit, window = decision.limit, decision.retry_after or decision.reset_seconds
     told = {
-        "ratelimit-policy": f'"{limit.name}";q={limit.quantity};w={limit.window}',
-        "ratelimit": f'"{limit.name}";r={decision.remaining};t={window}',
+        b"ratelimit-policy": f'"{limit.name}";q={limit.quantity};w={limit.window}'.encode(),
+        b"ratelimit": f'"{limit.name}";r={decision.remaining};t={window}'.encode(),
     }
     if not decision.allowed:
-        told["retry-after"] = str(decision.retry_after)
+        told[b"retry-after"] = str(decision.retry_after).encode()
     return told
 
 
 def refusal(decision: Decision) -> RateLimited:
     """The 429 for a decision that went against the caller."""
-    return RateLimited(decision.retry_after, headers(decision))
+    told = {name.decode(): text.decode() for name, text in headers(decision).items()}
+    return RateLimited(decision.retry_after, told)
 
 
 class AddressRateLimit(ASGIMiddleware):
