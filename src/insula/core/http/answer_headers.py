@@ -1,4 +1,4 @@
-"""Headers of every answer, whoever made it: what browsers may do with it, how often to ask, until when the route lives."""
+"""Headers of every answer, whoever made it: for browsers, for callers in a hurry, and of routes that will go."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
