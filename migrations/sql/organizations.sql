@@ -11,7 +11,7 @@ $$;
 
 -- Make an organization with the session's user as its owner, write both events and sign the context for it.
 -- Verdicts: created | unauthenticated | email_unverified | limit_reached | slug_taken.
--- slugs are tried in their order. The profile is the user's; only its normalised form comes from outside, because
+-- slugs are tried in their order; reserved ones are taken. `most` cannot lift what the schema allows: 100. The profile is the user's; only its normalised form comes from outside, because
 -- Postgres cannot fold case as Python does.
 CREATE FUNCTION app.create_organization(
     secret_hash bytea, organization uuid, membership uuid, events uuid[], organization_name text, slugs text[],
@@ -34,7 +34,7 @@ BEGIN
         RETURN 'unauthenticated';
     ELSIF founder.email_verified_at IS NULL THEN
         RETURN 'email_unverified';
-    ELSIF (SELECT count(*) FROM app.membership WHERE user_id = founder.id AND role = 'owner') >= most THEN
+    ELSIF (SELECT count(*) FROM app.membership WHERE user_id = founder.id AND role = 'owner') >= least(most, 100) THEN
         RETURN 'limit_reached';
     END IF;
 

@@ -177,6 +177,18 @@ async def test_one_mailbox_gets_so_many_letters_a_day_however_it_is_tried(world:
     await invite(await world.owner(), victim)
 
 
+@pytest.mark.attack(90)
+async def test_one_person_sends_no_more_letters_to_a_mailbox_with_many_organizations(world: World) -> None:
+    person, victim = await world.person(), fresh_address("victim")
+    client = world.client(person.token)
+    answers = []
+    for number in range(7):
+        organization = (await client.post("/v1/organizations", json={"name": f"Front {number}"})).json()["id"]
+        url, body = f"/v1/organizations/{organization}/invitations", {"email": victim, "role": "viewer"}
+        answers.append((await client.post(url, json=body)).status_code)
+    assert answers == [201] * 5 + [429] * 2
+
+
 @pytest.mark.attack(92)
 async def test_fields_that_are_not_the_callers_to_set_are_refused(world: World) -> None:
     owner = await world.owner()

@@ -112,6 +112,21 @@ async def test_reserved_and_malformed_slugs_are_refused(world: World) -> None:
     assert (await client.patch(url, json={"slug": "www"}, headers={"if-match": "*"})).status_code == 422
 
 
+async def test_no_sql_of_a_request_takes_a_reserved_slug(world: World, superuser: asyncpg.Connection) -> None:
+    reserved = await superuser.fetch("SELECT slug FROM app.organization_slug WHERE tenant_id IS NULL")
+    assert {row["slug"] for row in reserved} == RESERVED
+    owner = await world.owner()
+    connection = await asyncpg.connect(world.settings.database_url)
+    try:
+        async with connection.transaction():
+            entry = world.digest(owner.person.token), to_uuid("org", owner.organization_id)
+            assert (await connection.fetchval("SELECT verdict FROM app.enter($1, $2)", *entry)) == "admitted"
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await connection.execute("SELECT app.claim_slug('admin')")
+    finally:
+        await connection.close()
+
+
 async def test_two_who_want_one_slug_at_once_get_one_organization(world: World) -> None:
     slug = unique("race")
     clients = [world.client((await world.person()).token) for _ in range(4)]

@@ -82,3 +82,41 @@ async def test_a_change_of_nothing_is_no_new_version(world: World) -> None:
     url = await project(owner)
     answer = await owner.client.patch(url, json={"name": "Website"}, headers={"if-match": '"1"'})
     assert answer.headers["etag"] == '"1"'
+
+
+async def test_who_has_the_current_version_is_told_so_and_no_more(world: World) -> None:
+    owner = await world.owner()
+    url = await project(owner)
+    for known in ('"1"', 'W/"1"', '"0", "1"', "*"):
+        answer = await owner.client.get(url, headers={"if-none-match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"1"')
+        assert "content-type" not in answer.headers
+    for other in ('"2"', "1", "", '"11"'):
+        assert (await owner.client.get(url, headers={"if-none-match": other})).status_code == 200
+    changed = await owner.client.patch(url, json={"name": "x"}, headers={"if-match": '"1"', "if-none-match": '"2"'})
+    assert changed.status_code == 200
+    assert (await owner.client.get(url, headers={"if-none-match": '"1"'})).json()["name"] == "x"
+
+
+async def test_a_new_resource_says_where_it_is(world: World) -> None:
+    owner = await world.owner()
+    made = [
+        await owner.client.post(owner.url("/projects"), json={"name": "Website", "key": "WEB"}),
+        await owner.client.post(owner.url("/teams"), json={"name": "Design"}),
+        await owner.client.post(owner.url("/invitations"), json={"email": "a@example.com", "role": "viewer"}),
+        await owner.client.post("/v1/organizations", json={"name": "Another"}),
+    ]
+    for answer in made:
+        assert answer.status_code == 201, answer.text
+        got = await owner.client.get(answer.headers["location"])
+        assert got.json() == answer.json()
+    again = await owner.client.post(f"{made[2].headers['location']}/resending")
+    assert again.status_code == 201
+    assert "location" not in again.headers, "an action made nothing that has an address"
+
+
+async def test_a_row_that_was_never_changed_has_one_moment(world: World) -> None:
+    owner = await world.owner()
+    for path, body in (("/projects", {"name": "Website", "key": "WEB"}), ("/teams", {"name": "Design"})):
+        made = (await owner.client.post(owner.url(path), json=body)).json()
+        assert made["created_at"] == made["updated_at"]

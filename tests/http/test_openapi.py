@@ -192,7 +192,8 @@ def test_every_answer_is_declared_with_its_content_and_headers(
         response = operation["responses"][good[0]]
         assert ("content" in response) == (good[0] != "204"), path
         assert {"X-Request-Id", "RateLimit"} <= set(response["headers"])
-        refused = {status for status in operation["responses"] if status[0] != "2"}
+        assert ("304" in operation["responses"]) == any(p["name"] == "If-None-Match" for p in operation["parameters"])
+        refused = {status for status in operation["responses"] if status[0] not in "23"}
         assert {"400", "429", "500", "503"} <= refused
         assert ("401" in refused) == (bool(operation["security"]) or method != "get"), path
         assert "requestBody" not in operation or {"408", "413", "415", "422"} <= refused, path

@@ -19,6 +19,8 @@ class DomainError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side"
+    pointer: ClassVar[str | None] = None
+    """The body's field that is to blame, where it is always the same one."""
 
     def __init__(
         self,
@@ -30,7 +32,7 @@ class DomainError(Exception):
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail
-        self.errors = errors
+        self.errors = errors or ([FieldError(self.pointer, self.title)] if self.pointer else ())
         self.headers = headers or {}
         self.private = private
 

@@ -36,7 +36,7 @@ class Insert:
         values = []
         for key, default, bind in zip(self._keys, self._defaults, self._binds, strict=True):
             if key not in state:
-                state[key] = default()
+                state[key] = default(_SoFar(state))
             value = state[key]
             values.append(value if bind is None else bind(value))
         made = await driver.fetchrow(self._sql, *values)
@@ -50,14 +50,22 @@ def insert_of(model: type[Any]) -> Insert:
     return Insert(model)
 
 
-def _default(mapper: Mapper[Any], column: sa.Column[Any]) -> Callable[[], Any]:
+class _SoFar:
+    """What a column's default may ask of the ORM's context: the values of the columns before it."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.get_current_parameters = lambda: values
+
+
+def _default(mapper: Mapper[Any], column: sa.Column[Any]) -> Callable[[_SoFar], Any]:
     if column is mapper.version_id_col:
-        return lambda: 1
+        return lambda _: 1
     default: Any = column.default
     if default is None:
-        return lambda: None
+        return lambda _: None
     if default.is_callable:
-        return lambda: default.arg(None)
+        of_context: Callable[[_SoFar], Any] = default.arg
+        return of_context
     if default.is_scalar:
-        return lambda: default.arg
+        return lambda _: default.arg
     raise TypeError(f"{column}: a default that only SQL can compute belongs into the schema")

@@ -34,11 +34,16 @@ class TenantOwned:
         return mapped_column(TypeID(cls.ID_PREFIX), primary_key=True, default=minted(cls.ID_PREFIX))
 
 
+def _as_created(context: Any) -> Any:
+    """A row that was never changed says so: both moments are the same."""
+    return context.get_current_parameters()["created_at"]
+
+
 class Timestamped:
     """When the row was made and last changed."""
 
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
-    updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
+    updated_at: Mapped[datetime] = mapped_column(default=_as_created, onupdate=clock.now)
 
 
 class Versioned:

@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS, which follow from the methods a path has."""
+"""What follows from the methods that paths have: HEAD, OPTIONS, and where new resources are."""
 
 from typing import Any
 
@@ -16,6 +16,13 @@ def methods_of(app: Litestar) -> dict[str, set[str]]:
     for method, path, _ in declared_routes(app):
         methods.setdefault(path, {"OPTIONS"}).add(method)
     return methods
+
+
+def collections_of(app: Litestar) -> frozenset[str]:
+    """The paths whose items have a path of their own, one segment further: ``/teams`` and ``/teams/{team_id}``."""
+    routes = list(declared_routes(app))
+    items = {path.rpartition("/")[0] for method, path, _ in routes if method == "GET" and path.endswith("}")}
+    return frozenset(path for method, path, _ in routes if method == "POST" and path in items)
 
 
 def options_of(request: Request[Any, Any, Any]) -> Response[None]:

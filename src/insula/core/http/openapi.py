@@ -23,6 +23,7 @@ from insula.core.http.door import ORGANIZATION
 from insula.core.http.examples import example_of
 from insula.core.http.guard import declared_routes
 from insula.core.http.idempotency import takes_key
+from insula.core.http.methods import collections_of
 from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
 from insula.core.http.refusals import name_of, refusal_responses, refusals_of
@@ -50,7 +51,8 @@ _HEADERS: Final = {
     "X-Request-Id": ("Names the request in our logs.", "string"),
     "RateLimit": ("What is left (draft-ietf-httpapi-ratelimit-headers).", "string"),
     "RateLimit-Policy": ("The limit that applies.", "string"),
-    "ETag": ("The version; send it in If-Match when you write.", "string"),
+    "ETag": ("The version; send it in If-Match when you write, in If-None-Match when you ask again.", "string"),
+    "Location": ("Where the new resource is.", "string"),
     "Link": ('The next page, rel="next" (RFC 8288).', "string"),
     "Retry-After": ("Seconds to wait.", "integer"),
     "WWW-Authenticate": ("The scheme that would do (RFC 6750).", "string"),
@@ -61,6 +63,14 @@ _HEADERS: Final = {
 
 
 _BEARER: Final = "A session token, ins_ses_..., as POST /v1/auth/sign-in answers it."
+_IF_NONE_MATCH: Final = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag you have; 304 says that it is the current one.",
+    "schema": {"type": "string"},
+    "example": '"3"',
+}
 _DONE: Final = {"200": "Done.", "201": "Made.", "202": "On its way.", "204": "Done; there is nothing to show."}
 
 _CONFIG: Final = OpenAPIConfig(
@@ -92,11 +102,13 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     # An app of its own: Litestar serves whatever it describes under paths of its choosing.
     described = Litestar(route_handlers, dependencies=DEPENDENCIES, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
-    schemas = _Schemas()
+    schemas, collections = _Schemas(), collections_of(app)
     for method, path, handler in declared_routes(app):
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
             _complete(operation, method, path, handler, schemas)
+            if method == "POST" and path in collections:
+                operation["responses"]["201"]["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
     responses = refusal_responses(schemas.of(Problem))
     document["components"] = {
         "schemas": schemas.components(),
@@ -171,6 +183,10 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
         body = {"schema": schemas.of(hints["data"]), "example": example_of(hints["data"])}
         operation["requestBody"] = {"required": True, "content": {"application/json": body}}
     _answer(operation, hints["return"], schemas)
+    if method == "GET" and "version" in getattr(hints["return"], "__struct_fields__", ()):
+        parameters.append(_IF_NONE_MATCH)
+        headers = operation["responses"]["200"]["headers"]
+        operation["responses"]["304"] = {"description": "You have the current version.", "headers": headers}
     for status in refusals_of(method, path, handler, conditional=conditional):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name_of(status)}"}
 

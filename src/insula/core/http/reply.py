@@ -1,4 +1,4 @@
-"""The response class of every route: ETag and Link follow from what is answered."""
+"""The response class of every route: ETag, Location and Link follow from what is answered."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -10,16 +10,30 @@ from insula.core.listing import Page
 
 
 class Reply(Response[Any]):
-    """Adds the ETag of a versioned resource, and to a page the Link to the next one (RFC 8288)."""
+    """Adds the ETag of a versioned resource, the Location of a new one (RFC 9110, sections 8.8.3 and 10.2.2) and to a
+    page the Link to the next one (RFC 8288). Who has the current version already is told so and no more.
+    """
 
     def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **options: Any) -> ASGIResponse:
         content = self.content
         version = getattr(content, "version", None)
         if version is not None:
-            self.headers.setdefault("etag", f'"{version}"')
+            tag = f'"{version}"'
+            self.headers.setdefault("etag", tag)
+            if request.method == "GET" and _is_known(request, tag):
+                self.content, self.status_code = None, 304
         elif isinstance(content, Page) and content.next_cursor is not None:
             self.headers.setdefault("link", _next(request, content.next_cursor))
+        if self.status_code == 201 and request.scope["path_template"] in request.app.state.collections:
+            item = getattr(content, "id", None)  # an answer that was stored brings its own
+            self.headers.setdefault("location", f"{request.scope['raw_path'].decode()}/{item}")
         return super().to_asgi_response(app, request, **options)
+
+
+def _is_known(request: Request[Any, Any, Any], tag: str) -> bool:
+    """If-None-Match (RFC 9110, section 13.1.2), which compares weakly."""
+    given = [value for name, value in request.scope["headers"] if name == b"if-none-match"]
+    return any(one.strip().removeprefix("W/") in {tag, "*"} for one in b",".join(given).decode("latin-1").split(","))
 
 
 def _next(request: Request[Any, Any, Any], cursor: str) -> str:

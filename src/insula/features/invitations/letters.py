@@ -7,12 +7,15 @@ from insula.core import cache
 from insula.core.crypto import Keys
 from insula.core.errors import FieldError, InvalidRequest, RateLimited
 from insula.core.limits import Limit, Limiter
+from insula.core.permissions import Principal
 from insula.core.tokens import derive, digest
 from insula.features.invitations.models import Invitation
 
 _DAY: Final = 86_400
 _TO_ONE_ADDRESS: Final = Limit("invitation-address", 5, _DAY, strict=True)
-"""Counted for each organization by itself: what others send to an address must not be told by a refusal."""
+"""Counted for each organization and each inviter by themselves: what others send to an address must not be told by a
+refusal, and who has many organizations has no more letters for it.
+"""
 
 
 class Letters:
@@ -21,18 +24,19 @@ class Letters:
     def __init__(self, limiter: Limiter, keys: Keys, per_day: int) -> None:
         self._limiter, self._keys, self._per_day = limiter, keys, per_day
 
-    async def take(self, organization_id: str, addresses: Collection[str]) -> None:
-        """Count a letter to each of these normalised addresses, or none. Raises RateLimited."""
+    async def take(self, inviter: Principal, addresses: Collection[str]) -> None:
+        """Count a letter to each of these normalised addresses. Raises RateLimited."""
         if len(addresses) > self._per_day:
             raise InvalidRequest(errors=[FieldError("/invitations", f"at most {self._per_day} letters a day")])
-        limits = [(cache.key(organization_id, "invitations"), self._all_at_once(len(addresses)))]
-        for address in addresses:
-            # Redis learns no addresses of people.
-            hidden = digest(address, self._keys.credential).hex()
-            limits.append((cache.key(organization_id, "invitation", hidden), _TO_ONE_ADDRESS))
-        decision = await self._limiter.check(limits)
-        if not decision.allowed:
-            raise RateLimited(decision.retry_after)
+        # Redis learns no addresses of people.
+        hidden = [digest(address, self._keys.credential).hex() for address in addresses]
+        all_at_once = self._all_at_once(len(addresses))
+        for sender in ((None, "inviter", str(inviter.user_id)), (inviter.organization_id, "inviters")):
+            limits = [(cache.key(*sender, "letters"), all_at_once)]
+            limits += [(cache.key(*sender, "letters", address), _TO_ONE_ADDRESS) for address in hidden]
+            decision = await self._limiter.check(limits)
+            if not decision.allowed:
+                raise RateLimited(decision.retry_after)
 
     def token_digest(self, invitation: Invitation) -> bytes:
         """What is stored of the token that the invitation's latest letter will carry."""

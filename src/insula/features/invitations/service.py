@@ -86,7 +86,7 @@ class InvitationService:
         invitation = await self._pending(invitation_id)
         if await self._invitations.members_among([invitation.email_norm]):
             raise AlreadyMember
-        await self._letters.take(self._organization_id, [invitation.email_norm])
+        await self._letters.take(self._principal, [invitation.email_norm])
         invitation.resend(self._principal.membership_id, clock.now() + self._lifetime)
         await self._post([invitation])
         record(self._db, InvitationResent(target_id=invitation.id, sendings=invitation.sendings))
@@ -110,14 +110,15 @@ class InvitationService:
         members = await self._invitations.members_among(addresses)
         pending = await self._invitations.pending_for(addresses)
         now = clock.now()
-        return {found.email_norm: InvitationOpen() for found in pending if found.open_at(now)} | {
-            address: AlreadyMember() for address in members
+        opened = [found.email_norm for found in pending if found.open_at(now)]
+        return {address: InvitationOpen(errors=_at_email(InvitationOpen)) for address in opened} | {
+            address: AlreadyMember(errors=_at_email(AlreadyMember)) for address in members
         }
 
     async def _send_all(self, people: Sequence[InvitationCreate]) -> list[str]:
         await MEMBERS.require_room(self._db)
         addresses = [normalize(person.email) for person in people]
-        await self._letters.take(self._organization_id, addresses)
+        await self._letters.take(self._principal, addresses)
         await self._expire_for(addresses)
         until = clock.now() + self._lifetime
         invitations = [
@@ -167,9 +168,9 @@ class InvitationService:
         assert self._db.principal is not None
         return self._db.principal
 
-    @property
-    def _organization_id(self) -> str:
-        return str(self._principal.organization_id)
+
+def _at_email(error: type[DomainError]) -> list[FieldError]:
+    return [FieldError("/email", error.title)]
 
 
 def _complaint(row: int, address: str, addresses: Sequence[str], obstacles: dict[str, DomainError]) -> str | None:

@@ -120,6 +120,7 @@ class TooManyOrganizations(Forbidden):
 class SlugTaken(Conflict):
     """It says no more than that: not whose it is, and not since when."""
 
+    pointer = "/slug"
     code, title = "slug_taken", "This slug is taken"
 
 

@@ -17,7 +17,8 @@ RESERVED: Final = frozenset(
         "system", "terms", "test", "user", "users", "v1", "webhooks", "webmaster", "www",
     }
 )
-"""Names that our own pages, mailboxes and hosts have or may come to have."""
+"""Names that our own pages, mailboxes and hosts have or may come to have. In the registry of
+slugs they are taken by nobody, so that no SQL gets one; here they are known for a better answer."""
 # fmt: on
 
 _LONGEST: Final = 48

@@ -62,6 +62,7 @@ class ProjectRead(Read, frozen=True):
 class ProjectKeyTaken(Conflict):
     """Another project of the organization has this key."""
 
+    pointer = "/key"
     code, title = "project_key_taken", "Another project has this key"
 
 

@@ -62,6 +62,7 @@ class TeamMemberRead(Read, frozen=True):
 class TeamNameTaken(Conflict):
     """Another team of the organization has this name; case and spacing do not tell names apart."""
 
+    pointer = "/name"
     code, title = "team_name_taken", "Another team has this name"
 
 
