@@ -12,6 +12,8 @@ from insula.core.passwords import outdated
 from tests.factories import Person, World
 from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD, Mailbox
 
+GUESSED = "too easy to guess: common words and patterns, repeated or in a row, are tried first"
+
 
 @pytest.fixture
 def mailbox(world: World, litestar: Litestar) -> Mailbox:
@@ -174,6 +176,10 @@ async def test_accents_may_be_typed_on_any_keyboard(world: World, stranger: http
         ("!gracehopper@navy.example!", "must not contain your name or your e-mail address"),
         ("I am Grace Hopper herself", "must not contain your name or your e-mail address"),
         ("\uff47\uff52\uff41\uff43\uff45hopper is my name", "must not contain your name or your e-mail address"),
+        ("a" * 256, GUESSED),
+        ("passwordpassword", GUESSED),
+        ("123456789012345", GUESSED),
+        ("qwertyuiopasdfghjkl", GUESSED),
     ],
 )
 async def test_a_password_that_is_no_good_is_refused(
@@ -187,7 +193,15 @@ async def test_a_password_that_is_no_good_is_refused(
     assert answer.json()["errors"] == [{"pointer": "/password", "detail": complaint}]
 
 
-@pytest.mark.parametrize("password", ["a" * 256, "              ~", "\U0001f40e" * 64, "correct horse 电池 staple"])
+@pytest.mark.parametrize(
+    "password",
+    [
+        "pear" * 5 + "x~" * 118,
+        "  ' _   /    ~ ",
+        "".join(map(chr, range(0x1F400, 0x1F440))),
+        "correct horse 电池 staple",
+    ],
+)
 async def test_length_is_all_that_a_password_needs(stranger: httpx.AsyncClient, password: str) -> None:
     answer = await stranger.post(
         "/v1/auth/sign-up", json={"name": "Ada", "email": f"length{len(password)}@example.com", "password": password}

@@ -7,15 +7,18 @@ import sys
 import threading
 import unicodedata
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from argon2 import Parameters, PasswordHasher, Type, extract_parameters
 from msgspec import Meta
+from zxcvbn import zxcvbn
 
 from insula.core import metrics
 from insula.core.errors import FieldError, RateLimited, Unprocessable
+
+T = TypeVar("T")
 
 Password = Annotated[
     str,
@@ -40,6 +43,10 @@ _NICE: Final = 10
 _SHORTEST_GIVEAWAY: Final = 4
 """Shorter names occur inside of good passwords by chance."""
 _UNTYPABLE: Final = {"Cc", "Cs", "Zl", "Zp"}
+_JUDGED: Final = 40
+"""Characters; zxcvbn's work grows with their square."""
+_GOOD_SCORE: Final = 3
+"""Of 4: more than 10^8 guesses."""
 _SOME_TAG: Final = "A" * 43  # 32 bytes in the base64 of the PHC string format
 
 
@@ -65,11 +72,11 @@ class Passwords:
         self._min_length = min_length
         self._nobodys = _fresh_recipe()
 
-    def require_good(self, password: str, about: Sequence[str], pointer: str = "/password") -> None:
-        """Raise PasswordRefused for a new password that is short, cannot be typed, or says what is known.
+    async def require_good(self, password: str, about: Sequence[str], pointer: str = "/password") -> None:
+        """Raise PasswordRefused for a new one that is short, untypable, tells what is known, or is guessed early.
 
         ``about`` is what everybody knows of its owner: the address, the name. No rules of composition and no
-        truncation (NIST SP 800-63B-4, section 3.1.1.2).
+        truncation (NIST SP 800-63B-4, section 3.1.1.2). Raises RateLimited when too many wait already.
         """
         text = _normalized(password)
         complaints = []
@@ -79,28 +86,30 @@ class Passwords:
             complaints.append("no control characters")
         if any(giveaway in text.casefold() for giveaway in _giveaways(about)):
             complaints.append("must not contain your name or your e-mail address")
+        if not complaints and await self._in_thread(_predictable, text):
+            complaints.append("too easy to guess: common words and patterns, repeated or in a row, are tried first")
         if complaints:
             raise PasswordRefused(errors=[FieldError(pointer, complaint) for complaint in complaints])
 
     async def hash(self, password: str) -> str:
         """What to store for a new password. Raises RateLimited when too many wait already."""
-        return await self._cook(password, _fresh_recipe())
+        return await self._in_thread(_cooked, _normalized(password), _fresh_recipe())
 
     async def answer(self, password: str, recipe: str | None) -> str:
         """The string that is stored if ``password`` is right; where there is no recipe, one that nobody has.
 
         Both take the same time, so that it does not tell who has an account. Raises RateLimited likewise.
         """
-        return await self._cook(password, recipe or self._nobodys)
+        return await self._in_thread(_cooked, _normalized(password), recipe or self._nobodys)
 
-    async def _cook(self, password: str, recipe: str) -> str:
+    async def _in_thread(self, work: Callable[..., T], *given: str) -> T:
         if self._room <= 0:
             metrics.AUTH.labels("password", "shed").inc()
             raise RateLimited(retry_after=1)
         self._room -= 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, _cooked, _normalized(password), recipe)
+            return await loop.run_in_executor(self._threads, work, *given)
         finally:
             self._room += 1
 
@@ -114,6 +123,11 @@ def _stand_back() -> None:
     """Let everything else of this process go first: on Linux, where priorities are each thread's own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def _predictable(text: str) -> bool:
+    """Whether guessers come to it early; one whose beginning is good is good."""
+    return bool(zxcvbn(text[:_JUDGED])["score"] < _GOOD_SCORE)
 
 
 def _cooked(text: str, recipe: str) -> str:

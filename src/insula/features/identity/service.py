@@ -37,7 +37,7 @@ class SignUpService:
 
     async def sign_up(self, data: SignUp) -> None:
         """Ask for an account; what happens next is in a letter. Raises PasswordRefused."""
-        self._passwords.require_good(data.password, about=(data.email, data.name))
+        await self._passwords.require_good(data.password, about=(data.email, data.name))
         await self._doors.sign_up(data, await self._passwords.hash(data.password))
         _happened("sign_up", "asked")
 
@@ -107,7 +107,7 @@ class PasswordService:
         if owner is None:
             _happened("reset", "link_invalid")
             raise LinkInvalid
-        self._passwords.require_good(data.password, about=(owner.email, owner.name))
+        await self._passwords.require_good(data.password, about=(owner.email, owner.name))
         user_id = await self._doors.reset_password(data.token, await self._passwords.hash(data.password))
         if user_id is None:  # somebody else was quicker
             _happened("reset", "link_invalid")
@@ -122,7 +122,7 @@ class PasswordService:
         owner = await self._doors.password_of_session(token)
         if owner is None:
             raise Unauthenticated
-        self._passwords.require_good(data.new_password, (owner.email, owner.name), pointer="/new_password")
+        await self._passwords.require_good(data.new_password, (owner.email, owner.name), pointer="/new_password")
         answer = await self._passwords.answer(data.current_password, owner.recipe)
         user_id = await self._doors.change_password(token, answer, await self._passwords.hash(data.new_password))
         if user_id is None:

@@ -59,7 +59,7 @@ class HolderService:
         offer = await self.preview(data.token)
         if offer.has_account:
             raise SignInFirst
-        self._passwords.require_good(data.password, about=(offer.email, data.name))
+        await self._passwords.require_good(data.password, about=(offer.email, data.name))
         person = NewPerson(data.name, await self._passwords.hash(data.password), replaced)
         found = await self._doors.join(data.token, person, self._most)
         if isinstance(found, Verdict):
