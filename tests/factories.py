@@ -1,16 +1,16 @@
 """People and organizations made directly in the database, and clients signed in as them."""
 
 import itertools
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from typing import Any
 
 import asyncpg
 import httpx
 import msgspec
 
-from insula.core.crypto import Keys
 from insula.core.ids import new_id, to_uuid
-from insula.core.tokens import credential_id, digest, mint
+from insula.core.keyring import Keyring
+from insula.core.tokens import credential_id, mint
 from insula.settings import Settings
 
 ORIGIN = "http://insula.test"
@@ -63,11 +63,11 @@ class World:
 
     def __init__(self, app: Any, settings: Settings, superuser: asyncpg.Connection) -> None:
         self.app, self.settings, self.superuser = app, settings, superuser
-        self._keys = Keys.from_secret(settings.secret)
+        self.keyring = Keyring.from_secret(b64decode(str(settings.secret_key)))
 
     def digest(self, token: str) -> bytes:
         """What the database knows of a token."""
-        return digest(token, self._keys.credential)
+        return self.keyring.digest(token)
 
     def client(self, token: str | None = None, **options: Any) -> httpx.AsyncClient:
         """Talks to the program as a browser or a script would; without a token, as a stranger."""
@@ -98,7 +98,7 @@ class World:
             "INSERT INTO app.credential (id, kind, hash, user_id, expires_at)"
             " VALUES ($1, 'session', $2, $3, now() + interval '1 day')",
             to_uuid("crd", credential),
-            digest(token, self._keys.credential),
+            self.digest(token),
             to_uuid("usr", user_id),
         )
         return token

@@ -5,9 +5,7 @@ from typing import Any
 
 import httpx
 
-from insula.core.crypto import Keys
 from insula.core.ids import new_id, to_text, to_uuid
-from insula.core.tokens import derive
 from tests.factories import Member, Person, World
 
 PASSWORD = "correct horse battery staple"
@@ -34,9 +32,8 @@ async def token_of(world: World, invitation: dict[str, Any], sending: int | None
     row = await world.superuser.fetchrow(
         "SELECT credential_id, sendings, email_norm FROM app.invitation WHERE id = $1", to_uuid("inv", invitation["id"])
     )
-    keys = Keys.from_secret(world.settings.secret)
     sending = sending or row["sendings"]
-    return derive("invitation", to_text("crd", row["credential_id"]), keys.mailed_token, sending, row["email_norm"])
+    return world.keyring.mailed("invitation", to_text("crd", row["credential_id"]), sending, row["email_norm"])
 
 
 def sign_up(token: str, **changes: Any) -> dict[str, Any]:

@@ -101,24 +101,27 @@ def migrate(revision: str) -> None:
     click.echo(f"The schema is at {revision}.")
 
 
-@main.group()
-def rotate() -> None:
-    """Replace a key while everything runs."""
+@main.command()
+@click.argument("key", type=click.Choice(["door-key", "pepper", "data-keys", "master-key"]))
+@click.option("--lead", default=300, show_default=True, help="Seconds until a new pepper or data key is used.")
+def rotate(key: str, lead: int) -> None:
+    """Replace a key while everything runs, over INSULA_OWNER_DATABASE_URL (as app_migrator).
 
-
-@rotate.command("door-key")
-def door_key() -> None:
-    """The key that signs which tenant a transaction is for, over INSULA_OWNER_DATABASE_URL (as app_migrator)."""
-    from insula.rotation import RotationError, rotate_door_key
+    door-key signs which tenant a transaction is for. pepper hashes stored credentials, data-keys make mailed links,
+    cursors and the names that Redis knows people by: what was made with the ones of before stays good. master-key wraps
+    all of these with INSULA_KMS_COMMAND or INSULA_SECRET_KEY; run it when every process has the one of before in
+    INSULA_SECRET_KEY_PREVIOUS.
+    """
+    from insula.core.masters import KeysUnreadable
+    from insula.rotation import RotationError, rotate
 
     settings = _settings()
     if settings.owner_database_url is None:
         raise click.ClickException("INSULA_OWNER_DATABASE_URL is missing: app_migrator rotates")
     try:
-        seconds = asyncio.run(rotate_door_key(settings.owner_database_url))
-    except RotationError as error:
-        raise click.ClickException(f"{error}; both keys are good until you run this again") from error
-    click.echo(f"The door signs with a new key; the old one was forgotten after {seconds:.1f} s.")
+        click.echo(asyncio.run(rotate(key, settings, settings.owner_database_url, lead)))
+    except (RotationError, KeysUnreadable) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -230,11 +233,12 @@ def _run(part: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     from insula.core.catalogue import Unproven
+    from insula.core.masters import KeysUnreadable
     from insula.schema import SchemaBehind
 
     try:
         uvloop.run(part)
-    except* (SchemaBehind, Unproven, OSError) as errors:
+    except* (SchemaBehind, Unproven, KeysUnreadable, OSError) as errors:
         raise _told(errors) from None
 
 

@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 
 from insula.core.cache import connect
 from insula.core.catalogue import require_proven
-from insula.core.crypto import Keys
 from insula.core.db import Database
 from insula.core.http.access_log import AccessLog
 from insula.core.http.admission import RateLimits
@@ -27,10 +26,12 @@ from insula.core.http.parameters import before_handler
 from insula.core.http.problems import handlers
 from insula.core.http.rate_limit import AddressRateLimit
 from insula.core.http.reply import Reply
+from insula.core.keyring import Keyring
 from insula.core.limits import Limit, Limiter
 from insula.core.metrics import watch_pool
 from insula.core.passwords import Passwords
 from insula.core.permissions import Permissions
+from insula.core.vault import Vault
 from insula.pages import PageController
 from insula.product import FEATURES
 from insula.schema import require_migrated
@@ -55,17 +56,19 @@ class Parts(msgspec.Struct, frozen=True):
 
     databases: Databases
     redis: Redis
-    keys: Keys
+    keyring: Keyring
+    vault: Vault
     limiter: Limiter
     permissions: Permissions
 
     @classmethod
     def of(cls, settings: Settings) -> "Parts":
-        redis = connect(settings.redis_url)
+        redis, databases, keyring = connect(settings.redis_url), Databases.of(settings), Keyring()
         return cls(
-            databases=Databases.of(settings),
+            databases=databases,
             redis=redis,
-            keys=Keys.from_secret(settings.secret),
+            keyring=keyring,
+            vault=Vault(databases.platform, settings.masters, keyring),
             limiter=Limiter(redis),
             permissions=Permissions(permission for feature in FEATURES for permission in feature.permissions),
         )
@@ -97,7 +100,7 @@ def create_litestar(settings: Settings) -> Litestar:
         response_class=Reply,
         request_max_body_size=settings.request_max_bytes,
         openapi_config=None,
-        lifespan=[_lifespan(parts.databases, parts.redis)],
+        lifespan=[_lifespan(parts)],
         state=_state(settings, parts),
         logging_config=None,  # core/logs.py configures logging once for the process
         debug=False,
@@ -117,7 +120,7 @@ def _doors(settings: Settings, parts: Parts, addresses: AddressRateLimit) -> Doo
         database=parts.databases.rw,
         platform=parts.databases.platform,
         permissions=parts.permissions,
-        pepper=parts.keys.credential,
+        keyring=parts.keyring,
         origin=settings.base_url.rstrip("/"),
         limits={
             "members": settings.limit_members,
@@ -149,7 +152,7 @@ def _state(settings: Settings, parts: Parts) -> State:
     return State(
         {
             "settings": settings,
-            "keyring": parts.keys,
+            "keyring": parts.keyring,
             "databases": parts.databases,
             "redis": parts.redis,
             "permissions": parts.permissions,
@@ -165,19 +168,22 @@ def _watch(database: Database) -> None:
     watch_pool(database.login, lambda: database.size, lambda: database.in_use, lambda: database.waiting)
 
 
-def _lifespan(databases: Databases, redis: Redis) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+def _lifespan(parts: Parts) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    databases = (parts.databases.rw, parts.databases.identity, parts.databases.platform)
+
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncIterator[None]:
         try:
-            for database in (databases.rw, databases.identity, databases.platform):
+            for database in databases:
                 await database.open()
                 _watch(database)
-            await require_migrated(databases.rw)
-            await require_proven(databases.rw)
-            yield
+            await require_migrated(parts.databases.rw)
+            await require_proven(parts.databases.rw)
+            async with parts.vault.watched():
+                yield
         finally:
-            for database in (databases.rw, databases.identity, databases.platform):
+            for database in databases:
                 await database.close()
-            await redis.aclose()
+            await parts.redis.aclose()
 
     return connected

@@ -11,6 +11,8 @@ from rich.console import Console
 from insula.core.cache import connect
 from insula.core.catalogue import check_catalogue
 from insula.core.db import Database
+from insula.core.keyring import Keyring
+from insula.core.vault import Vault
 from insula.schema import REVISION, require_migrated
 from insula.settings import Settings
 
@@ -26,7 +28,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 async def examine(settings: Settings, console: Console) -> bool:
     """Look at everything, print each finding; returns whether all is well."""
     well = True
-    for look in (_databases, _schema, _catalogue, _redis, _mail):
+    for look in (_databases, _schema, _catalogue, _keys, _redis, _mail):
         async for diagnosis in look(settings):
             well = well and not diagnosis.wrong
             mark = (
@@ -69,6 +71,16 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
         yield Diagnosis("the proof of isolation")
     for finding in findings:
         yield Diagnosis(f"isolation, {finding.object}", finding.wrong, finding.mend)
+
+
+async def _keys(settings: Settings) -> AsyncIterator[Diagnosis]:
+    async def read() -> None:
+        async with _opened(settings.platform_database_url) as database:
+            await Vault(database, settings.masters, Keyring()).open()
+
+    yield await _tried(
+        "the program's keys", read, "See INSULA_SECRET_KEY_PREVIOUS; `insula rotate master-key` replace one."
+    )
 
 
 async def _redis(settings: Settings) -> AsyncIterator[Diagnosis]:

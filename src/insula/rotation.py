@@ -1,10 +1,23 @@
 """New keys for a running installation, without a request failing over it."""
 
 import asyncio
+import secrets
 import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
+
+from insula.core.keyring import Purpose
+from insula.core.masters import Master
+from insula.core.vault import add_key, unwrap
+from insula.settings import Settings
+
+PEPPER: Final[tuple[Purpose, ...]] = ("credential",)
+DATA_KEYS: Final[tuple[Purpose, ...]] = ("mailed_token", "cursor", "pseudonym")
+LEAD: Final = timedelta(minutes=5)
+"""Until a new version is used: every process knows it by then, and its machine's clock may be wrong by minutes."""
 
 _POLL_SECONDS: Final = 0.2
 
@@ -16,7 +29,20 @@ SELECT virtualtransaction FROM pg_locks
 
 
 class RotationError(Exception):
-    """The rotation did not end; both keys stay good, and it can be ended later."""
+    """The rotation did not begin, or did not end: nothing is lost, and it can be tried again."""
+
+
+async def rotate(key: str, settings: Settings, owner_url: str, lead: float) -> str:
+    """Replace one of the keys that `insula rotate` names; returns what there is to tell. Raises RotationError."""
+    if key == "door-key":
+        seconds = await rotate_door_key(owner_url)
+        return f"The door signs with a new key; the old one was forgotten after {seconds:.1f} s."
+    if key == "master-key":
+        count = await rewrap(owner_url, settings.masters)
+        return f"{count} keys were wrapped anew, by {settings.masters[0].name}; no process needs another master key."
+    purposes = PEPPER if key == "pepper" else DATA_KEYS
+    active_from = await rotate_keys(owner_url, settings.masters, purposes, timedelta(seconds=lead))
+    return f"New keys for {', '.join(purposes)} are used from {active_from:%Y-%m-%d %H:%M:%S} UTC on."
 
 
 async def rotate_door_key(owner_url: str, *, patience: float = 120.0) -> float:
@@ -37,11 +63,65 @@ async def rotate_door_key(owner_url: str, *, patience: float = 120.0) -> float:
     return time.monotonic() - started
 
 
+async def rotate_keys(
+    owner_url: str, masters: Sequence[Master], purposes: Sequence[Purpose], lead: timedelta = LEAD
+) -> datetime:
+    """Give these keys a new version; returns from when on it is used.
+
+    What was made with the version of before stays good. Housekeeping forgets that version when nothing alive needs it:
+    for credentials, when the last of them has ended. Raises RotationError while an earlier rotation is still to begin.
+    """
+    connection = await asyncpg.connect(owner_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE app.key IN EXCLUSIVE MODE")
+            latest = await connection.fetchval(
+                "SELECT max(active_from) FROM app.key WHERE purpose = any($1) AND active_from > now()", purposes
+            )
+            if latest is not None:
+                raise RotationError(f"another rotation begins at {latest:%Y-%m-%d %H:%M:%S} UTC")
+            active_from: datetime = await connection.fetchval("SELECT date_trunc('milliseconds', now() + $1)", lead)
+            for purpose in purposes:
+                await add_key(connection, masters[0], purpose, active_from, secrets.token_bytes(32))
+    finally:
+        await connection.close()
+    return active_from
+
+
+async def rewrap(owner_url: str, masters: Sequence[Master]) -> int:
+    """Wrap all keys with the first master; returns how many were wrapped by another. Raises KeysUnreadable.
+
+    No key changes, so no process notices; each reads what either master has wrapped while it has both.
+    """
+    connection = await asyncpg.connect(owner_url)
+    try:
+        async with connection.transaction():
+            rows = await connection.fetch(
+                "SELECT purpose, active_from, master, wrapped FROM app.key WHERE master <> $1 FOR UPDATE",
+                masters[0].name,
+            )
+            for row in rows:
+                wrapped = await masters[0].wrap(await unwrap(masters, row), row["purpose"])
+                done = await connection.execute(
+                    "UPDATE app.key SET master = $3, wrapped = $4 WHERE purpose = $1 AND active_from = $2",
+                    row["purpose"],
+                    row["active_from"],
+                    masters[0].name,
+                    wrapped,
+                )
+                assert done == "UPDATE 1", done  # under forced row security nothing is an error
+    finally:
+        await connection.close()
+    return len(rows)
+
+
 async def _forget(connection: asyncpg.Connection, until: float) -> None:
     waited_for = {row[0] for row in await connection.fetch(_UNDER_WAY)}
     while waited_for:
         if time.monotonic() > until:
-            raise RotationError(f"{len(waited_for)} transactions of before the rotation are still under way")
+            raise RotationError(
+                f"{len(waited_for)} transactions of before go on; both keys are good until you run this again"
+            )
         await asyncio.sleep(_POLL_SECONDS)
         waited_for &= {row[0] for row in await connection.fetch(_UNDER_WAY)}
     await connection.execute("SELECT app.forget_previous_door_key()")

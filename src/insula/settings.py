@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from insula.core.masters import CommandMaster, Master, SecretMaster
+
 PREFIX: Final = "INSULA_"
 LOGINS: Final = {
     "database_url": "app_rw",
@@ -19,6 +21,8 @@ LOGINS: Final = {
 }
 """Who signs in where."""
 _SECRET_BYTES: Final = 32
+_MASTERS: Final = frozenset({"secret_key", "kms_command"})
+"""One of them is needed."""
 _READ_ELSEWHERE: Final = frozenset(
     f"{PREFIX}{name}"
     for name in ("HOME", "PYTHON", "PREPARE_WITH", "CI_ADOPTED", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL")
@@ -36,8 +40,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     environment: Literal["embedded", "production"] = "production"
     """`embedded` is what `insula up` sets for itself; it alone accepts plain HTTP addresses and unencrypted mail."""
-    secret_key: str
-    """At least 32 random bytes in base64; every key the program uses is derived from it."""
+    secret_key: str | None = None
+    """The master key: at least 32 random bytes in base64. It wraps the keys that the database keeps for the program;
+    needed unless INSULA_KMS_COMMAND is set."""
+    secret_key_previous: str | None = None
+    """The master key of before, while `insula rotate master-key` has not been run with the new one."""
+    kms_command: str | None = None
+    """A program that asks a key management service, in place of INSULA_SECRET_KEY: called with `wrap` or `unwrap` and
+    what the key is for, it reads base64 from its input and writes base64."""
     database_url: str
     """PostgreSQL as app_rw: the API and the workers."""
     identity_database_url: str
@@ -132,8 +142,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One JSON object per line; false is for people."""
 
     @property
-    def secret(self) -> bytes:
-        return b64decode(self.secret_key)
+    def masters(self) -> tuple[Master, ...]:
+        """What wraps the program's keys: the first wraps new ones, each unwraps what it has wrapped."""
+        return tuple(_masters(self))
 
 
 class SettingsError(Exception):
@@ -156,6 +167,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
             problems.append(f"{PREFIX}{field.name.upper()}: {error}")
+    if not values.keys() & _MASTERS:
+        problems.append(f"{PREFIX}SECRET_KEY is missing")
     if not problems:
         settings = Settings(**values)
         problems = _unsafe(settings)
@@ -188,9 +201,18 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def is_configured(environment: Mapping[str, str]) -> bool:
-    """Whether an installation is described at all: any of the settings that have no default."""
-    names = {f"{PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings) if field.required}
+    """Whether an installation is described at all: any of the settings that it needs."""
+    needed = _MASTERS | {field.name for field in msgspec.structs.fields(Settings) if field.required}
+    names = {f"{PREFIX}{name.upper()}" for name in needed}
     return any(name.removesuffix("_FILE") in names for name in environment)
+
+
+def _masters(settings: Settings) -> Iterator[Master]:
+    if settings.kms_command is not None:
+        yield CommandMaster(settings.kms_command)
+    for secret in (settings.secret_key, settings.secret_key_previous):
+        if secret is not None:
+            yield SecretMaster(b64decode(secret))
 
 
 def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:
@@ -218,7 +240,7 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
 
 def _unsafe(settings: Settings) -> list[str]:
     """What is well-formed and still must not run."""
-    problems = [*_weak_secret(settings), *_wrong_addresses(settings)]
+    problems = [*_weak_secrets(settings), *_wrong_addresses(settings)]
     if settings.environment == "production":
         if urlsplit(settings.base_url).scheme != "https":
             problems.append("INSULA_BASE_URL: must be https")
@@ -227,13 +249,14 @@ def _unsafe(settings: Settings) -> list[str]:
     return problems
 
 
-def _weak_secret(settings: Settings) -> list[str]:
-    try:
-        if len(b64decode(settings.secret_key, validate=True)) >= _SECRET_BYTES:
-            return []
-    except ValueError:
-        return ["INSULA_SECRET_KEY: not base64"]
-    return [f"INSULA_SECRET_KEY: at least {_SECRET_BYTES} bytes in base64 are needed"]
+def _weak_secrets(settings: Settings) -> Iterator[str]:
+    for name in ("secret_key", "secret_key_previous"):
+        secret, variable = getattr(settings, name), f"{PREFIX}{name.upper()}"
+        try:
+            if secret is not None and len(b64decode(secret, validate=True)) < _SECRET_BYTES:
+                yield f"{variable}: at least {_SECRET_BYTES} bytes in base64 are needed"
+        except ValueError:
+            yield f"{variable}: not base64"
 
 
 def _wrong_addresses(settings: Settings) -> list[str]:

@@ -11,10 +11,10 @@ import structlog
 from redis.asyncio import Redis
 
 from insula.core.catalogue import require_proven
-from insula.core.crypto import Keys
 from insula.core.db import Database
 from insula.core.feature import Feature
 from insula.core.jobs import Services
+from insula.core.keyring import Keyring
 from insula.core.mail import Mailer
 from insula.core.mail import Relay as MailRelay
 from insula.core.metrics import serve_metrics
@@ -22,6 +22,7 @@ from insula.core.queue import Queue, Worker
 from insula.core.relay import Relay
 from insula.core.runner import Runner
 from insula.core.upkeep import Upkeep
+from insula.core.vault import Vault
 from insula.product import FEATURES
 from insula.schema import require_migrated
 from insula.settings import Settings
@@ -45,7 +46,9 @@ class WorkerProcess:
         handlers = {task: handler for feature in features for task, handler in feature.handlers.items()}
         schedules = [schedule for feature in features for schedule in feature.schedules]
         queue = Queue(self._redis)
-        runner = Runner(self._database, handlers, services(settings), lease)
+        keyring = Keyring()
+        self._vault = Vault(self._platform, settings.masters, keyring)
+        runner = Runner(self._database, handlers, services(settings, keyring), lease)
         self._worker = Worker(queue, runner, concurrency=concurrency, drain_seconds=settings.drain_seconds)
         self._relay = Relay(
             self._platform, queue, in_flight=settings.relay_in_flight, ahead=concurrency, lease_seconds=lease
@@ -73,6 +76,7 @@ class WorkerProcess:
                 stack.push_async_callback(database.close)
             await require_migrated(self._database)
             await require_proven(self._database)
+            await stack.enter_async_context(self._vault.watched())
             if self._settings.metrics_port:
                 exporter = _exporter(self._settings)
                 stack.callback(exporter.server_close)
@@ -94,7 +98,7 @@ def create_worker(settings: Settings, features: Sequence[Feature] = FEATURES) ->
     return WorkerProcess(settings, features)
 
 
-def services(settings: Settings) -> Services:
+def services(settings: Settings, keyring: Keyring) -> Services:
     """What the handlers of this installation work with."""
     mail = MailRelay(
         host=settings.smtp_host,
@@ -104,7 +108,7 @@ def services(settings: Settings) -> Services:
         tls=settings.smtp_tls,
     )
     mailer = Mailer(mail, sender=settings.mail_from, sender_name=settings.mail_from_name, base_url=settings.base_url)
-    return Services(mailer=mailer, keys=Keys.from_secret(settings.secret))
+    return Services(mailer=mailer, keyring=keyring)
 
 
 def _exporter(settings: Settings) -> WSGIServer:

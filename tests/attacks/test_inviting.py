@@ -8,7 +8,6 @@ import pytest
 from litestar import Litestar
 
 from insula.app import create_litestar
-from insula.core import tokens
 from insula.core.http.access_log import AccessLog
 from insula.core.ids import new_id, to_uuid
 from insula.core.permissions import Role, may_grant
@@ -203,8 +202,8 @@ class Inside:
     """SQL of the attacker's choice in a transaction that the door let into their own organization."""
 
     def __init__(self, litestar: Litestar, member: Member) -> None:
-        keys, self._database = litestar.state.keyring, litestar.state.databases.rw
-        self._entry = (tokens.digest(member.person.token, keys.credential), to_uuid("org", member.organization_id))
+        self._database = litestar.state.databases.rw
+        self._entry = (litestar.state.keyring.digest(member.person.token), to_uuid("org", member.organization_id))
 
     async def run(self, *statements: tuple[Any, ...]) -> list[asyncpg.Record]:
         async with self._database.transaction() as db:
@@ -251,7 +250,7 @@ async def test_not_even_sql_gives_a_neighbours_invitation_another_token(world: W
 async def test_inside_an_organization_sql_sees_and_accepts_nothing_of_others(world: World, litestar: Litestar) -> None:
     ours, theirs = await world.owner(), await world.owner()
     invitation = await invite(theirs, ours.person.email)
-    digest = tokens.digest(await token_of(world, invitation), litestar.state.keyring.credential)
+    digest = world.digest(await token_of(world, invitation))
     inside = Inside(litestar, ours)
     assert await inside.run(("SELECT * FROM app.my_invitations()",)) == []
     member = to_uuid("mem", new_id("mem"))

@@ -8,7 +8,6 @@ import asyncpg
 import pytest
 from litestar import Litestar
 
-from insula.core import tokens
 from insula.core.http.authentication import COOKIE
 from insula.core.ids import new_id, to_uuid
 from insula.core.jobs import JobContext, Services
@@ -116,11 +115,11 @@ async def test_two_invitations_that_sql_gave_one_credential_have_different_token
     # The victim's link is armed now. The worker writes the attacker's letter, about the same credential.
     await inside.run(("UPDATE app.invitation SET sendings = 2 WHERE id = $1", to_uuid("inv", mallorys)))
     mailer = Mailer(Relay(host="", port=1), sender="a@example.com", sender_name="", base_url="")
-    context = JobContext(new_id("job"), 1, Services(mailer=mailer, keys=litestar.state.keyring))
+    context = JobContext(new_id("job"), 1, Services(mailer=mailer, keyring=litestar.state.keyring))
     async with litestar.state.databases.rw.transaction() as db:
         await db.driver.fetchrow(
             "SELECT * FROM app.enter($1, $2)",
-            tokens.digest(ours.person.token, litestar.state.keyring.credential), to_uuid("org", ours.organization_id),
+            world.digest(ours.person.token), to_uuid("org", ours.organization_id),
         )  # fmt: skip
         mail = await send_invitation(db, SendInvitation(invitation_id=mallorys, sending=2), context)
     assert mail is not None

@@ -8,11 +8,9 @@ from typing import Any, Final
 
 import asyncpg
 
-from insula.core.crypto import Keys
 from insula.core.db import BEGIN
 from insula.core.ids import to_uuid
 from insula.core.queries import Query
-from insula.core.tokens import digest
 from insula.features.projects.repository import PROJECTS
 from tests.benchmarks.harness import DATABASE, Bench
 from tests.factories import Member
@@ -129,7 +127,7 @@ async def _untouched(connection: asyncpg.Connection, scale: int) -> None:
 
 
 async def _enter(connection: asyncpg.Connection, bench: Bench, owner: Member) -> None:
-    secret = digest(owner.person.token, Keys.from_secret(bench.settings.secret).credential)
+    secret = bench.world.digest(owner.person.token)
     found = await connection.fetchrow("SELECT * FROM app.enter($1, $2)", secret, to_uuid("org", owner.organization_id))
     assert found["verdict"] == "admitted"
 

@@ -50,7 +50,7 @@ async def asyncpg_page(
     cursor: Annotated[str | None, QueryParameter(max_length=1000)] = None,
 ) -> Page[ProjectRead]:
     """As little as the same bytes take: no filters, no other sorts, but the signed cursor."""
-    key = request.app.state.keyring.cursor
+    key = request.app.state.keyring.cursors[0]
     binding = msgspec.json.encode([request.scope["user"].organization_id, _OURS, "ProjectRead", "-created_at", []])
     rows = await db.driver.fetch(_PAGE, limit + 1, _LAST if cursor is None else _opened(key, cursor, binding))
     projects = [

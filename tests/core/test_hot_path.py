@@ -10,11 +10,9 @@ import pytest
 from litestar import Litestar
 
 from insula import app as program
-from insula.core.crypto import Keys
 from insula.core.db import Database, Transaction
 from insula.core.http.access_log import AccessLog
 from insula.core.ids import to_uuid
-from insula.core.tokens import digest
 from insula.features.projects.models import Project
 from insula.features.projects.repository import ProjectRepository
 from insula.settings import Settings
@@ -26,7 +24,7 @@ from tests.factories import Member, World
 @asynccontextmanager
 async def inside(world: World, litestar: Litestar, owner: Member) -> AsyncIterator[Transaction]:
     """A command's transaction in the owner's organization."""
-    secret = digest(owner.person.token, Keys.from_secret(world.settings.secret).credential)
+    secret = world.digest(owner.person.token)
     database: Database = litestar.state.databases.rw
     async with database.transaction() as transaction:
         entered = await transaction.driver.fetchrow(

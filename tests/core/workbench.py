@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import asyncpg
 from redis.asyncio import Redis
 
-from insula.core.crypto import Keys
 from insula.core.db import Database, Transaction
 from insula.core.ids import to_uuid
 from insula.core.jobs import Handler, JobContext, Services, enqueue
+from insula.core.keyring import Keyring
 from insula.core.mail import Mail
 from insula.core.queue import Queue
 from insula.core.relay import Relay
@@ -73,7 +73,7 @@ class Workbench:
         self.anybody = Database(urls["admin"], pool_size=2)
         self.letterbox = Letterbox()
         mailer: Any = self.letterbox
-        self.services = Services(mailer=mailer, keys=Keys.from_secret(bytes(32)))
+        self.services = Services(mailer=mailer, keyring=Keyring.from_secret(bytes(32)))
         self.queue = Queue(redis)
         self.lease_seconds = 60.0
 

@@ -12,7 +12,6 @@ from litestar import Litestar
 from insula.core import clock
 from insula.core.catalogue.doors import APP_IDENTITY
 from insula.core.ids import to_uuid
-from insula.core.tokens import digest
 from insula.settings import Settings
 from tests.factories import Person, World
 from tests.features.test_identity import give_password
@@ -176,8 +175,7 @@ async def test_a_worker_arms_links_of_its_own_job_only(world: World, litestar: L
 async def _arm(litestar: Litestar, person: Person, credential: UUID) -> bool:
     """As app_rw, inside this person's signed context."""
     async with litestar.state.databases.rw.transaction(read_only=True) as db:
-        key = litestar.state.keyring.credential
-        await db.driver.fetchrow("SELECT * FROM app.enter($1, NULL)", digest(person.token, key))
+        await db.driver.fetchrow("SELECT * FROM app.enter($1, NULL)", litestar.state.keyring.digest(person.token))
         return await db.driver.fetchval("SELECT app.arm_credential($1, $2, '1 hour')", credential, b"a" * 32)
 
 

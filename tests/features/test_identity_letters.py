@@ -10,7 +10,6 @@ from insula.core.ids import to_text, to_uuid
 from insula.core.jobs import Services
 from insula.core.mail import Mail, Mailer, Relay
 from insula.core.runner import Lease, Runner
-from insula.core.tokens import derive
 from insula.features.identity.jobs import HANDLERS
 from tests.factories import World
 
@@ -32,7 +31,7 @@ class Mailbox:
     def __init__(self, world: World, litestar: Litestar) -> None:
         self._superuser = world.superuser
         self.mailer = _Mailer()
-        services = Services(mailer=self.mailer, keys=litestar.state.keyring)
+        services = Services(mailer=self.mailer, keyring=litestar.state.keyring)
         self._runner = Runner(litestar.state.databases.rw, HANDLERS, services, 30)
 
     async def open(self, address: str) -> list[Mail]:
@@ -103,7 +102,7 @@ async def test_a_link_is_worth_nothing_before_its_letter_is_written(world: World
     credential = await world.superuser.fetchval(
         "SELECT payload ->> 'credential_id' FROM app.outbox WHERE user_id = $1", to_uuid("usr", person.id)
     )
-    token = derive("reset", credential, litestar.state.keyring.mailed_token, 1)
+    token = litestar.state.keyring.mailed("reset", credential)
     body = {"token": token, "password": NEW_PASSWORD}
     assert (await world.client().post("/v1/auth/reset", json=body)).status_code == 400
     assert await Mailbox(world, litestar).token(person.email) == token

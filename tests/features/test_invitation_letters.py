@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar import Litestar
 
-from insula.core.crypto import Keys
 from insula.core.ids import to_uuid
 from insula.core.jobs import Services
 from insula.core.limits import LocalBacklogs, judge
@@ -44,7 +43,7 @@ async def deliver(world: World, litestar: Litestar, job_id: str) -> list[tuple[s
         sender_name="Insula",
         base_url=world.settings.base_url,
     )
-    services = Services(mailer=mailer, keys=Keys.from_secret(world.settings.secret))
+    services = Services(mailer=mailer, keyring=world.keyring)
     secret = b"secret of this lease"
     await world.superuser.execute(
         "UPDATE app.outbox SET status = 'leased', lease_hash = $2, attempt = 1,"

@@ -5,9 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from insula.core.crypto import Keys
 from insula.core.ids import new_id, to_uuid
-from insula.core.tokens import digest
 from insula.features.organizations.service import OWNED_AT_MOST
 from insula.features.organizations.slugs import RESERVED, candidates
 from insula.settings import Settings
@@ -243,7 +241,7 @@ async def test_the_doors_of_organizations_open_for_their_own_key_only(
     tenant = to_uuid("org", owner.organization_id)
     names = "SELECT o.id, o.name, slug FROM app.organization_slug JOIN app.organization AS o USING (slug) ORDER BY o.id"
     before = await superuser.fetch(names)
-    found = digest(owner.person.token, Keys.from_secret(settings.secret).credential)
+    found = world.digest(owner.person.token)
     connection = await asyncpg.connect(settings.database_url)
     try:
         async with connection.transaction():  # nobody is nowhere

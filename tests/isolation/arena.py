@@ -9,10 +9,8 @@ import asyncpg
 import msgspec
 from litestar import Litestar
 
-from insula.core.crypto import Keys
 from insula.core.db import Database, Driver, Transaction
 from insula.core.ids import to_uuid
-from insula.core.tokens import digest
 from tests.factories import Member, World
 
 SESSION = (
@@ -94,7 +92,7 @@ class Arena:
         assert made.status_code == 201, made.text
         team = await owner.client.post(owner.url("/teams"), json={"name": f"Team {word}"})
         assert team.status_code == 201, team.text
-        hashed = digest(owner.person.token, Keys.from_secret(self.world.settings.secret).credential)
+        hashed = self.world.digest(owner.person.token)
         return Tenant(owner, word, made.json()["id"], hashed)
 
     @asynccontextmanager

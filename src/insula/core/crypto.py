@@ -1,30 +1,13 @@
-"""Keys derived from the one secret, and authenticated encryption; all primitives are the cryptography library's."""
+"""Derived keys and authenticated encryption; all primitives are the cryptography library's."""
 
 import secrets
 
-import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _NONCE = 12
-
-
-class Keys(msgspec.Struct, frozen=True):
-    """One key per purpose, so that what one of them signs means nothing to another."""
-
-    credential: bytes
-    """The pepper of stored credential hashes."""
-    mailed_token: bytes
-    """Derives the tokens of mailed links from their row's id."""
-    cursor: bytes
-    """Signs pagination cursors."""
-
-    @classmethod
-    def from_secret(cls, secret: bytes) -> "Keys":
-        """``secret`` is INSULA_SECRET_KEY: at least 32 random bytes."""
-        return cls(*(derive(secret, f"insula/{purpose}") for purpose in cls.__struct_fields__))
 
 
 def derive(secret: bytes, purpose: str) -> bytes:

@@ -8,9 +8,9 @@ import msgspec
 from croniter import croniter
 from redis.asyncio import Redis
 
-from insula.core.crypto import Keys
 from insula.core.db import Transaction
 from insula.core.ids import new_id, to_uuid
+from insula.core.keyring import Keyring
 from insula.core.mail import Mail, Mailer, MailRefused
 from insula.core.schemas import Task
 
@@ -49,7 +49,7 @@ class Services(msgspec.Struct, frozen=True):
     """What handlers may use of the world outside of the database."""
 
     mailer: Mailer
-    keys: Keys
+    keyring: Keyring
 
 
 class JobContext(msgspec.Struct, frozen=True):

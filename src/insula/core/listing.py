@@ -32,9 +32,10 @@ class Page(msgspec.Struct, Generic[R], frozen=True):
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """Which page is asked for, and of what: ``key`` signs its cursors, which are worth something on ``route`` only."""
+    """Which page is asked for, and of what: a cursor is worth something on ``route`` only."""
 
-    key: bytes
+    keys: list[bytes]
+    """The first signs cursors; what any of them signed is believed."""
     route: str = ""
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
@@ -134,12 +135,12 @@ class Listing(Generic[R]):
             binds |= self.filters[name].binds(name, value)
         binding = self._binding(db, request.route, sort, active)
         if request.cursor:
-            binds |= self._after(sort, _open(request.key, request.cursor, binding))
+            binds |= self._after(sort, _open(request.keys, request.cursor, binding))
         rows = await self._query(sort, frozenset(active), bool(request.cursor), request.limit + 1).all(db, **binds)
         if len(rows) <= request.limit:
             return Page(rows)
         rows.pop()
-        return Page(rows, _seal(request.key, self._position(sort, rows[-1]), binding))
+        return Page(rows, _seal(request.keys[0], self._position(sort, rows[-1]), binding))
 
     def _compile(self, sort: str, active: frozenset[str], continued: bool, limit: int) -> Query[R]:
         column, descending = self.sorts[sort.removeprefix("-")], sort.startswith("-")
@@ -209,13 +210,13 @@ def _seal(key: bytes, position: list[Any], binding: bytes) -> str:
     return urlsafe_b64encode(_mac(key, payload, binding) + payload).decode().rstrip("=")
 
 
-def _open(key: bytes, cursor: str, binding: bytes) -> list[Any]:
+def _open(keys: list[bytes], cursor: str, binding: bytes) -> list[Any]:
     try:
         sealed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except ValueError:
         sealed = b""
     mac, payload = sealed[:_MAC], sealed[_MAC:]
-    if not hmac.compare_digest(mac, _mac(key, payload, binding)):
+    if not any(hmac.compare_digest(mac, _mac(key, payload, binding)) for key in keys):
         raise InvalidRequest(errors=[FieldError("query/cursor", "not a cursor of this list, sort and filters")])
     position: list[Any] = msgspec.json.decode(payload)
     return position

@@ -22,6 +22,8 @@ _CHECKSUM_LENGTH: Final = 7
 _BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _PLACES: Final = range(5 * _CHECKSUM_LENGTH - 5, -1, -5)
 _LENGTH: Final = 8 + 26 + 32 + _CHECKSUM_LENGTH
+_MINTED: Final = 10
+"""Characters at the beginning of an id that are its moment: they sort by time."""
 
 
 def credential_id() -> str:
@@ -49,6 +51,16 @@ def well_formed(token: str, kind: Kind) -> bool:
     if len(token) != _LENGTH or not token.isascii() or not token.startswith(f"ins_{PREFIXES[kind]}_"):
         return False
     return hmac.compare_digest(token[-_CHECKSUM_LENGTH:], _checksum(token[:-_CHECKSUM_LENGTH]))
+
+
+def minted(token: str) -> str:
+    """When a well-formed token's credential was minted, as its id says it."""
+    return token[8 : 8 + _MINTED]
+
+
+def minted_with(credential: str) -> str:
+    """When a credential was minted, likewise."""
+    return credential.removeprefix("crd_")[:_MINTED]
 
 
 def digest(token: str, pepper: bytes) -> bytes:

@@ -67,6 +67,7 @@ CHORES: Final = (
         " (SELECT FROM app.tick AS newer WHERE newer.schedule = old.schedule AND newer.at > old.at)",
     ),
     Chore("purge_deleted", timedelta(hours=1), f"SELECT app.purge_deleted(interval '30 days', {_BATCH})"),
+    Chore("forget_keys", timedelta(days=1), "SELECT app.forget_keys()"),
     Chore("create_event_partitions", timedelta(days=1), "SELECT app.create_event_partitions(now(), 3)"),
 )
 

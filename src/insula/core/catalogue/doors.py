@@ -71,6 +71,7 @@ APP_PLATFORM: Final = {
     "purge_organizations": "nothing; deletes what was deleted, after its restore window",
     "purge_invitations": "nothing; deletes what was closed or over, and long ago",
     "create_event_partitions": "nothing; makes the coming months' partitions",
+    "forget_keys": "nothing; deletes versions of keys that nothing alive was made with",
     "purge_deleted": "nothing; deletes only what its organization deleted, and long ago",
 }
 

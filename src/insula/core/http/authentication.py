@@ -6,7 +6,7 @@ import msgspec
 from litestar.types import HTTPScope, Scope
 
 from insula.core.errors import Forbidden, Unauthenticated
-from insula.core.tokens import digest, well_formed
+from insula.core.tokens import well_formed
 
 COOKIE: Final = "__Host-insula_session"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -17,9 +17,6 @@ class Presented(msgspec.Struct, frozen=True):
 
     token: str
     by_cookie: bool
-
-    def digest(self, pepper: bytes) -> bytes:
-        return digest(self.token, pepper)
 
 
 def presented(scope: HTTPScope, origin: str) -> Presented:

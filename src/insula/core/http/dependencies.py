@@ -37,8 +37,8 @@ def provide_page(
     sort: Annotated[str | None, QueryParameter(max_length=40, description="A field; with - for descending.")] = None,
 ) -> PageRequest:
     """Which page is asked for."""
-    key: bytes = scope["litestar_app"].state.keyring.cursor
-    return PageRequest(key=key, route=scope["path_template"], limit=limit, cursor=cursor, sort=sort)
+    keys: list[bytes] = scope["litestar_app"].state.keyring.cursors
+    return PageRequest(keys=keys, route=scope["path_template"], limit=limit, cursor=cursor, sort=sort)
 
 
 def provide_version(

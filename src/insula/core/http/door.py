@@ -20,6 +20,7 @@ from insula.core.http.idempotency import ASKED, Asked, asked
 from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
+from insula.core.keyring import Keyring
 from insula.core.metrics import AUTH
 from insula.core.permissions import Facts, Permissions, Principal
 from insula.core.shares import Shares
@@ -59,7 +60,7 @@ class Doors(msgspec.Struct, frozen=True):
     database: Database
     platform: Database
     permissions: Permissions
-    pepper: bytes
+    keyring: Keyring
     origin: str
     limits: dict[str, int]
     """What an organization may have where its own row says nothing."""
@@ -140,7 +141,7 @@ class RequestTransaction(ASGIMiddleware):
 
     async def _enter(self, scope: Any, transaction: Transaction, shown: Presented, once: Asked | None = None) -> None:
         doors, options = self._doors, scope["route_handler"].opt
-        found = await self._found(scope, transaction, shown.digest(doors.pepper), once)
+        found = await self._found(scope, transaction, doors.keyring.digest(shown.token), once)
         if found["user_id"] is not None:  # also of those refused below: whose path it was not is worth a line
             bind_contextvars(user=to_text("usr", found["user_id"]))
         verdict = found["verdict"]

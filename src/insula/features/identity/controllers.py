@@ -76,7 +76,7 @@ def provide_caller(request: Request[Any, Any, Any], state: State) -> Caller:
 
 
 def provide_throttle(state: State) -> Throttle:
-    return Throttle(state.limiter, state.settings.rate_sign_in_per_minute, state.keyring.credential)
+    return Throttle(state.limiter, state.settings.rate_sign_in_per_minute, state.keyring)
 
 
 def provide_doors(request: Request[Any, Any, Any], state: State) -> IdentityDoors:

@@ -7,10 +7,10 @@ import asyncpg
 import msgspec
 
 from insula.core import clock, tokens
-from insula.core.crypto import Keys
 from insula.core.db import Database
 from insula.core.ids import new_id, to_text, to_uuid
 from insula.core.jobs import ID_PREFIX as JOB
+from insula.core.keyring import Keyring
 from insula.core.listing import normalize
 from insula.core.permissions import Facts
 from insula.core.schemas import Task
@@ -55,8 +55,8 @@ class IdentityDoors:
     ``facts`` is where the request came from; a session remembers it. Addresses are taken as typed.
     """
 
-    def __init__(self, database: Database, keys: Keys, terms: SessionTerms, facts: Facts) -> None:
-        self._database, self._keys, self._terms, self._facts = database, keys, terms, facts
+    def __init__(self, database: Database, keyring: Keyring, terms: SessionTerms, facts: Facts) -> None:
+        self._database, self._keyring, self._terms, self._facts = database, keyring, terms, facts
 
     async def sign_up(self, data: SignUp, password_hash: str) -> None:
         """Make an account to be verified, or write to the one there is: nobody learns which."""
@@ -127,7 +127,7 @@ class IdentityDoors:
     async def _open_session(
         self, door: str, who: str | bytes, answer: str, replaced: str | None
     ) -> SessionStarted | None:
-        session = self._terms.begin(self._keys, self._facts, replaced)
+        session = self._terms.begin(self._keyring, self._facts, replaced)
         person = await self._call(door, who, answer, *session.binds)
         return None if person["id"] is None else SessionStarted(session.token, session.expires_at, _me(person))
 
@@ -136,7 +136,7 @@ class IdentityDoors:
         return to_uuid(JOB, new_id(JOB)), msgspec.json.encode(task).decode(), self._facts.trace_id
 
     def _digest(self, token: str) -> bytes:
-        return tokens.digest(token, self._keys.credential)
+        return self._keyring.digest(token)
 
     async def _call(self, door: str, *arguments: Any) -> asyncpg.Record:
         async with self._database.transaction(read_only=True) as db:

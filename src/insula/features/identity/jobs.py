@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Final
 
-from insula.core import tokens
 from insula.core.db import Transaction
 from insula.core.jobs import Handler, JobContext, mailing
 from insula.core.mail import Mail
@@ -20,8 +19,8 @@ RESET_LIFETIME: Final = timedelta(hours=1)
 
 
 async def send_verification(db: Transaction, task: SendVerification, context: JobContext) -> Mail | None:
-    token = tokens.derive("verification", task.credential_id, context.services.keys.mailed_token, 1)
-    if not await arm_link(db, task.credential_id, _digest(token, context), VERIFICATION_LIFETIME):
+    token = context.services.keyring.mailed("verification", task.credential_id)
+    if not await arm_link(db, task.credential_id, context.services.keyring.digest(token), VERIFICATION_LIFETIME):
         return None
     return await _letter(db, context, "verify_email", token=token, expires_in="24 hours")
 
@@ -31,8 +30,8 @@ async def send_sign_up_attempt(db: Transaction, _: SendSignUpAttempt, context: J
 
 
 async def send_reset(db: Transaction, task: SendReset, context: JobContext) -> Mail | None:
-    token = tokens.derive("reset", task.credential_id, context.services.keys.mailed_token, 1)
-    if not await arm_link(db, task.credential_id, _digest(token, context), RESET_LIFETIME):
+    token = context.services.keyring.mailed("reset", task.credential_id)
+    if not await arm_link(db, task.credential_id, context.services.keyring.digest(token), RESET_LIFETIME):
         return None
     return await _letter(db, context, "reset_password", token=token, expires_in="one hour")
 
@@ -47,10 +46,6 @@ async def _letter(db: Transaction, context: JobContext, template: str, **said: s
     assert db.principal.user_id is not None
     user: User = await UserRepository(db).get(db.principal.user_id)
     return Mail(to=user.email, template=f"identity/{template}", message_id=context.job_id, context=said)
-
-
-def _digest(token: str, context: JobContext) -> bytes:
-    return tokens.digest(token, context.services.keys.credential)
 
 
 SCHEDULES: Final = (Chore("purge_sign_ups", timedelta(hours=1), "SELECT app.purge_sign_ups(interval '7 days', 10000)"),)

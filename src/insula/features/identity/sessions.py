@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from insula.core import clock, tokens
-from insula.core.crypto import Keys
 from insula.core.ids import to_uuid
+from insula.core.keyring import Keyring
 from insula.core.permissions import Facts
 from insula.features.identity.models import SESSION_PREFIX
 
@@ -28,7 +28,7 @@ class SessionTerms(msgspec.Struct, frozen=True):
     lifetime: timedelta
     kept: int
 
-    def begin(self, keys: Keys, facts: Facts, replaced: str | None = None) -> NewSession:
+    def begin(self, keyring: Keyring, facts: Facts, replaced: str | None = None) -> NewSession:
         """A session with a fresh token, for whoever ``facts`` describe; it ends the one whose token is ``replaced``."""
         credential = tokens.credential_id()
         token = tokens.mint("session", credential)
@@ -36,8 +36,8 @@ class SessionTerms(msgspec.Struct, frozen=True):
         known = {name: value for name, value in (("ip", facts.ip), ("user_agent", facts.user_agent)) if value}
         binds = (
             to_uuid(SESSION_PREFIX, credential),
-            tokens.digest(token, keys.credential),
-            tokens.digest(replaced, keys.credential) if replaced else None,
+            keyring.digest(token),
+            keyring.digest(replaced) if replaced else None,
             self.idle,
             expires_at,
             self.kept,

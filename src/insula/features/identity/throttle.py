@@ -4,9 +4,9 @@ from typing import Final
 
 from insula.core import cache
 from insula.core.http.rate_limit import refusal
+from insula.core.keyring import Keyring
 from insula.core.limits import Limit, Limiter
 from insula.core.listing import normalize
-from insula.core.tokens import digest
 
 _CROWD: Final = 20
 """So many addresses have to try together before an account makes everybody wait, its owner too."""
@@ -19,8 +19,8 @@ class Throttle:
     makes the owner wait between two tries, and the longer the more they are.
     """
 
-    def __init__(self, limiter: Limiter, per_minute: int, pepper: bytes) -> None:
-        self._limiter, self._pepper = limiter, pepper
+    def __init__(self, limiter: Limiter, per_minute: int, keyring: Keyring) -> None:
+        self._limiter, self._keyring = limiter, keyring
         self._address = Limit("sign-in", per_minute, 60, strict=True)
         self._here = Limit("account-address", 6 * per_minute, 3600, burst=per_minute, strict=True)
         self._account = Limit("account", _CROWD * 6 * per_minute, 3600, burst=_CROWD * per_minute, strict=True)
@@ -47,5 +47,5 @@ class Throttle:
 
     def _key(self, limit: Limit, *subjects: str) -> tuple[str, Limit]:
         # Redis learns neither addresses of people nor tokens, nor what the database stores of these.
-        hidden = digest(" ".join([limit.name, *map(normalize, subjects)]), self._pepper).hex()
+        hidden = self._keyring.pseudonym(" ".join([limit.name, *map(normalize, subjects)]))
         return cache.key(None, "limit", limit.name, hidden), limit

@@ -5,9 +5,10 @@ from typing import Final
 
 from insula.core.db import Transaction
 from insula.core.errors import DomainError, Forbidden, NotFound
+from insula.core.keyring import Keyring
 from insula.core.passwords import Passwords
 from insula.core.quotas import LimitReached
-from insula.core.tokens import digest, well_formed
+from insula.core.tokens import well_formed
 from insula.features.identity.repository import ME
 from insula.features.identity.schemas import LinkInvalid, MeRead
 from insula.features.invitations.doors import HolderDoors, NewPerson, Verdict, accept, decline
@@ -76,12 +77,13 @@ class HolderService:
 class MyInvitationService:
     """For somebody who is signed in. Only their own, verified address lets them in anywhere."""
 
-    def __init__(self, db: Transaction, pepper: bytes, most: int) -> None:
-        self._db, self._pepper, self._most = db, pepper, most
+    def __init__(self, db: Transaction, keyring: Keyring, most: int) -> None:
+        self._db, self._keyring, self._most = db, keyring, most
 
     async def accept(self, token: str) -> Joined:
         """Accept with the mailed token. Raises WrongAccount, AlreadyMember, LimitReached, and as a preview."""
-        found = await accept(self._db, await self._me(), self._most, token_digest=digest(_checked(token), self._pepper))
+        digest = self._keyring.digest(_checked(token))
+        found = await accept(self._db, await self._me(), self._most, token_digest=digest)
         if isinstance(found, Verdict):
             raise _refusal(found)
         return found

@@ -61,7 +61,7 @@ def provide_holder(request: Request[Any, Any, Any], state: State) -> HolderServi
 
 
 def provide_mine(db: NamedDependency[Transaction], state: State) -> MyInvitationService:
-    return MyInvitationService(db, state.keyring.credential, state.settings.limit_members)
+    return MyInvitationService(db, state.keyring, state.settings.limit_members)
 
 
 class InvitationController(Controller):

@@ -5,10 +5,10 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from insula.core import events, tokens
-from insula.core.crypto import Keys
+from insula.core import events
 from insula.core.db import Database, Transaction
 from insula.core.ids import new_id, to_text, to_uuid
+from insula.core.keyring import Keyring
 from insula.core.listing import normalize
 from insula.core.permissions import Facts
 from insula.features.identity.models import ID_PREFIX as USER
@@ -48,8 +48,8 @@ class NewPerson(msgspec.Struct, frozen=True):
 class HolderDoors:
     """What app_identity may do for somebody who has a mailed token and no session; each call is a transaction."""
 
-    def __init__(self, database: Database, keys: Keys, terms: SessionTerms, facts: Facts) -> None:
-        self._database, self._keys, self._terms, self._facts = database, keys, terms, facts
+    def __init__(self, database: Database, keyring: Keyring, terms: SessionTerms, facts: Facts) -> None:
+        self._database, self._keyring, self._terms, self._facts = database, keyring, terms, facts
 
     async def preview(self, token: str) -> InvitationPreview | Verdict:
         """What the token offers, or why it offers nothing."""
@@ -62,7 +62,7 @@ class HolderDoors:
     async def join(self, token: str, person: NewPerson, most: int) -> JoinedAndSignedIn | Verdict:
         """Make an account, a membership and a session, or nothing at all."""
         member = new_id(MEMBER_PREFIX)
-        session = self._terms.begin(self._keys, self._facts, person.replaced)
+        session = self._terms.begin(self._keyring, self._facts, person.replaced)
         async with self._database.transaction(read_only=True) as db:
             found = await db.driver.fetchrow(
                 _JOIN,
@@ -84,7 +84,7 @@ class HolderDoors:
         return verdict
 
     def _digest(self, token: str) -> bytes:
-        return tokens.digest(token, self._keys.credential)
+        return self._keyring.digest(token)
 
 
 async def accept(

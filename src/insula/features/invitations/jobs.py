@@ -8,7 +8,6 @@ from insula.core.jobs import Handler, JobContext, mailing
 from insula.core.listing import normalize
 from insula.core.mail import Mail
 from insula.core.schemas import Task
-from insula.core.tokens import derive
 from insula.core.upkeep import Chore
 from insula.features.invitations.repository import LETTER
 from insula.features.invitations.schemas import SendInvitation
@@ -19,8 +18,8 @@ async def send_invitation(db: Transaction, task: SendInvitation, context: JobCon
     letter = await LETTER.one_or_none(db, id=task.invitation_id, sending=task.sending)
     if letter is None:
         return None
-    key = context.services.keys.mailed_token
-    token = derive("invitation", letter.credential_id, key, task.sending, to=normalize(letter.email))
+    keyring = context.services.keyring
+    token = keyring.mailed("invitation", letter.credential_id, task.sending, to=normalize(letter.email))
     return Mail(
         to=letter.email,
         template="invitations/invitation",

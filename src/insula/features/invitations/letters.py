@@ -4,11 +4,10 @@ from collections.abc import Collection
 from typing import Final
 
 from insula.core import cache
-from insula.core.crypto import Keys
 from insula.core.errors import FieldError, InvalidRequest, RateLimited
+from insula.core.keyring import Keyring
 from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Principal
-from insula.core.tokens import derive, digest
 from insula.features.invitations.models import Invitation
 
 _DAY: Final = 86_400
@@ -21,15 +20,15 @@ refusal, and who has many organizations has no more letters for it.
 class Letters:
     """Keeps invitations from becoming a way to flood mailboxes, a single one or many."""
 
-    def __init__(self, limiter: Limiter, keys: Keys, per_day: int) -> None:
-        self._limiter, self._keys, self._per_day = limiter, keys, per_day
+    def __init__(self, limiter: Limiter, keyring: Keyring, per_day: int) -> None:
+        self._limiter, self._keyring, self._per_day = limiter, keyring, per_day
 
     async def take(self, inviter: Principal, addresses: Collection[str]) -> None:
         """Count a letter to each of these normalised addresses. Raises RateLimited."""
         if len(addresses) > self._per_day:
             raise InvalidRequest(errors=[FieldError("/invitations", f"at most {self._per_day} letters a day")])
         # Redis learns no addresses of people.
-        hidden = [digest(address, self._keys.credential).hex() for address in addresses]
+        hidden = [self._keyring.pseudonym(address) for address in addresses]
         all_at_once = self._all_at_once(len(addresses))
         for sender in ((None, "inviter", str(inviter.user_id)), (inviter.organization_id, "inviters")):
             limits = [(cache.key(*sender, "letters"), all_at_once)]
@@ -40,9 +39,10 @@ class Letters:
 
     def token_digest(self, invitation: Invitation) -> bytes:
         """What is stored of the token that the invitation's latest letter will carry."""
-        key, sending = self._keys.mailed_token, invitation.sendings
-        token = derive("invitation", invitation.credential_id, key, sending, to=invitation.email_norm)
-        return digest(token, self._keys.credential)
+        token = self._keyring.mailed(
+            "invitation", invitation.credential_id, invitation.sendings, to=invitation.email_norm
+        )
+        return self._keyring.digest(token)
 
     def _all_at_once(self, letters: int) -> Limit:
         """The limiter takes one at a time: so many letters are one that takes as many times as long to pay off."""

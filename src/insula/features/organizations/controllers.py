@@ -65,7 +65,7 @@ class OrganizationController(Controller):
     ) -> OrganizationRead:
         """Create an organization; you become its owner."""
         shown = request.scope[PRESENTED]  # type: ignore[typeddict-item]
-        return await organizations.found(data, shown.digest(state.keyring.credential))
+        return await organizations.found(data, state.keyring.digest(shown.token))
 
     @get("/v1/me/organizations", authenticated_only="everybody may see where they belong", listing=MY_ORGANIZATIONS)
     async def list_my_organizations(

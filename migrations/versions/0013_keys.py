@@ -1,0 +1,38 @@
+"""The program's keys in versions, wrapped by a master key that the database never sees."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import op
+
+from insula.core.rls import bounded, protect_platform_table, run_script
+
+revision = "0013"
+down_revision = "0012"
+
+SQL = Path(__file__).parent.parent / "sql"
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.create_table(
+        "key",
+        *bounded(
+            sa.Column("purpose", sa.Text, nullable=False),
+            sa.Column("active_from", sa.DateTime(timezone=True), nullable=False),
+            sa.Column("master", sa.Text, nullable=False, comment="which master key wrapped it"),
+            sa.Column("wrapped", sa.LargeBinary, nullable=False),
+            sa.PrimaryKeyConstraint("purpose", "active_from"),
+        ),
+        schema="app",
+    )
+    protect_platform_table(op, "key", grants="SELECT, INSERT")
+    run_script(op, SQL / "keys.sql", role="app_door")
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL ROLE app_door")
+    op.execute("DROP FUNCTION app.forget_keys")
+    op.execute("SET LOCAL ROLE app_owner")
+    op.drop_table("key", schema="app")
