@@ -15,6 +15,9 @@ DECLARE
     context text;
     used_long_ago boolean;
 BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'a replica lets nobody in' USING ERRCODE = '25006';
+    END IF;
     -- One statement, and the signature in it: apart they took a third longer. The two LATERALs keep the planner from
     -- reading an organization's members one by one, which it does where statistics say that most have one.
     SELECT CASE

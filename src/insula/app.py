@@ -1,7 +1,7 @@
 """The API: every feature's controllers, the guard, the transaction, the error table."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import msgspec
 from litestar import Litestar
@@ -31,6 +31,7 @@ from insula.core.limits import Limit, Limiter
 from insula.core.metrics import watch_pool
 from insula.core.passwords import Passwords
 from insula.core.permissions import Permissions
+from insula.core.replica import Replica
 from insula.core.vault import Vault
 from insula.pages import PageController
 from insula.product import FEATURES
@@ -44,11 +45,20 @@ class Databases(msgspec.Struct, frozen=True):
     rw: Database
     identity: Database
     platform: Database
+    replica: Database | None
 
     @classmethod
     def of(cls, settings: Settings) -> "Databases":
-        urls = (settings.database_url, settings.identity_database_url, settings.platform_database_url)
-        return cls(*(Database(url, pool_size=settings.pool_size, old_pgbouncer=settings.pgbouncer) for url in urls))
+        def database(url: str, *, standby: bool = False) -> Database:
+            pool, old = settings.pool_size, settings.pgbouncer
+            return Database(url, pool_size=pool, old_pgbouncer=old, standby=standby)
+
+        return cls(
+            database(settings.database_url),
+            database(settings.identity_database_url),
+            database(settings.platform_database_url),
+            None if settings.replica_database_url is None else database(settings.replica_database_url, standby=True),
+        )
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -58,6 +68,7 @@ class Parts(msgspec.Struct, frozen=True):
     redis: Redis
     keyring: Keyring
     vault: Vault
+    replica: Replica | None
     limiter: Limiter
     permissions: Permissions
 
@@ -69,6 +80,7 @@ class Parts(msgspec.Struct, frozen=True):
             redis=redis,
             keyring=keyring,
             vault=Vault(databases.platform, settings.masters, keyring),
+            replica=None if databases.replica is None else Replica(databases.replica, databases.platform),
             limiter=Limiter(redis),
             permissions=Permissions(permission for feature in FEATURES for permission in feature.permissions),
         )
@@ -119,6 +131,7 @@ def _doors(settings: Settings, parts: Parts, addresses: AddressRateLimit) -> Doo
     return Doors(
         database=parts.databases.rw,
         platform=parts.databases.platform,
+        replica=parts.replica,
         permissions=parts.permissions,
         keyring=parts.keyring,
         origin=settings.base_url.rstrip("/"),
@@ -179,7 +192,7 @@ def _lifespan(parts: Parts) -> Callable[[Litestar], AbstractAsyncContextManager[
                 _watch(database)
             await require_migrated(parts.databases.rw)
             await require_proven(parts.databases.rw)
-            async with parts.vault.watched():
+            async with parts.vault.watched(), parts.replica.watched() if parts.replica else nullcontext():
                 yield
         finally:
             for database in databases:

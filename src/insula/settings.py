@@ -16,6 +16,7 @@ from insula.core.masters import CommandMaster, Master, SecretMaster
 PREFIX: Final = "INSULA_"
 LOGINS: Final = {
     "database_url": "app_rw",
+    "replica_database_url": "app_rw",
     "identity_database_url": "app_identity",
     "platform_database_url": "app_platform",
 }
@@ -54,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """PostgreSQL as app_identity: sign-up, sign-in, reset."""
     platform_database_url: str
     """PostgreSQL as app_platform: relay, sweeps, operators."""
+    replica_database_url: str | None = None
+    """A standby, as app_rw: lists and look-ups that may be five seconds old are read there. Without one, or while it is
+    away or behind, the primary answers them."""
     owner_database_url: str | None = None
     """PostgreSQL as app_migrator, direct (no pooler); `insula migrate` needs it and nothing else, `seed` too."""
     admin_database_url: str | None = None
@@ -262,7 +266,9 @@ def _weak_secrets(settings: Settings) -> Iterator[str]:
 def _wrong_addresses(settings: Settings) -> list[str]:
     problems = []
     for name, login in LOGINS.items():
-        url = urlsplit(getattr(settings, name))
+        if (address := getattr(settings, name)) is None:
+            continue
+        url = urlsplit(address)
         if url.scheme != "postgresql" or not url.hostname:
             problems.append(f"{PREFIX}{name.upper()}: not a postgresql:// address")
         elif url.username != login:

@@ -31,11 +31,12 @@ BEGIN: Final = (
 The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session. So is
 durability, because a login may change its own defaults, and RESET ALL returns to those.
 """
+_BEGIN_ON_STANDBY: Final = BEGIN.replace("READ WRITE", "READ ONLY")
 
 _ROLLBACK_AND_END: Final = "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
 
 _ROLLBACK_SECONDS: Final = 2.0
-_LOST: Final = (
+LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shut down, crashed, or ended by a timeout that a session had set itself
     asyncpg.TransactionTimeoutError,
@@ -43,6 +44,7 @@ _LOST: Final = (
     asyncpg.InternalClientError,
     OSError,
 )
+"""What the driver raises when a connection is gone."""
 
 
 class Transaction:
@@ -125,12 +127,13 @@ class Transaction:
 class Database:
     """One login's connections, and the transactions on them."""
 
-    def __init__(self, url: str, *, pool_size: int = 8, old_pgbouncer: bool = False) -> None:
+    def __init__(self, url: str, *, pool_size: int = 8, old_pgbouncer: bool = False, standby: bool = False) -> None:
         self.login = urlsplit(url).username or ""
         self.size = pool_size
         """The most connections this login may hold."""
         self.waiting = 0
         """Transactions that wait for a connection at this moment."""
+        self._begin_text = _BEGIN_ON_STANDBY if standby else BEGIN
         self._pool = Pool(_engine(url, old_pgbouncer=old_pgbouncer), pool_size)
 
     async def open(self) -> Self:
@@ -171,16 +174,16 @@ class Database:
             self.waiting += 1
             try:
                 transaction = await self._acquire(read_only)
-            except (*_LOST, DBAPIError, TimeoutError) as error:
+            except (*LOST, DBAPIError, TimeoutError) as error:
                 raise Unavailable(private=f"no connection: {error!r}") from error
             finally:
                 self.waiting -= 1
             try:
-                await transaction.driver.execute(BEGIN)
+                await transaction.driver.execute(self._begin_text)
             except BaseException as error:
                 transaction.driver.terminate()
                 await self._end(transaction)
-                if not isinstance(error, _LOST):
+                if not isinstance(error, LOST):
                     raise
                 failure = error
             else:
@@ -194,7 +197,8 @@ class Database:
         driver = transaction.driver
         try:
             if not transaction.settled and not driver.is_closed():
-                await asyncio.wait_for(transaction.rollback(), _ROLLBACK_SECONDS)
+                async with asyncio.timeout(_ROLLBACK_SECONDS):  # wait_for may lose a cancellation
+                    await transaction.rollback()
         except BaseException as error:
             driver.terminate()
             if not isinstance(error, Exception):

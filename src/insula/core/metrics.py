@@ -68,6 +68,9 @@ DEAD_LETTERS: Final = _gauge("dead_letters", "Jobs given up, waiting for an oper
 RATE_LIMIT_DECISIONS: Final = _counter(
     "rate_limit_decisions", "Requests counted; `_alone` means without Redis.", "limit", "outcome"
 )
+REPLICA_READS: Final = _counter(
+    "replica_reads", "Reads offered to the replica; other than `admitted`, they went to the primary.", "outcome"
+)
 AUTH: Final = _counter("auth", "Credentials shown.", "kind", "outcome")
 
 

@@ -113,8 +113,8 @@ class EmbeddedPostgres(FolderServer):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        # The fourth line is the port, the eighth the status.
-        if [line.strip() for line in lines[3:8:4]] != [str(self.port), "ready"]:
+        # The fourth line is the port, the eighth the status; a standby that may be asked says so.
+        if [line.strip() for line in lines[3:8:4]] not in ([str(self.port), "ready"], [str(self.port), "standby"]):
             return False
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:

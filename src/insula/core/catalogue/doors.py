@@ -10,6 +10,8 @@ APP_RW: Final = {
     # Doors: a secret goes in, a context comes out.
     "enter": "the hash of a session",
     "enter_once": "the hash of a session; then, inside its context, as begin_idempotent",
+    "enter_for_replica": "the hash of a session; the grant it gives is for the tenant it lets in",
+    "enter_by_grant": "a grant of enter_for_replica, five seconds old at most; on replicas only",
     "enter_job": "a job's lease",
     "create_organization": "the hash of a session; the tenant it signs for is one it made",
     # Inside the context: rows of its tenant or of its user, whatever the arguments say.

@@ -39,6 +39,8 @@ class RateLimits:
         await self._addresses.credential_refused(scope)
 
     async def admitted(self, scope: HTTPScope, principal: Principal) -> None:
+        if "rate_limit" in scope["state"]:  # it was let in before, and is run once more
+            return
         organization = principal.organization_id
         who = principal.user_id or principal.credential_id or ""
         limits = [(key(organization, "credential", who), self._credential)]

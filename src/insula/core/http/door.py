@@ -1,21 +1,21 @@
 """A request is one transaction: entered through the door, settled before its first byte is sent."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 import msgspec
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
-from litestar.utils.scope.state import ScopeState
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from insula.core import errors
 from insula.core.db import Database, Transaction
 from insula.core.http.authentication import Presented, presented
 from insula.core.http.bodies import Incoming
+from insula.core.http.held_reply import HeldReply
 from insula.core.http.idempotency import ASKED, Asked, asked
 from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
@@ -23,17 +23,21 @@ from insula.core.ids import to_text, to_uuid
 from insula.core.keyring import Keyring
 from insula.core.metrics import AUTH
 from insula.core.permissions import Facts, Permissions, Principal
+from insula.core.replica import NotThere, Replica
 from insula.core.shares import Shares
 
 DB: Final = "insula_db"
 PRESENTED: Final = "insula_presented"
 ORGANIZATION: Final = "organization_id"
+STALE_OK: Final = "stale_ok"
+"""Handler option of reads that may be five seconds old: they are asked of a replica, where there is one."""
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _LITTLE: Final = 65_536
 _OF_STRANGERS: Final = 16_384
 """Bytes of a body on public routes: none needs half of it, and parsing a large one costs time of everybody's."""
 
 _ENTER: Final = "SELECT * FROM app.enter($1, $2)"
+_ENTER_FOR_REPLICA: Final = "SELECT * FROM app.enter_for_replica($1, $2)"
 _ENTER_ONCE: Final = "SELECT * FROM app.enter_once($1, $2, $3)"
 _ENTER_PLATFORM: Final = "SELECT * FROM app.enter_platform($1)"
 
@@ -59,6 +63,7 @@ class Doors(msgspec.Struct, frozen=True):
 
     database: Database
     platform: Database
+    replica: Replica | None
     permissions: Permissions
     keyring: Keyring
     origin: str
@@ -98,27 +103,45 @@ class RequestTransaction(ASGIMiddleware):
         with ExitStack() as held:
             if scope["method"] not in _SAFE:
                 await self._receive(body, scope, shown, held)
-            await self._answer(scope, body, shown, send, next_app)
+            await self._answer(_Request(scope, body, shown, send, next_app))
 
-    async def _answer(self, scope: HTTPScope, body: Incoming, shown: Presented, send: Send, next_app: ASGIApp) -> None:
+    async def _answer(self, request: "_Request") -> None:
+        """Run it; after a collision once more, and on the primary where a replica could not answer."""
+        replica = self._doors.replica if STALE_OK in request.scope["route_handler"].opt else None
+        if replica is not None and replica.usable and await self._settled(request, replica, may_rerun=True):
+            return
         for last in (False, True):
-            again: Any = {**scope, RERUN: None}
-            async with self._shares.of(_owner(scope, shown)), self._transaction(scope) as transaction:
-                transaction.facts = facts_of(scope)
-                reply = _HeldReply(again, transaction, send, may_rerun=not last)
-                again[ASKED] = once = asked(again, shown.token)
-                await self._enter(again, transaction, shown, once)
-                try:
-                    self._guard(again)
-                except errors.PermissionMissing:
-                    await transaction.commit()  # what the guard wrote down about it
-                    raise
-                await next_app(again, body, reply)
-                transaction.spoilt = again[RERUN] == errors.STATEMENT_GONE
-            if not reply.rerun:
-                self._doors.admission.settled(transaction)
+            request.body.rewind()
+            if await self._settled(request, None, may_rerun=not last):
                 return
-            body.rewind()
+
+    async def _settled(self, request: "_Request", replica: Replica | None, *, may_rerun: bool) -> bool:
+        """One run from the door to the commit; False when another is wanted, and nothing was sent."""
+        again: Any = {**request.scope, RERUN: None, ASKED: asked(request.scope, request.shown.token)}
+        async with self._shares.of(_owner(again, request.shown)), AsyncExitStack() as stack:
+            transaction = await stack.enter_async_context(self._transaction(again))
+            transaction.facts = facts_of(again)
+            grant = await self._enter(again, transaction, request.shown, replica)
+            try:
+                self._guard(again)
+            except errors.PermissionMissing:
+                await transaction.commit()  # what the guard wrote down about it
+                raise
+            if replica is not None and grant is not None:
+                await transaction.commit()
+                await stack.aclose()  # the primary's connection is for others now
+                try:
+                    reading = await stack.enter_async_context(replica.entered(grant))
+                except NotThere:
+                    return False
+                reading.principal, reading.facts = transaction.principal, transaction.facts
+                again[DB] = transaction = reading
+            reply = HeldReply(again, transaction, request.send, may_rerun=may_rerun, forgiving=replica is not None)
+            await request.next_app(again, request.body, reply)
+            transaction.spoilt = again[RERUN] == errors.STATEMENT_GONE
+        if not reply.rerun:
+            self._doors.admission.settled(transaction)
+        return not reply.rerun
 
     def _transaction(self, scope: HTTPScope) -> AbstractAsyncContextManager[Transaction]:
         doors = self._doors
@@ -139,9 +162,12 @@ class RequestTransaction(ASGIMiddleware):
             owner = transaction.principal.user_id or shown.token
         await body.receive(self._doors.body_limit, held.enter_context(self._room.of(owner)))
 
-    async def _enter(self, scope: Any, transaction: Transaction, shown: Presented, once: Asked | None = None) -> None:
+    async def _enter(
+        self, scope: Any, transaction: Transaction, shown: Presented, replica: Replica | None = None
+    ) -> bytes | None:
+        """Go through the door, or be refused; returns the grant for the replica, if there is one."""
         doors, options = self._doors, scope["route_handler"].opt
-        found = await self._found(scope, transaction, doors.keyring.digest(shown.token), once)
+        found = await self._found(scope, transaction, doors.keyring.digest(shown.token), replica)
         if found["user_id"] is not None:  # also of those refused below: whose path it was not is worth a line
             bind_contextvars(user=to_text("usr", found["user_id"]))
         verdict = found["verdict"]
@@ -160,15 +186,28 @@ class RequestTransaction(ASGIMiddleware):
         bind_contextvars(tenant=principal.organization_id)
         AUTH.labels(principal.credential_kind, "admitted").inc()
         await doors.admission.admitted(scope, principal)
+        return None if replica is None else found["grant"]
 
-    async def _found(self, scope: Any, transaction: Transaction, secret: bytes, once: Asked | None) -> Any:
+    async def _found(self, scope: Any, transaction: Transaction, secret: bytes, replica: Replica | None) -> Any:
         """What the door says of a request, and of its Idempotency-Key."""
+        once: Asked | None = scope.get(ASKED)
         if "operator" in scope["route_handler"].opt:
             return await transaction.driver.fetchrow(_ENTER_PLATFORM, secret)
-        if once is None:
-            return await transaction.driver.fetchrow(_ENTER, secret, _organization(scope))
-        once.found = await transaction.driver.fetchrow(_ENTER_ONCE, secret, _organization(scope), once.name)
-        return once.found
+        if once is not None:
+            once.found = await transaction.driver.fetchrow(_ENTER_ONCE, secret, _organization(scope), once.name)
+            return once.found
+        statement = _ENTER if replica is None else _ENTER_FOR_REPLICA
+        return await transaction.driver.fetchrow(statement, secret, _organization(scope))
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """One request, as long as it takes."""
+
+    scope: HTTPScope
+    body: Incoming
+    shown: Presented
+    send: Send
+    next_app: ASGIApp
 
 
 async def _receive_from_stranger(body: Incoming) -> None:
@@ -227,43 +266,3 @@ def facts_of(scope: Any) -> Facts:
         user_agent=agent.decode("latin-1")[:400] or None,
         trace_id=state.get("trace_id"),
     )
-
-
-class _HeldReply:
-    """Holds the response's first bytes until the transaction has settled: a failed commit is a failed request."""
-
-    def __init__(self, scope: Any, transaction: Transaction, send: Send, *, may_rerun: bool) -> None:
-        self._scope, self._transaction, self._send = scope, transaction, send
-        self._may_rerun = may_rerun
-        self._start: Any = None
-        self._settling = False
-        self.rerun = False
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._start = message
-            return
-        if self._start is not None:
-            start, self._start = self._start, None
-            state = ScopeState.from_scope(self._scope)
-            state.response_started = False  # Litestar believes it has; so far nothing was sent
-            await self._settle(start, message)
-            if self.rerun:
-                return
-            state.response_started = True
-            await self._send(start)
-        if not self.rerun:
-            await self._send(message)
-
-    async def _settle(self, start: Any, first: Any) -> None:
-        if self._settling:  # the answer to a commit that failed
-            self.rerun = self._may_rerun and bool(self._scope[RERUN])
-            return
-        self._settling = True
-        if start["status"] >= 400:
-            self.rerun = self._may_rerun and bool(self._scope[RERUN])
-            if not self._transaction.keeps_refusal:
-                return
-        elif (remember := self._scope.get("insula_remember")) is not None:
-            remember(self._transaction, start, first)
-        await self._transaction.commit()

@@ -71,7 +71,7 @@ class InvitationController(Controller):
     tags = ["Invitations"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"inviting": Provide(provide_inviting, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/", permission=READ, listing=INVITATIONS)
+    @get("/", permission=READ, listing=INVITATIONS, stale_ok=True)
     async def list_invitations(
         self,
         db: NamedDependency[Transaction],
@@ -82,7 +82,7 @@ class InvitationController(Controller):
         """List invitations."""
         return await INVITATIONS.page(db, page, status=status, email_prefix=email_prefix)
 
-    @get("/{invitation_id:str}", permission=READ)
+    @get("/{invitation_id:str}", permission=READ, stale_ok=True)
     async def get_invitation(
         self, db: NamedDependency[Transaction], invitation_id: FromPath[InvitationId]
     ) -> InvitationRead:

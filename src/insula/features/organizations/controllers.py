@@ -78,7 +78,7 @@ class OrganizationController(Controller):
         """List your organizations, deleted ones included as long as they are there."""
         return await MY_ORGANIZATIONS.page(db, page, role=role, status=status)
 
-    @get(_ONE, permission=READ)
+    @get(_ONE, permission=READ, stale_ok=True)
     async def get_organization(self, db: NamedDependency[Transaction]) -> OrganizationRead:
         """Get an organization."""
         organization = await ORGANIZATION.one_or_none(db)
@@ -116,7 +116,7 @@ class MemberController(Controller):
     tags = ["Members"]  # noqa: RUF012
     dependencies = {"members": Provide(provide_members, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/members", permission=READ_MEMBERS, listing=MEMBERS)
+    @get("/members", permission=READ_MEMBERS, listing=MEMBERS, stale_ok=True)
     async def list_members(  # noqa: PLR0913, PLR0917  # a parameter per filter
         self,
         db: NamedDependency[Transaction],
@@ -148,7 +148,7 @@ class MemberController(Controller):
         """Change how this organization knows you."""
         return MemberRead.of(await members.rename(data, version))
 
-    @get("/members/{member_id:str}", permission=READ_MEMBERS)
+    @get("/members/{member_id:str}", permission=READ_MEMBERS, stale_ok=True)
     async def get_member(self, db: NamedDependency[Transaction], member_id: FromPath[MemberId]) -> MemberRead:
         """Get a member."""
         return await _found_member(db, member_id)

@@ -37,7 +37,7 @@ class ProjectController(Controller):
     tags = ["Projects"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"projects": Provide(provide_projects, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/projects", permission=READ, listing=PROJECTS)
+    @get("/projects", permission=READ, listing=PROJECTS, stale_ok=True)
     async def list_projects(  # noqa: PLR0913, PLR0917  # a parameter per filter
         self,
         db: NamedDependency[Transaction],
@@ -50,14 +50,14 @@ class ProjectController(Controller):
         """List projects."""
         return await PROJECTS.page(db, page, status=status, team_id=team_id, key=key, name_prefix=name_prefix)
 
-    @get("/deleted-projects", permission=DELETE, listing=DELETED_PROJECTS)
+    @get("/deleted-projects", permission=DELETE, listing=DELETED_PROJECTS, stale_ok=True)
     async def list_deleted_projects(
         self, db: NamedDependency[Transaction], page: NamedDependency[PageRequest]
     ) -> Page[ProjectRead]:
         """List the projects that can be restored."""
         return await DELETED_PROJECTS.page(db, page)
 
-    @get("/projects/{project_id:str}", permission=READ)
+    @get("/projects/{project_id:str}", permission=READ, stale_ok=True)
     async def get_project(self, db: NamedDependency[Transaction], project_id: FromPath[ProjectId]) -> ProjectRead:
         """Get a project."""
         project = await PROJECT.one_or_none(db, id=project_id)

@@ -30,7 +30,7 @@ class TeamController(Controller):
     tags = ["Teams"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"teams": Provide(provide_teams, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/teams", permission=READ, listing=TEAMS)
+    @get("/teams", permission=READ, listing=TEAMS, stale_ok=True)
     async def list_teams(
         self,
         db: NamedDependency[Transaction],
@@ -40,7 +40,7 @@ class TeamController(Controller):
         """List teams."""
         return await TEAMS.page(db, page, name_prefix=name_prefix)
 
-    @get("/teams/{team_id:str}", permission=READ)
+    @get("/teams/{team_id:str}", permission=READ, stale_ok=True)
     async def get_team(self, db: NamedDependency[Transaction], team_id: FromPath[TeamId]) -> TeamRead:
         """Get a team."""
         return await _found_team(db, team_id)
@@ -79,7 +79,7 @@ class TeamMemberController(Controller):
     tags = ["Teams"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"teams": Provide(provide_teams, sync_to_thread=False)}  # noqa: RUF012
 
-    @get("/teams/{team_id:str}/members", permission=READ, listing=TEAM_MEMBERS)
+    @get("/teams/{team_id:str}/members", permission=READ, listing=TEAM_MEMBERS, stale_ok=True)
     async def list_team_members(
         self,
         db: NamedDependency[Transaction],
@@ -111,7 +111,7 @@ class TeamMemberController(Controller):
         """Take a member out of a team."""
         await teams.take_out(team_id, member_id)
 
-    @get("/members/{member_id:str}/teams", permission=READ, listing=TEAMS_OF_MEMBER)
+    @get("/members/{member_id:str}/teams", permission=READ, listing=TEAMS_OF_MEMBER, stale_ok=True)
     async def list_teams_of_member(
         self,
         db: NamedDependency[Transaction],
