@@ -12,7 +12,6 @@ from litestar import Litestar
 
 from insula.app import create_litestar
 from insula.core import metrics, replica
-from insula.core.db import Database
 from insula.core.http.access_log import AccessLog
 from insula.core.http.door import STALE_OK
 from insula.core.http.guard import declared_routes
@@ -355,7 +354,3 @@ async def test_a_database_that_is_no_standby_is_never_read(
         answer = await client.get(owner.url("/projects"))
         assert [row["name"] for row in answer.json()["data"]] == [name]
         assert reads("primary") == primary + 1
-
-
-def test_standby_begins_read_only() -> None:
-    assert "READ ONLY" in Database("postgresql://app_rw@localhost/x", standby=True)._begin_text

@@ -31,7 +31,7 @@ BEGIN: Final = (
 The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session. So is
 durability, because a login may change its own defaults, and RESET ALL returns to those.
 """
-_BEGIN_ON_STANDBY: Final = BEGIN.replace("READ WRITE", "READ ONLY")
+BEGIN_ON_STANDBY: Final = BEGIN.replace("READ WRITE", "READ ONLY")
 
 _ROLLBACK_AND_END: Final = "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
 
@@ -133,7 +133,7 @@ class Database:
         """The most connections this login may hold."""
         self.waiting = 0
         """Transactions that wait for a connection at this moment."""
-        self._begin_text = _BEGIN_ON_STANDBY if standby else BEGIN
+        self._standby = standby
         self._pool = Pool(_engine(url, old_pgbouncer=old_pgbouncer), pool_size)
 
     async def open(self) -> Self:
@@ -179,7 +179,7 @@ class Database:
             finally:
                 self.waiting -= 1
             try:
-                await transaction.driver.execute(self._begin_text)
+                await transaction.driver.execute(BEGIN_ON_STANDBY if self._standby else BEGIN)
             except BaseException as error:
                 transaction.driver.terminate()
                 await self._end(transaction)
