@@ -5,6 +5,8 @@ from typing import Any
 from alembic import context
 from sqlalchemy import text
 
+from insula.schema import state_of
+
 
 def run_migrations() -> None:
     connection: Any = context.config.attributes["connection"]
@@ -14,12 +16,12 @@ def run_migrations() -> None:
     context.configure(connection=connection, version_table_schema="migration", version_table="version")
     with context.begin_transaction():
         context.run_migrations()
-    # Every login can read it there, and the program compares it with the newest revision that it knows.
+    # Every login can read it there, and the program compares it with the newest revisions that it knows.
+    heads = context.get_context().get_current_heads()
+    applied = [script.revision for script in context.script.iterate_revisions(heads, "base")]
+    connection.execute(text("SELECT set_config('migration.state', :state, true)"), {"state": state_of(applied)})
     connection.execute(
-        text(
-            "DO $$ BEGIN EXECUTE format('COMMENT ON SCHEMA app IS %L',"
-            " (SELECT max(version_num) FROM migration.version)); END $$"
-        )
+        text("DO $$ BEGIN EXECUTE format('COMMENT ON SCHEMA app IS %L', current_setting('migration.state')); END $$")
     )
 
 

@@ -33,7 +33,9 @@ async def token_of(world: World, invitation: dict[str, Any], sending: int | None
         "SELECT credential_id, sendings, email_norm FROM app.invitation WHERE id = $1", to_uuid("inv", invitation["id"])
     )
     sending = sending or row["sendings"]
-    return world.keyring.mailed("invitation", to_text("crd", row["credential_id"]), sending, row["email_norm"])
+    return world.keyring.mailed(
+        "invitation", to_text("crd", row["credential_id"]), to=row["email_norm"], sending=sending
+    )
 
 
 def sign_up(token: str, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tenant-owned tables for tests, made as migrations make them: the program starts on no others."""
+"""Tables for tests, made as migrations make them, in a schema said to be of a later release: it has tables that ours has not."""
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -16,6 +16,7 @@ async def create_table(owner_dsn: str, name: str, *columns: str) -> None:
         connection.execute(sa.text("SET LOCAL ROLE app_owner"))
         op = Operations(MigrationContext.configure(connection))
         create_tenant_table(op, name, *(sa.Column(column, sa.Text) for column in columns))
+        connection.execute(sa.text("COMMENT ON SCHEMA app IS '9999'"))
 
     engine = create_async_engine(owner_dsn.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
     try:

@@ -19,7 +19,7 @@ from insula.core.errors import Conflict
 from insula.core.feature import Feature
 from insula.core.http.access_log import AccessLog
 from insula.core.http.answer_headers import Deprecation
-from insula.core.ids import new_id
+from insula.core.ids import new_id, to_uuid
 from insula.core.permissions import EVERYONE, Permission
 from insula.core.schemas import Read, Write
 from insula.features.projects.models import Project
@@ -90,10 +90,10 @@ class WorkshopController(Controller):
         return _stream(count)
 
     @post("/locks", permission=USE)
-    async def take_locks(self, db: NamedDependency[Transaction], data: JSONBody[list[int]]) -> Piece:
-        """Take locks in the given order, and make a piece."""
-        for number in data:
-            await db.driver.execute("SELECT pg_advisory_xact_lock($1)", number)
+    async def take_locks(self, db: NamedDependency[Transaction], data: JSONBody[list[str]]) -> Piece:
+        """Lock these pieces in the given order, and make another."""
+        for piece in data:
+            await db.driver.execute("SELECT FROM app.project WHERE id = $1 FOR UPDATE", to_uuid("prj", piece))
             await asyncio.sleep(0.1)
         return Piece(await _make(db, str(data)), str(data), "")
 

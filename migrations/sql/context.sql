@@ -118,11 +118,31 @@ END $$;
 -- and UNLISTEN run before this in the same message; what they cannot undo is a prepared statement planted by SQL.
 -- A touched backend ends itself, which also takes it out of a pooler between us and the server.
 CREATE FUNCTION app.prove_untouched() RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_prepared_statements WHERE from_sql) THEN
         PERFORM pg_terminate_backend(pg_backend_pid());
     END IF;
+END $$;
+
+-- A login may end its own connection, and no other one of its name.
+CREATE FUNCTION app.end_session() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_terminate_backend(pg_backend_pid());
+END $$;
+
+-- Transactions that have gone on for too long: timeouts are the session's own, and SQL that slipped in lifts them.
+CREATE FUNCTION app.end_overdue(age interval) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    ended integer;
+BEGIN
+    SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) INTO ended
+      FROM pg_stat_activity AS a
+     WHERE a.datname = current_database() AND a.usename IN ('app_rw', 'app_identity')
+       AND a.xact_start < clock_timestamp() - greatest(age, interval '30 seconds');
+    RETURN ended;
 END $$;
 
 -- Rotation, by the migrator only: contexts are signed with a new key from now on; those of transactions under way stay

@@ -1,17 +1,20 @@
--- Take the lock that only one of several duplicates gets, then look for a stored answer.
--- VOLATILE, so that the look-up sees what committed before the lock was granted. The lock ends with the transaction.
+-- Take the lock that only one of several duplicates gets, then look for the person's stored answer of this very name: they
+-- cannot look for others, since the rows of all their organizations lie side by side, and what one's SQL could see of
+-- them would tell it of the others. VOLATILE, so that the look-up sees what committed before the lock was granted. The
+-- lock ends with the transaction.
 CREATE FUNCTION app.begin_idempotent(name bytea, OUT locked boolean, OUT fingerprint bytea, OUT answer bytea)
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     locked := pg_try_advisory_xact_lock(('x' || encode(substr(name, 1, 8), 'hex'))::bit(64)::bigint);
     IF locked THEN
-        SELECT i.fingerprint, i.answer INTO fingerprint, answer FROM app.idempotency i WHERE i.key_hash = name;
+        SELECT i.fingerprint, i.answer INTO fingerprint, answer
+          FROM app.idempotency AS i WHERE i.user_id = app.user_id() AND i.key_hash = name;
     END IF;
 END $$;
 GRANT EXECUTE ON FUNCTION app.begin_idempotent(bytea) TO app_rw;
 
 -- The door of a request with an Idempotency-Key: both in one round trip. The key is looked for inside the context that
--- the door has just signed, by the caller's own rights; whoever is not let in takes no lock.
+-- the door has just signed; whoever is not let in takes no lock.
 CREATE FUNCTION app.enter_once(
     secret_hash bytea, organization uuid, name bytea,
     OUT verdict text, OUT user_id uuid, OUT credential_id uuid, OUT credential_kind text,

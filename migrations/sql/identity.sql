@@ -326,10 +326,12 @@ CREATE FUNCTION app.arm_credential(link uuid, token_hash bytea, lifetime interva
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE app.credential SET hash = token_hash, expires_at = now() + lifetime
-     WHERE id = link AND user_id = app.user_id() AND kind IN ('verification', 'reset') AND revoked_at IS NULL;
+     WHERE id = link AND user_id = app.user_id() AND kind IN ('verification', 'reset') AND revoked_at IS NULL
+       AND lifetime BETWEEN interval '1 minute' AND interval '7 days';
     RETURN FOUND;
 END $$;
 
+-- Sessions are a person's own: inside an organization its SQL sees and ends none, as with app.my_organizations.
 CREATE FUNCTION app.my_sessions() RETURNS TABLE (
     id uuid, user_agent text, ip text, created_at timestamptz, last_used_at timestamptz, expires_at timestamptz
 )
@@ -338,14 +340,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
            least(c.expires_at, c.last_used_at + c.idle_timeout)
       FROM app.credential c
      WHERE c.user_id = (SELECT app.user_id()) AND c.kind = 'session' AND c.revoked_at IS NULL AND c.expires_at > now()
-       AND c.last_used_at + c.idle_timeout > now()
+       AND c.last_used_at + c.idle_timeout > now() AND (SELECT app.tenant_id()) IS NULL
 $$;
 
 CREATE FUNCTION app.revoke_my_session(session uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE app.credential SET revoked_at = now(), revoked_reason = 'revoked'
-     WHERE id = session AND user_id = app.user_id() AND kind = 'session' AND revoked_at IS NULL AND expires_at > now();
+     WHERE id = session AND user_id = app.user_id() AND kind = 'session' AND revoked_at IS NULL AND expires_at > now()
+       AND app.tenant_id() IS NULL;
     RETURN FOUND;
 END $$;
 
@@ -357,7 +360,7 @@ DECLARE
 BEGIN
     UPDATE app.credential SET revoked_at = now(), revoked_reason = 'revoked'
      WHERE user_id = app.user_id() AND kind = 'session' AND revoked_at IS NULL AND expires_at > now()
-       AND id IS DISTINCT FROM spared;
+       AND id IS DISTINCT FROM spared AND app.tenant_id() IS NULL;
     GET DIAGNOSTICS revoked = ROW_COUNT;
     RETURN revoked;
 END $$;

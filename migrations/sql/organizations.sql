@@ -38,6 +38,11 @@ BEGIN
         RETURN 'limit_reached';
     END IF;
 
+    -- An id has one organization for ever: what a purged one left behind is not for another's eyes.
+    IF EXISTS (SELECT FROM app.event AS e WHERE e.tenant_id = organization) THEN
+        RAISE EXCEPTION 'this id had an organization' USING ERRCODE = '23505';
+    END IF;
+
     FOREACH slug IN ARRAY slugs LOOP
         INSERT INTO app.organization_slug VALUES (slug, organization)
             ON CONFLICT ON CONSTRAINT organization_slug_pkey DO NOTHING;

@@ -19,9 +19,14 @@ from insula.core.rls import (
 
 revision = "0001"
 down_revision = None
+branch_labels = ("insula",)
 
 SQL = Path(__file__).parent.parent / "sql"
 NOW = sa.text("now()")
+# Each tenant has a lane, and each person for what they ask for outside of organizations; whatever belongs to none
+# (letters of sign-up, schedules) shares one, so that no crowd of strangers can make the circle longer. It stands last:
+# the circle starts behind the smallest uuid.
+SHARED_LANE = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 # The first 48 bits of a UUIDv7 (RFC 9562, section 5.7): events are read in the order of their ids, and a moment of its
 # own, such as when its transaction began, would contradict that order. Nor can SQL date an event other than its id.
 MOMENT_OF_ID = "to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)"
@@ -43,14 +48,17 @@ def upgrade() -> None:
     op.execute(
         "GRANT EXECUTE ON FUNCTION app.tenant_id(), app.user_id() TO app_rw, app_owner, app_platform, app_identity"
     )
-    op.execute("GRANT EXECUTE ON FUNCTION app.prove_untouched() TO app_rw, app_identity, app_platform")
+    op.execute(
+        "GRANT EXECUTE ON FUNCTION app.prove_untouched(), app.end_session() TO app_rw, app_identity, app_platform"
+    )
+    op.execute("GRANT EXECUTE ON FUNCTION app.end_overdue(interval) TO app_platform")
     op.execute("SET LOCAL ROLE app_owner")
     people()
     organizations()
     event()
     program()
-    run_script(op, SQL / "idempotency.sql")
     run_script(op, SQL / "enter.sql", role="app_door")
+    run_script(op, SQL / "idempotency.sql", role="app_door")
 
 
 def people() -> None:
@@ -125,8 +133,9 @@ def organizations() -> None:
         sa.Column("version", sa.Integer, nullable=False, server_default="1"),
         sa.CheckConstraint("id = tenant_id", name="organization_is_its_tenant"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="organization_name"),
+        # What a malformed id becomes must be nobody's.
+        sa.CheckConstraint("id <> '00000000-0000-0000-0000-000000000000'", name="organization_id"),
         updatable=("name", "metadata", "deleted_at", "updated_at", "version"),
-        deletable=False,
     )
     op.execute("REVOKE INSERT ON app.organization FROM app_rw")
 
@@ -156,6 +165,7 @@ def organizations() -> None:
         sa.CheckConstraint("status IN ('active', 'suspended')", name="membership_status"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="membership_name_length"),
         updatable=("role", "status", "name", "name_norm", "updated_at", "version"),
+        deletable=True,
     )
     op.execute("REVOKE INSERT ON app.membership FROM app_rw")  # only doors let somebody in
     op.execute('ALTER TABLE app.membership ADD FOREIGN KEY (user_id) REFERENCES app."user" (id) ON DELETE CASCADE')
@@ -184,7 +194,7 @@ def event() -> None:
         schema="app",
         postgresql_partition_by="RANGE (id)",
     )
-    protect_tenant_table(op, "event", deletable=False)
+    protect_tenant_table(op, "event")
     op.execute("REVOKE UPDATE ON app.event FROM app_door")
     for column in ("type", "actor_id", "target_id"):
         op.create_index(f"event_{column}", "event", ["tenant_id", column, "id"], schema="app")
@@ -207,7 +217,7 @@ def program() -> None:
         ),
         schema="app",
     )
-    protect_user_table(op, "idempotency", owner="user_id", grants="SELECT, INSERT")
+    protect_user_table(op, "idempotency", owner="user_id", grants="INSERT")
     op.execute("GRANT SELECT, DELETE ON app.idempotency TO app_platform")
     op.create_index("idempotency_age", "idempotency", ["created_at"], schema="app")
 
@@ -228,6 +238,7 @@ def program() -> None:
             moment("leased_until"),
             sa.Column("last_error", sa.Text),
             sa.Column("trace", sa.Text, comment="W3C traceparent of the request that asked for it"),
+            sa.Column("lane", sa.Uuid, nullable=False, server_default=SHARED_LANE, comment="whose turn it is"),
             moment("created_at", default=True),
             moment("finished_at"),
             sa.CheckConstraint("status IN ('due', 'leased', 'done', 'dead', 'discarded')", name="outbox_status"),
@@ -239,10 +250,11 @@ def program() -> None:
         "CREATE POLICY enqueue ON app.outbox FOR INSERT TO app_rw WITH CHECK ("
         "tenant_id IS NOT DISTINCT FROM (SELECT app.tenant_id())"
         " AND user_id IS NOT DISTINCT FROM (SELECT app.user_id())"
-        # Without a context nothing is asked for: the program's own jobs come from app_platform.
-        " AND coalesce(tenant_id, user_id) IS NOT NULL)"
+        # Without a context nothing is asked for: the program's own jobs come from app_platform. What a request asks for
+        # waits in its organization's lane or its person's, and comes after what waits there already.
+        " AND lane = coalesce(tenant_id, user_id) AND due_at >= transaction_timestamp())"
     )
-    op.execute("GRANT INSERT (id, task, payload, due_at, trace, tenant_id, user_id) ON app.outbox TO app_rw")
+    op.execute("GRANT INSERT (id, task, payload, due_at, trace, tenant_id, user_id, lane) ON app.outbox TO app_rw")
     op.execute("CREATE INDEX outbox_due ON app.outbox (due_at, id) WHERE status = 'due'")
     op.execute("CREATE INDEX outbox_leased ON app.outbox (leased_until) WHERE status = 'leased'")
     op.execute("CREATE INDEX outbox_dead ON app.outbox (id) WHERE status = 'dead'")
@@ -281,10 +293,9 @@ def program() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.execute("SET LOCAL ROLE app_door")
-    op.execute("DROP FUNCTION app.enter")
+    for function in ("enter_once", "begin_idempotent", "enter", "delete_membership"):
+        op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
-    op.execute("DROP FUNCTION app.enter_once")
-    op.execute("DROP FUNCTION app.begin_idempotent")
     for function in ("create_event_partitions", "next_event_ids", "follow_latest_event", "later_id", "milliseconds_of"):
         op.execute(f"DROP FUNCTION app.{function}")
     for table in ("operator_action", "operator", "tick", "outbox", "idempotency", "event"):
@@ -292,7 +303,16 @@ def downgrade() -> None:
     for table in ("membership", "organization_slug", "organization", "credential", "password", '"user"'):
         op.execute(f"DROP TABLE app.{table}")
     op.execute("SET LOCAL ROLE app_door")
-    for function in ("prove_untouched", "user_id", "tenant_id", "clear_context", "set_context", "context_mac"):
+    for function in (
+        "end_overdue",
+        "end_session",
+        "prove_untouched",
+        "user_id",
+        "tenant_id",
+        "clear_context",
+        "set_context",
+        "context_mac",
+    ):
         op.execute(f"DROP FUNCTION app.{function}")
     for function in ("signed_before_rotation", "rotate_door_key", "forget_previous_door_key", "new_door_key"):
         op.execute(f"DROP FUNCTION app.{function}")

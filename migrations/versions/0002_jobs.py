@@ -13,10 +13,6 @@ down_revision = "0001"
 SQL = Path(__file__).parent.parent / "sql"
 STATUSES = "'due', 'leased', 'done', 'dead', 'discarded'"
 
-# Each tenant has a lane; whatever belongs to none (sign-up, schedules) shares one, so that no crowd of strangers can
-# make the circle longer. It stands last: the circle starts behind the smallest uuid.
-LANE = "coalesce(tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)"
-
 # `due` means due now: an index cannot ask what time it is, and a claim must not wade through jobs of next week.
 WAIT = """
 CREATE FUNCTION app.wait_until_due() RETURNS trigger
@@ -43,11 +39,6 @@ FUNCTIONS = (
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.add_column("outbox", sa.Column("started_at", sa.DateTime(timezone=True)), schema="app")
-    op.add_column(
-        "outbox",
-        sa.Column("lane", sa.Uuid, sa.Computed(LANE, persisted=True), comment="whose turn it is"),
-        schema="app",
-    )
     allow(f"{STATUSES}, 'waiting'")
     op.execute(WAIT)
     op.execute(
@@ -84,7 +75,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION app.wait_until_due")
     op.execute("UPDATE app.outbox SET status = 'due' WHERE status = 'waiting'")
     allow(STATUSES)
-    op.drop_column("outbox", "lane", schema="app")
+    op.execute("DROP INDEX app.outbox_turn")
     op.drop_column("outbox", "started_at", schema="app")
     op.execute("DROP INDEX app.outbox_waiting")
 

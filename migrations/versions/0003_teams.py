@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="team_name_length"),
         sa.CheckConstraint("length(description) <= 1000", name="team_description_length"),
         updatable=("name", "name_norm", "description", "updated_at", "version"),
+        deletable=True,
     )
     op.execute('CREATE INDEX team_name_order ON app.team (tenant_id, name_norm COLLATE "C", id)')
     create_tenant_table(
@@ -35,6 +36,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant_id", "team_id", "member_id", name="team_member_once"),
         tenant_reference("team_id", "team"),
         tenant_reference("member_id", "membership"),
+        deletable=True,
     )
     op.create_index("team_member_in", "team_member", ["tenant_id", "team_id", "created_at", "member_id"], schema="app")
     op.create_index("team_member_of", "team_member", ["tenant_id", "member_id", "team_id"], schema="app")
@@ -42,5 +44,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL ROLE app_door")
+    op.execute("DROP FUNCTION app.delete_team_member, app.delete_team")
+    op.execute("SET LOCAL ROLE app_owner")
     op.drop_table("team_member", schema="app")
     op.drop_table("team", schema="app")

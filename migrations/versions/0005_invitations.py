@@ -32,7 +32,6 @@ def upgrade() -> None:
         # The letter goes to the one, and lets the other in.
         sa.CheckConstraint('email_norm = lower(email COLLATE "C")', name="invitation_address"),
         updatable=("status", "invited_by", "sendings", "expires_at", "updated_at", "version"),
-        deletable=False,
     )
     op.execute("CREATE UNIQUE INDEX invitation_open ON app.invitation (tenant_id, email_norm) WHERE status = 'pending'")
     op.create_index("invitation_status_order", "invitation", ["tenant_id", "status", "id"], schema="app")

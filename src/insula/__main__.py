@@ -88,7 +88,7 @@ def worker() -> None:
 
 
 @main.command()
-@click.argument("revision", default="head")
+@click.argument("revision", default="heads")
 def migrate(revision: str) -> None:
     """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator)."""
     from insula.provision import RevisionRefused

@@ -35,7 +35,7 @@ from insula.core.replica import Replica
 from insula.core.vault import Vault
 from insula.pages import PageController
 from insula.product import FEATURES
-from insula.schema import require_migrated
+from insula.schema import RELEASE, require_migrated
 from insula.settings import Settings
 
 
@@ -191,7 +191,7 @@ def _lifespan(parts: Parts) -> Callable[[Litestar], AbstractAsyncContextManager[
                 await database.open()
                 _watch(database)
             await require_migrated(parts.databases.rw)
-            await require_proven(parts.databases.rw)
+            await require_proven(parts.databases.rw, RELEASE)
             async with parts.vault.watched(), parts.replica.watched() if parts.replica else nullcontext():
                 yield
         finally:

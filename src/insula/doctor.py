@@ -13,7 +13,7 @@ from insula.core.catalogue import check_catalogue
 from insula.core.db import Database
 from insula.core.keyring import Keyring
 from insula.core.vault import Vault
-from insula.schema import REVISION, require_migrated
+from insula.schema import RELEASE, REVISION, require_migrated
 from insula.settings import Settings
 
 
@@ -63,7 +63,7 @@ async def _schema(settings: Settings) -> AsyncIterator[Diagnosis]:
 async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     try:
         async with _opened(settings.database_url) as database, database.transaction(read_only=True) as transaction:
-            findings = await check_catalogue(transaction.driver)
+            findings = await check_catalogue(transaction.driver, RELEASE)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
         yield Diagnosis("the proof of isolation", f"could not be made: {error}", "Mend the database first.")
         return

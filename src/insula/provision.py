@@ -1,5 +1,6 @@
 """Prepare a server (roles, database) and bring its schema up to date."""
 
+import os
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -12,20 +13,12 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from insula.schema import MIGRATIONS
+from insula.core.db import DEFAULTS
+from insula.schema import BRANCHES, MIGRATIONS
 from insula.settings import Settings
 
 LOGINS: Final = ("app_migrator", "app_rw", "app_identity", "app_platform")
 """One login per job; none of them owns a table or can become another at run time (app_migrator becomes app_owner)."""
-
-TIMEOUTS: Final = {
-    "statement_timeout": "15s",
-    "lock_timeout": "5s",
-    "idle_in_transaction_session_timeout": "30s",
-    "client_connection_check_interval": "1s",  # nobody waits for the answer: a killed client's query ends with it
-    "search_path": "pg_catalog, app",
-    "timezone": "UTC",
-}
 
 
 class RevisionRefused(Exception):
@@ -69,7 +62,7 @@ async def forget(admin_dsn: str, database: str) -> None:
         await connection.close()
 
 
-async def migrate(owner_dsn: str, revision: str = "head") -> None:
+async def migrate(owner_dsn: str, revision: str = "heads") -> None:
     """Run the migrations up to ``revision``, as a member of app_owner, over a connection of their own.
 
     The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else. Raises
@@ -85,11 +78,19 @@ async def migrate(owner_dsn: str, revision: str = "head") -> None:
         await engine.dispose()
 
 
-def _alembic(connection: Connection, revision: str) -> None:
+def alembic_config() -> Config:
+    """Where the migrations are, in alembic's words."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("version_locations", os.pathsep.join(map(str, BRANCHES)))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _alembic(connection: Connection, revision: str) -> None:
+    config = alembic_config()
     config.attributes["connection"] = connection
-    down = revision == "base" or revision.startswith("-")
+    down = revision == "base" or "-" in revision
     (command.downgrade if down else command.upgrade)(config, revision)
 
 
@@ -103,7 +104,7 @@ async def _create_role(connection: asyncpg.Connection, role: str, password: str 
     inherit = "INHERIT" if role == "app_migrator" else "NOINHERIT"
     await _run(connection, f"ALTER ROLE %I LOGIN {inherit} {rights} PASSWORD %L", role, password)
     if role != "app_migrator":
-        for name, value in TIMEOUTS.items():
+        for name, value in DEFAULTS.items():
             quoting = "%s" if name == "search_path" else "%L"  # a list of names, or one value
             await _run(connection, f"ALTER ROLE %I SET {name} = {quoting}", role, value)
 

@@ -1,14 +1,42 @@
 """Which revision of the schema this program was written for, and whether the database has it."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 
+from insula.core.catalogue import Release
 from insula.core.db import Database
 
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
-REVISION: Final = max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py"))
+BRANCHES: Final = (MIGRATIONS / "versions", MIGRATIONS / "own")
+"""Ours, and that of who builds on it: numbered on their own, so that neither is in the other's way."""
+
+
+def _newest(revisions: Iterable[str]) -> dict[str, str]:
+    """The newest revision of each branch, by what its names begin with; ours begin with their number."""
+    return {revision[:-4]: revision for revision in sorted(revisions)}
+
+
+def _revisions(folders: Iterable[Path]) -> Iterable[str]:
+    for folder in folders:
+        for path in folder.glob("*.py"):
+            if named := re.match(r"(own_)?\d{4}(?=_)", path.name):
+                yield named[0]
+
+
+def state_of(revisions: Iterable[str]) -> str:
+    """What a schema is at after these: the newest of each branch, as in ``0014 own_0003``."""
+    return " ".join(sorted(_newest(revisions).values()))
+
+
+REVISION: Final = state_of(_revisions(BRANCHES))
+
+INVENTORY: Final = MIGRATIONS / "inventory.txt"
+RELEASE: Final = Release(REVISION, tuple(INVENTORY.read_text(encoding="utf-8").splitlines()))
+"""What the database of this release is made of; a test writes the file anew from the migrations."""
 
 # Migrations write it there: what is said about a schema can be read by every login, without a right to any table.
 _FOUND: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
@@ -34,5 +62,6 @@ async def require_migrated(database: Database) -> None:
             found = await transaction.driver.fetchval(_FOUND) or ""
     except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):  # not even what begins a transaction
         found = ""
-    if found < REVISION:
+    reached = _newest(found.split())
+    if any(reached.get(branch, "") < needed for branch, needed in _newest(REVISION.split()).items()):
         raise SchemaBehind(found)

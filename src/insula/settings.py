@@ -81,8 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The public address of the product: mailed links start with it, and cookies are accepted from its origin."""
     trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
     """How many proxies of yours stand in front: X-Forwarded-For is believed for that many hops."""
-    request_max_bytes: Count = 1_048_576
-    """A larger request body is refused with 413."""
+    request_max_bytes: Count = 65_536
+    """A larger request body is refused with 413. No route of ours needs half of it."""
     drain_seconds: Annotated[int, Meta(ge=0)] = 25
     """How long requests and jobs under way may take to finish after SIGTERM."""
 

@@ -24,7 +24,7 @@ from insula.core.runner import Runner
 from insula.core.upkeep import Upkeep
 from insula.core.vault import Vault
 from insula.product import FEATURES
-from insula.schema import require_migrated
+from insula.schema import RELEASE, require_migrated
 from insula.settings import Settings
 
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
@@ -75,7 +75,7 @@ class WorkerProcess:
                 await database.open()
                 stack.push_async_callback(database.close)
             await require_migrated(self._database)
-            await require_proven(self._database)
+            await require_proven(self._database, RELEASE)
             await stack.enter_async_context(self._vault.watched())
             if self._settings.metrics_port:
                 exporter = _exporter(self._settings)

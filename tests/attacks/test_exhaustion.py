@@ -5,13 +5,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
+import asyncpg
 import httpx
+import msgspec
 import pytest
 
+from insula.app import create_litestar
 from insula.core.errors import Unavailable
+from insula.core.http.access_log import AccessLog
 from insula.core.http.room import Room
 from insula.settings import Settings
 from tests import workshop
+from tests.conftest import running
 from tests.factories import Member, World
 
 CAP = 1_048_576
@@ -38,8 +43,17 @@ async def test_a_body_without_end_is_refused_before_it_is_read(world: World) -> 
     assert announced.status_code == 413
 
 
-async def test_one_persons_unfinished_bodies_fill_a_part_of_the_room_for_bodies(world: World) -> None:
-    owner, other = await world.owner(), await world.owner()
+@pytest.fixture
+async def roomy(settings: Settings, superuser: asyncpg.Connection) -> AsyncIterator[World]:
+    """An installation that takes larger bodies."""
+    larger = msgspec.structs.replace(settings, request_max_bytes=CAP)
+    app = create_litestar(larger)
+    async with running(app):
+        yield World(AccessLog(app), larger, superuser)
+
+
+async def test_one_persons_unfinished_bodies_fill_a_part_of_the_room_for_bodies(roomy: World) -> None:
+    owner, other = await roomy.owner(), await roomy.owner()
     go_on = asyncio.Event()
 
     async def unfinished() -> AsyncIterator[bytes]:

@@ -40,7 +40,7 @@ async def refused_everywhere(world: World, invitation: dict[str, Any], person: P
     return {answer.json()["code"] for answer in answers}
 
 
-TOKEN = tokens.derive("invitation", new_id("crd"), b"k" * 32, 1)
+TOKEN = tokens.derive("invitation", new_id("crd"), b"k" * 32, 1, "a@b.example")
 
 
 @pytest.mark.attack(85)
@@ -77,10 +77,11 @@ async def test_a_token_names_nothing_that_could_be_altered(world: World) -> None
         stored,
         person.token,
         tokens.mint("invitation", credential),
-        tokens.derive("invitation", credential, b"another key, of 32 bytes........", 1),
-        world.keyring.mailed("invitation", credential, 2),
-        world.keyring.mailed("reset", credential),
-        world.keyring.mailed("verification", credential).replace("ins_ver_", "ins_inv_"),
+        tokens.derive("invitation", credential, b"another key, of 32 bytes........", 1, invitation["email"]),
+        world.keyring.mailed("invitation", credential, to=invitation["email"], sending=2),
+        world.keyring.mailed("invitation", credential, to="somebody@else.example"),
+        world.keyring.mailed("reset", credential, to=invitation["email"]),
+        world.keyring.mailed("verification", credential, to=invitation["email"]).replace("ins_ver_", "ins_inv_"),
     ):
         for path in (PREVIEW, DECLINE, ACCEPT):
             refused = await client.post(path, json={"token": forged})

@@ -96,8 +96,8 @@ def test_a_mailed_token_is_the_same_whichever_version_is_newest() -> None:
     both = Keyring.from_secret(SECRET)
     tomorrow = Version(since(datetime.now(UTC) + timedelta(days=1)), b"n" * 32)
     both.use({purpose: [*found, tomorrow] for purpose, found in both._versions.items()})
-    assert both.mailed("reset", credential) == old.mailed("reset", credential)
-    assert both.mailed("invitation", credential, 2, to="a@b.c") == old.mailed("invitation", credential, 2, to="a@b.c")
+    assert both.mailed("reset", credential, to="usr_1") == old.mailed("reset", credential, to="usr_1")
+    assert both.mailed("reset", credential, to="usr_1") != old.mailed("reset", credential, to="usr_2")
     assert both.cursors == [b"n" * 32, *old.cursors]
     assert both.pseudonym("x") != old.pseudonym("x")
 

@@ -70,12 +70,36 @@ async def test_the_circle_goes_on_where_it_stopped(bench: Workbench) -> None:
 
 
 async def test_what_belongs_to_no_organization_shares_one_turn(bench: Workbench) -> None:
+    """Letters of sign-up, and the program's own: no crowd of strangers makes the circle longer."""
     await bench.flood(A, 50)
-    for stranger in (B, C, D, None):
-        await bench.ask(Note(), tenant=None, user=stranger)
+    for _ in range(4):
+        await bench.superuser.execute(
+            "INSERT INTO app.outbox (id, tenant_id, user_id, task, payload)"
+            " VALUES (gen_random_uuid(), NULL, gen_random_uuid(), $1, '{}')",
+            Note.NAME,
+        )
     await bench.relay(ahead=4).hand_out()
     program = UUID(int=2**128 - 1)
     assert sorted(await lanes(bench)) == [A, A, program, program]
+
+
+async def test_what_a_person_asks_for_outside_of_organizations_keeps_no_letter_waiting(bench: Workbench) -> None:
+    await bench.ask(*(Note() for _ in range(50)), tenant=None, user=B)
+    await bench.superuser.execute(
+        "INSERT INTO app.outbox (id, tenant_id, task, payload) VALUES (gen_random_uuid(), NULL, $1, '{}')", Note.NAME
+    )
+    await bench.relay(ahead=4).hand_out()
+    assert sorted(await lanes(bench)) == [B, B, B, UUID(int=2**128 - 1)]
+
+
+async def test_no_sql_of_a_request_asks_to_be_first(bench: Workbench) -> None:
+    lie = "INSERT INTO app.outbox (id, tenant_id, user_id, lane, task, payload, due_at) VALUES"
+    for lane, due in ((A, "now() - interval '1 second'"), (B, "now()"), (UUID(int=2**128 - 1), "now()")):
+        async with bench.anybody.transaction() as db:
+            await db.driver.execute("SELECT app.set_context($1, NULL)", A)
+            await db.driver.execute("SET LOCAL ROLE app_rw")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                await db.driver.execute(f"{lie} (gen_random_uuid(), $1, NULL, $2, 'x', '{{}}', {due})", A, lane)
 
 
 async def test_one_organization_holds_a_quarter_of_what_is_in_flight_and_hides_nobody(bench: Workbench) -> None:

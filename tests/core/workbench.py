@@ -99,8 +99,8 @@ class Workbench:
     async def flood(self, tenant: UUID, count: int) -> None:
         """``count`` due jobs of one tenant, at once."""
         await self.superuser.execute(
-            "INSERT INTO app.outbox (id, tenant_id, user_id, task, payload, due_at)"
-            " SELECT gen_random_uuid(), $1, NULL, $2, '{}', now() - interval '1 minute' + i * interval '1 microsecond'"
+            "INSERT INTO app.outbox (id, tenant_id, lane, task, payload, due_at)"
+            " SELECT gen_random_uuid(), $1, $1, $2, '{}', now() - interval '1 minute' + i * interval '1 microsecond'"
             " FROM generate_series(1, $3::integer) AS i",
             tenant,
             Note.NAME,

@@ -17,7 +17,7 @@ from tests.factories import Person, World
 from tests.features.test_identity import give_password
 from tests.features.test_identity_letters import PASSWORD
 
-_HOUSE = {"tenant_id", "user_id", "prove_untouched"}
+_HOUSE = {"tenant_id", "user_id", "prove_untouched", "end_session"}
 _EXECUTABLE = """
 SELECT p.proname FROM pg_catalog.pg_proc p
  WHERE p.pronamespace = 'app'::regnamespace AND has_function_privilege($1, p.oid, 'EXECUTE')

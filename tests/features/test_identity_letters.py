@@ -102,7 +102,7 @@ async def test_a_link_is_worth_nothing_before_its_letter_is_written(world: World
     credential = await world.superuser.fetchval(
         "SELECT payload ->> 'credential_id' FROM app.outbox WHERE user_id = $1", to_uuid("usr", person.id)
     )
-    token = litestar.state.keyring.mailed("reset", credential)
+    token = litestar.state.keyring.mailed("reset", credential, to=f"{person.id} {person.email}")
     body = {"token": token, "password": NEW_PASSWORD}
     assert (await world.client().post("/v1/auth/reset", json=body)).status_code == 400
     assert await Mailbox(world, litestar).token(person.email) == token

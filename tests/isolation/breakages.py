@@ -195,6 +195,11 @@ GRANTS = {
             "ALTER TABLE app.outbox ADD other_hash bytea; GRANT SELECT (other_hash) ON app.outbox TO app_rw"
         ),
     },
+    grants.nobody_can_lock_a_table: {
+        "a table whose rows requests may delete": "GRANT DELETE ON app.team TO app_rw",
+        "a table that requests may update as a whole": "GRANT UPDATE ON app.team TO app_rw",
+        "a table that requests may delete from as anybody": "GRANT DELETE ON app.project TO PUBLIC",
+    },
     grants.what_happened_is_only_added_to: {
         "events that can be deleted": "GRANT DELETE ON app.event TO app_rw",
         "events that can be rewritten": "GRANT UPDATE (data) ON app.event TO app_platform",
@@ -272,6 +277,9 @@ RIGHTS = {
     rights.logins_have_our_defaults: {
         "a login that set its own search_path": "ALTER ROLE app_rw SET search_path = public",
         "a login whose sessions are read-only": "ALTER ROLE app_rw SET default_transaction_read_only = on",
+        "a login without its timeouts": "ALTER ROLE app_rw SET statement_timeout = 0",
+        "a login whose timeouts were reset": "ALTER ROLE app_identity RESET lock_timeout",
+        "a login that waits for clients who are gone": "ALTER ROLE app_rw SET client_connection_check_interval = 0",
         "a login with defaults in this database": (
             "DO $$ BEGIN EXECUTE format('ALTER ROLE app_rw IN DATABASE %I SET row_security = off',"
             " current_database()); END $$"
@@ -298,6 +306,12 @@ RIGHTS = {
     rights.no_code_but_sql_is_written: {
         "code blocks": "GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC",
         "code blocks of a login": "GRANT USAGE ON LANGUAGE plpgsql TO app_rw",
+    },
+    rights.nobody_locks_or_ends_what_is_not_theirs: {
+        "locks that outlive a transaction": "GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC",
+        "locks of a transaction": "GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock(integer, integer) TO app_rw",
+        "the end of others' connections": "GRANT EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint) TO app_rw",
+        "the end of others' queries": "GRANT EXECUTE ON FUNCTION pg_cancel_backend(integer) TO PUBLIC",
     },
     rights.nothing_is_stored_outside_of_tables: {
         "large objects": "GRANT EXECUTE ON FUNCTION lo_from_bytea(oid, bytea) TO PUBLIC",

@@ -13,7 +13,10 @@ INVITE = (
     " created_at, updated_at, version) VALUES (gen_random_uuid(), '{email}', '{email}', 'viewer', 'pending',"
     " (SELECT id FROM app.membership LIMIT 1), gen_random_uuid(), 1, {until}, now(), now(), 1)"
 )
-JOB = "INSERT INTO app.outbox (id, task, payload, due_at) VALUES (gen_random_uuid(), {task}, {payload}, {due})"
+JOB = (
+    "INSERT INTO app.outbox (id, lane, task, payload, due_at)"
+    " VALUES (gen_random_uuid(), app.tenant_id(), {task}, {payload}, {due})"
+)
 
 ATTACKS = {
     "an invitation of the far future": INVITE.format(email="{victim}", until="'294000-01-01'"),

@@ -8,6 +8,7 @@ import pytest
 
 from insula.core.catalogue import RULES, Unproven, check_catalogue, require_proven
 from insula.core.db import Database
+from insula.schema import RELEASE
 from tests.conftest import address
 from tests.isolation.breakages import BREAKAGES
 
@@ -39,7 +40,7 @@ def test_every_rule_has_been_seen_to_find_something() -> None:
 async def test_the_program_starts_on_a_proven_database(addresses: dict[str, str], broken: str) -> None:
     database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
     try:
-        await require_proven(database)
+        await require_proven(database, RELEASE)
     finally:
         await database.close()
 
@@ -48,7 +49,7 @@ async def test_the_program_does_not_start_as_another_login(addresses: dict[str, 
     database = await Database(address(addresses["admin"], "app_platform", broken), pool_size=1).open()
     try:
         with pytest.raises(Unproven, match=r"the_program_runs_as_its_login.*app_rw"):
-            await require_proven(database)
+            await require_proven(database, RELEASE)
     finally:
         await database.close()
 

@@ -144,11 +144,19 @@ async def test_every_bit_of_a_context_counts(arena: Arena) -> None:
             assert "forged context" in told
 
 
-async def test_a_lock_left_behind_is_released_before_the_neighbour_works(arena: Arena) -> None:
-    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711"
-    await arena.attack(["SELECT pg_advisory_lock(4711)"], read_only=True)
-    assert await arena.superuser.fetchval(held) == 1
-    await arena.works_for(arena.b)
+async def test_no_lock_can_be_left_behind_nor_anybody_be_ended(arena: Arena) -> None:
+    """A lock of a session outlives its transaction; thousands of them fill the table of locks for everybody."""
+    for statement in (
+        "SELECT pg_advisory_lock(4711)",
+        "SELECT count(pg_try_advisory_lock_shared(g)) FROM generate_series(1, 100) AS g",
+        "SELECT pg_try_advisory_xact_lock(1, 2)",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app_rw'",
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'app_rw'",
+        "LOCK TABLE app.membership IN ACCESS EXCLUSIVE MODE",
+        "LOCK TABLE app.team IN SHARE ROW EXCLUSIVE MODE",
+    ):
+        assert "permission denied" in await arena.attack([statement], read_only=True), statement
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     assert await arena.superuser.fetchval(held) == 0
 
 

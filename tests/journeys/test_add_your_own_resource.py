@@ -17,7 +17,7 @@ import pytest
 
 from insula.core.catalogue import check_catalogue
 from insula.embedded.process import free_port
-from insula.schema import MIGRATIONS
+from insula.schema import REVISION
 from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT, parse
 from tests.architecture.test_rules import RULES
@@ -29,7 +29,12 @@ README = ROOT / "src" / "insula" / "features" / "projects" / "README.md"
 BLOCK = re.compile(r'^```(?P<kind>\w+) title="(?P<path>[^"]+)"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 FOLDERS = ("src", "migrations", "tests", "pyproject.toml", ".squawk.toml", "LICENSE")
 
-TOUCHED = {"src/insula/product.py", "pyproject.toml", "tests/architecture/test_statements.py"}
+TOUCHED = {
+    "src/insula/product.py",
+    "pyproject.toml",
+    "migrations/inventory.txt",
+    "tests/architecture/test_statements.py",
+}
 """Files that were there before; the other steps make new ones."""
 
 GENERATED = (
@@ -47,6 +52,8 @@ GENERATED = (
 """Tests that look at everything there is, and so at what is new."""
 
 
+COMMENT = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
+
 NOT_OURS = ("PYTEST_", "INSULA_", "COVERAGE_")
 """Variables of this run of the tests, which the copy has nothing to do with."""
 
@@ -56,14 +63,14 @@ class Steps:
 
     def __init__(self, copy: Path) -> None:
         self.copy = copy
-        last = max(int(path.name[:4]) for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-        self._numbers = {"0042": f"{last + 1:04}", "0041": f"{last:04}"}
 
     def follow(self) -> None:
         for block in BLOCK.finditer(README.read_text(encoding="utf-8")):
-            path, text = (self._numbered(block[group]) for group in ("path", "text"))
-            (self._insert if block["kind"] == "diff" else self._write)(self.copy / path, text)
+            (self._insert if block["kind"] == "diff" else self._write)(self.copy / block["path"], block["text"])
         self.run("-m", "ruff", "check", "--fix", "--quiet", "src/insula/product.py")
+        self.run(
+            "-m", "pytest", "-q", "-n", "0", "tests/migrations/test_inventory.py", "-k", "file", "--write-inventory"
+        )
 
     def run(self, *command: str, **environment: str) -> str:
         """Run Python with the copy's program; returns what it printed."""
@@ -78,9 +85,6 @@ class Steps:
         """Ours, without what belongs to this run of the tests."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
         return ours | {"PYTHONPATH": f"{self.copy / 'src'}:{self.copy}"} | more
-
-    def _numbered(self, text: str) -> str:
-        return re.sub("004[12]", lambda number: self._numbers[number[0]], text)
 
     def _write(self, path: Path, text: str) -> None:
         assert not path.exists(), path
@@ -123,7 +127,7 @@ def test_only_its_folder_the_list_one_migration_and_one_line_of_the_contract_cha
     changed = {path for path in before if after.get(path) != before[path]}
     made = {path for path in after.keys() - before.keys() if not path.startswith("src/insula/features/tickets/")}
     assert changed == TOUCHED
-    assert sorted(Path(path).parent.as_posix() for path in made) == ["migrations/versions", "tests/features"]
+    assert sorted(Path(path).parent.as_posix() for path in made) == ["migrations/own", "tests/features"]
     contract = before["pyproject.toml"].splitlines(), after["pyproject.toml"].splitlines()
     assert len(contract[1]) - len(contract[0]) == 1
 
@@ -160,6 +164,38 @@ async def test_the_new_resource_is_there_for_its_organization_and_nobody_else(
     finally:
         await superuser.close()
     await isolation_is_proven(address(addresses["admin"], "app_rw", name))
+
+
+async def test_a_newer_insula_migrates_beside_what_is_ones_own(
+    steps: Steps, addresses: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    """Its next revision knows nothing of ours, nor ours of it."""
+    name = f"insula_newer_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    await clone(addresses["admin"], name)
+    environment = elsewhere(settings, addresses["admin"], name)
+    steps.run("-m", "insula", "migrate", **environment)
+    newer = f"{int(REVISION) + 1:04}"
+    text = (ROOT / "migrations" / "script.py.mako").read_text(encoding="utf-8")
+    for line, value in (
+        ("message", "Newer."),
+        ("repr(up_revision)", repr(newer)),
+        ("repr(down_revision)", repr(REVISION)),
+    ):
+        text = text.replace(f"${{{line}}}", value)
+    text = re.sub(r"\$\{(up|down)grades .*\}", "pass", text)
+    file = steps.copy / "migrations" / "versions" / f"{newer}_newer.py"
+    file.write_text(text, encoding="utf-8")
+    superuser = await asyncpg.connect(addresses["admin"], database=name)
+    try:
+        assert await superuser.fetchval(COMMENT) == f"{REVISION} own_0001"
+        steps.run("-m", "insula", "migrate", **environment)
+        assert await superuser.fetchval(COMMENT) == f"{newer} own_0001"
+        steps.run("-m", "insula", "migrate", "--", "insula@-1", **environment)
+        assert await superuser.fetchval(COMMENT) == f"{REVISION} own_0001"
+        assert await superuser.fetchval("SELECT to_regclass('app.ticket') IS NOT NULL")
+    finally:
+        file.unlink()
+        await superuser.close()
 
 
 def test_the_generated_tests_cover_the_new_resource(steps: Steps) -> None:

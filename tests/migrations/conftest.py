@@ -6,22 +6,30 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from insula.provision import migrate
-from insula.schema import MIGRATIONS
+from insula.provision import alembic_config, migrate
+from insula.schema import BRANCHES, MIGRATIONS
 from tests.conftest import address, clone
 
-VERSIONS: list[Path] = sorted((MIGRATIONS / "versions").glob("*.py"))
-SCRIPTS: list[Path] = sorted((MIGRATIONS / "sql").glob("*.sql"))
+VERSIONS: list[Path] = sorted(path for folder in BRANCHES for path in folder.glob("*.py"))
+SCRIPTS: list[Path] = sorted(
+    path for folder in (MIGRATIONS / "sql", MIGRATIONS / "own") for path in folder.glob("*.sql")
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-inventory", action="store_true", help="write migrations/inventory.txt anew")
 
 
 def revisions() -> list[str]:
-    """Every revision, oldest first, as alembic chains them."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()][::-1]
+    """Every revision, each after those that it needs."""
+    return [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][::-1]
+
+
+def back(revision: str) -> str:
+    """The way down from a revision that is the newest of its branch."""
+    return "own@-1" if revision.startswith("own_") else "insula@-1"
 
 
 class Schema:
@@ -31,7 +39,7 @@ class Schema:
         self.owner_dsn, self.superuser = owner_dsn, superuser
 
     async def move(self, revision: str) -> None:
-        """Up to a revision; down with ``-1`` or ``base``."""
+        """Up to a revision; down with ``-1``, ``own@-1`` or ``base``."""
         await migrate(self.owner_dsn, revision)
 
 

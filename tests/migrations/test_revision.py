@@ -13,10 +13,10 @@ from insula.app import create_litestar
 from insula.core.db import Database
 from insula.doctor import examine
 from insula.provision import RevisionRefused
-from insula.schema import REVISION, SchemaBehind, require_migrated
+from insula.schema import REVISION, SchemaBehind, require_migrated, state_of
 from insula.settings import Settings
 from insula.worker import create_worker
-from tests.migrations.conftest import Schema, revisions
+from tests.migrations.conftest import Schema, back, revisions
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
-def test_the_program_knows_the_newest_revision() -> None:
-    assert revisions()[-1] == REVISION
+def test_the_program_knows_the_newest_revisions() -> None:
+    assert state_of(revisions()) == REVISION
 
 
 async def test_api_and_worker_do_not_start_on_a_schema_that_is_behind(schema: Schema, installed: Settings) -> None:
-    await schema.move("-1")
-    told = rf"at revision {revisions()[-2]}, this program needs {REVISION}: run `insula migrate` first"
+    await schema.move(back(revisions()[-1]))
+    told = rf"at revision {state_of(revisions()[:-1])}, this program needs {REVISION}: run `insula migrate` first"
     with pytest.RaisesGroup(pytest.RaisesExc(SchemaBehind, match=told)):
         async with create_litestar(installed).lifespan():
             pass
@@ -61,7 +61,7 @@ async def test_a_revision_that_is_not_there_is_refused(schema: Schema, revision:
 
 
 async def test_doctor_says_that_the_schema_is_behind(schema: Schema, installed: Settings) -> None:
-    await schema.move("-1")
+    await schema.move(back(revisions()[-1]))
     said = io.StringIO()
     assert not await examine(installed, Console(file=said, width=200))
     assert f"wrong  the schema, revision {REVISION} or newer" in said.getvalue()
@@ -78,5 +78,5 @@ async def test_a_schema_that_never_saw_a_migration_is_behind_and_one_that_is_ahe
         await schema.move("base")
         with pytest.raises(SchemaBehind, match="revision unknown"):
             await require_migrated(database)
-        await schema.move("head")
+        await schema.move("heads")
         await require_migrated(database)

@@ -56,11 +56,11 @@ async def test_what_the_migrations_send_passes(schema: Schema, sent: list[str], 
     for revision in revisions():
         sent.clear()
         await schema.move(revision)
-        born = RELEASED is not None and revision > RELEASED
+        born = revision.startswith("own_") or (RELEASED is not None and revision > RELEASED)
         with (tmp_path / f"{revision}.sql" if born else first).open("a", encoding="utf-8") as file:
             file.write("\n".join(sent) + "\n")
     assert first.read_text(encoding="utf-8").count("CREATE POLICY") > 20
-    verdicts = [squawk(first, unless=ON_EMPTY_TABLES), *(squawk(path) for path in tmp_path.glob("0*.sql"))]
+    verdicts = [squawk(first, unless=ON_EMPTY_TABLES), *(squawk(path) for path in tmp_path.glob("*0*.sql"))]
     assert not any(verdict.returncode for verdict in verdicts), [verdict.stdout for verdict in verdicts]
 
 

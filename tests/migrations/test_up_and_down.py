@@ -1,6 +1,8 @@
 """Every migration can be undone, and done again, and leaves the same schema."""
 
-from tests.migrations.conftest import VERSIONS, Schema, revisions
+import pytest
+
+from tests.migrations.conftest import VERSIONS, Schema, back, revisions
 from tests.migrations.snapshot import snapshot
 
 _LEFT = """
@@ -31,7 +33,7 @@ async def test_down_and_up_again_leaves_the_same_schema_at_every_revision(schema
     taken_apart = {}
     for revision in reversed(revisions()):
         taken_apart[revision] = await snapshot(schema.superuser)
-        await schema.move("-1")
+        await schema.move(back(revision))
     for revision in revisions():
         await schema.move(revision)
         assert await snapshot(schema.superuser) == taken_apart[revision], revision
@@ -53,9 +55,9 @@ async def test_rows_survive_the_way_down_to_the_first_revision_and_up_again(sche
         VALUES (gen_random_uuid(), 'a.task', '{}', now() + interval '1 day')
         """
     )
-    for _ in revisions()[1:]:
-        await schema.move("-1")
-    await schema.move("head")
+    for revision in reversed(revisions()[1:]):
+        await schema.move(back(revision))
+    await schema.move("heads")
     assert await schema.superuser.fetchval('SELECT name FROM app."user"') == "Ada"
     assert await schema.superuser.fetchval("SELECT task FROM app.outbox") == "a.task"
 
@@ -70,6 +72,8 @@ async def test_the_snapshot_notices_every_kind_of_change(schema: Schema) -> None
         await transaction.rollback()
 
 
-def test_revisions_are_numbered_in_one_line() -> None:
-    assert revisions() == [f"{number:04}" for number in range(1, len(VERSIONS) + 1)]
-    assert [path.name[:4] for path in VERSIONS] == revisions()
+@pytest.mark.parametrize("branch", ["", "own_"])
+def test_the_revisions_of_a_branch_are_numbered_in_one_line(branch: str) -> None:
+    named = [path.name.removeprefix(branch)[:4] for path in VERSIONS if path.name.startswith("own_") == bool(branch)]
+    assert named == [f"{number:04}" for number in range(1, len(named) + 1)]
+    assert [revision for revision in revisions() if revision[:-4] == branch] == [branch + number for number in named]

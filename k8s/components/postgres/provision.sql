@@ -8,6 +8,22 @@ REVOKE EXECUTE ON FUNCTION
     loread(integer, integer), lowrite(integer, bytea), lo_unlink(oid), lo_truncate(integer, integer),
     lo_truncate64(integer, bigint), lo_get(oid), lo_get(oid, bigint, integer)
     FROM PUBLIC;
+-- Advisory locks of a session outlive its transaction, and fill the table of locks for everybody.
+REVOKE EXECUTE ON FUNCTION
+    pg_advisory_lock(bigint), pg_advisory_lock(integer, integer), pg_advisory_lock_shared(bigint),
+    pg_advisory_lock_shared(integer, integer), pg_advisory_xact_lock(bigint), pg_advisory_xact_lock(integer, integer),
+    pg_advisory_xact_lock_shared(bigint), pg_advisory_xact_lock_shared(integer, integer), pg_try_advisory_lock(bigint),
+    pg_try_advisory_lock(integer, integer), pg_try_advisory_lock_shared(bigint),
+    pg_try_advisory_lock_shared(integer, integer), pg_try_advisory_xact_lock(bigint),
+    pg_try_advisory_xact_lock(integer, integer), pg_try_advisory_xact_lock_shared(bigint),
+    pg_try_advisory_xact_lock_shared(integer, integer)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock(bigint) TO app_door;
+GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint) TO app_owner;
+-- Nor may anybody end what others do over the same login; a door ends what goes on for too long.
+REVOKE EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint), pg_cancel_backend(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint) TO app_door;
+GRANT pg_signal_backend, pg_read_all_stats TO app_door;
 CREATE SCHEMA IF NOT EXISTS app AUTHORIZATION app_owner;
 CREATE SCHEMA IF NOT EXISTS migration AUTHORIZATION app_owner;
 GRANT USAGE ON SCHEMA app TO app_rw, app_identity, app_platform, app_door;

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -21,19 +21,30 @@ from insula.core.pool import Pool, Pooled
 
 Driver: TypeAlias = asyncpg.Connection
 
+DEFAULTS: Final = {
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "client_connection_check_interval": "1s",  # nobody waits for the answer: a killed client's query ends with it
+    "search_path": "pg_catalog, app",
+    "timezone": "UTC",
+}
+"""What every login has for its sessions."""
+
 BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE; RESET ALL; CLOSE ALL; UNLISTEN *;"
-    " SET LOCAL synchronous_commit = on;"
-    " SELECT pg_catalog.pg_advisory_unlock_all(), app.prove_untouched()"
+    " SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s';"
+    " SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL client_connection_check_interval = '1s';"
+    " SELECT app.prove_untouched()"
 )
 """One simple-protocol message: nothing prepared, so nothing an earlier transaction could have replaced.
 
-The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session. So is
-durability, because a login may change its own defaults, and RESET ALL returns to those.
+The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session. So are
+durability and timeouts, because a login may change its own defaults, and RESET ALL returns to those.
 """
 BEGIN_ON_STANDBY: Final = BEGIN.replace("READ WRITE", "READ ONLY")
 
-_ROLLBACK_AND_END: Final = "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
+_ROLLBACK_AND_END: Final = "ROLLBACK; SELECT app.end_session()"
 
 _ROLLBACK_SECONDS: Final = 2.0
 LOST: Final = (
@@ -108,6 +119,13 @@ class Transaction:
             self.settled = True
             raise Unavailable(private="COMMIT was answered with ROLLBACK")
         self.settled = True
+
+    async def abandon(self) -> None:
+        """Undo everything now, if it still can be; what is left to do is done when the transaction ends."""
+        with suppress(*LOST, TimeoutError):
+            async with asyncio.timeout(_ROLLBACK_SECONDS):
+                await self.driver.execute("ROLLBACK")
+            self.settled = True
 
     def detach(self) -> Pooled:
         """Let go of the ORM's objects; returns the connection for the next transaction.
@@ -219,6 +237,7 @@ def _engine(url: str, *, old_pgbouncer: bool) -> AsyncEngine:
         url.replace("postgresql://", "postgresql+asyncpg://", 1),
         # The dialect sends no BEGIN of its own: ours proves the connection first.
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # an error's text is logged, and values are people's
         poolclass=NullPool,  # core/pool.py keeps the connections
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,

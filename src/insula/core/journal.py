@@ -25,10 +25,10 @@ WITH me AS MATERIALIZED (
               target_type text, target_id text, data jsonb, context jsonb)
       ) AS e (id, type, version, actor_type, actor_id, credential_id, target_type, target_id, data, context)
 )
-INSERT INTO app.outbox (tenant_id, user_id, id, task, payload, due_at, trace)
-SELECT (SELECT tenant_id FROM me), (SELECT user_id FROM me), t.id, t.task, t.payload,
+INSERT INTO app.outbox (tenant_id, user_id, lane, id, task, payload, due_at, trace)
+SELECT me.tenant_id, me.user_id, coalesce(me.tenant_id, me.user_id), t.id, t.task, t.payload,
        now() + make_interval(secs => t.delay), t.trace
-  FROM jsonb_to_recordset($3::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
+  FROM me, jsonb_to_recordset($3::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
 """
 _WRITE_WITH_ANSWER: Final = _WRITE.replace(
     "), events",

@@ -51,7 +51,7 @@ class Keyring:
         """What the database knows of a well-formed token."""
         return tokens.digest(token, self._of("credential", tokens.minted(token)))
 
-    def mailed(self, kind: tokens.Kind, credential: str, sending: int = 1, to: str = "") -> str:
+    def mailed(self, kind: tokens.Kind, credential: str, *, to: str, sending: int = 1) -> str:
         """The token of a mailed link, as ``tokens.derive`` makes it."""
         key = self._of("mailed_token", tokens.minted_with(credential))
         return tokens.derive(kind, credential, key, sending, to)

@@ -18,18 +18,20 @@ from insula.core import clock
 
 REDACTED: Final = "[redacted]"
 
-_LONGEST: Final = 16_384
+_LONGEST: Final = 4096
+_LONGEST_TRACE: Final = 16_384
 _DEEPEST: Final = 8
 
 _SECRET_NAME: Final = re.compile(
     r"(?i).*(authorization|cookie|passw(or)?d|passphrase|secret|token|otp|api_?key|private_?key"
     r"|idempotency_?key|credential|signature)s?"
 )
-# Repetitions are bounded where they could overlap, so that no text makes the search slow.
+# No alternative may begin at many places and run far from each: a text made for it would stop the program. Where one
+# can begin inside of itself, its beginning must stand at the edge of a word, or it is short.
 _SECRET_TEXT: Final = re.compile(
     r"ins_[a-z]+_[a-z0-9]+"  # ours
-    r"|eyj[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*"  # JWTs
-    r"|(://)[^\s/@:]{0,64}:[^\s@]{1,256}(?=@)"  # the login in a URL
+    r"|(?<![\w-])eyj[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*"  # JWTs
+    r"|(://)[^\s/@:]{0,64}:[^\s@]{1,128}(?=@)"  # the login in a URL
     r"|(bearer )[\w.~+/=-]+"
     r"|((?:cookie|authorization)(?:: |=|[\"'][:,] ?))[^\r\n]+"
     r"|((?:password|secret|token)(?:=|[\"']: ?))(?:'[^']*'|\"[^\"]*\"|[^\s&]+)",
@@ -85,9 +87,9 @@ def redact(value: Any, depth: int = 0) -> Any:
     return _redact_text(repr(value))
 
 
-def _redact_text(text: str) -> str:
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}... ({len(text)} characters)"
+def _redact_text(text: str, longest: int = _LONGEST) -> str:
+    if len(text) > longest:
+        text = f"{text[:longest]}... ({len(text)} characters)"
     lower = text.lower()
     for hint in _HINTS:  # any() would cost three times as much, in every value of every line
         if hint in lower:
@@ -106,7 +108,10 @@ def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 
 
 def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    exception = event.pop("exception", None)
     safe: EventDict = redact(event)
+    if exception is not None:
+        safe["exception"] = _redact_text(exception, _LONGEST_TRACE)
     return safe
 
 

@@ -39,11 +39,12 @@ def create_tenant_table(
     name: str,
     *elements: SchemaItem,
     updatable: Iterable[str] = (),
-    deletable: bool = True,
+    deletable: bool = False,
 ) -> None:
     """Create a tenant-owned table: key (tenant_id, id), forced row security, no way to move a row.
 
-    ``updatable`` names the columns the application may change; ``tenant_id`` and ``id`` never can.
+    ``updatable`` names the columns the application may change; ``tenant_id`` and ``id`` never can. ``deletable`` is for
+    tables whose rows go at once; others are soft-deleted.
     """
     op.create_table(name, *tenant_key(), *bounded(*elements), schema=SCHEMA)
     protect_tenant_table(op, name, updatable=updatable, deletable=deletable)
@@ -62,7 +63,8 @@ def bound_of(column: sa.Column[Any]) -> str | None:
     if isinstance(column.type, sa.Text):
         return f"octet_length({column.name}) <= {column.info.get('bytes', TEXT_BYTES)}"
     if isinstance(column.type, sa.JSON):
-        return f"pg_column_size({column.name}) <= {column.info.get('bytes', JSON_BYTES)}"
+        # As text: a number of a few bytes may be one of a hundred thousand digits.
+        return f"octet_length({column.name}::text) <= {column.info.get('bytes', JSON_BYTES)}"
     return None
 
 
@@ -82,7 +84,7 @@ def tenant_reference(column: str, table: str, ondelete: str = "CASCADE") -> sa.F
     )
 
 
-def protect_tenant_table(op: Operations, name: str, *, updatable: Iterable[str] = (), deletable: bool = True) -> None:
+def protect_tenant_table(op: Operations, name: str, *, updatable: Iterable[str] = (), deletable: bool = False) -> None:
     """Policies and grants of a tenant table (or of one partition of it, whose grants its parent holds)."""
     table = f'{SCHEMA}."{name}"'
     force_row_security(op, table)
@@ -95,10 +97,32 @@ def protect_tenant_table(op: Operations, name: str, *, updatable: Iterable[str] 
     op.execute(f"CREATE POLICY platform ON {table} TO app_platform USING (true) WITH CHECK (true)")
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
     op.execute(f"GRANT SELECT ON {table} TO app_platform")
-    op.execute(f"GRANT SELECT, INSERT{', DELETE' if deletable else ''} ON {table} TO app_rw")
+    op.execute(f"GRANT SELECT, INSERT ON {table} TO app_rw")
     if columns := ", ".join(updatable):
         op.execute(f"GRANT UPDATE ({columns}) ON {table} TO app_rw")
+    if deletable:
+        create_delete_door(op, name)
     classify(op, table, TableClass.TENANT)
+
+
+def create_delete_door(op: Operations, name: str) -> None:
+    """Deletes one row of the context's tenant.
+
+    The right to DELETE would do, but for what comes with it: LOCK TABLE, which stops all tenants.
+    """
+    act_as_door(op)
+    op.execute(
+        f"CREATE FUNCTION {SCHEMA}.{delete_door(name)}(row_id uuid) RETURNS boolean"  # noqa: S608  # a table of ours
+        " LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN"
+        f' DELETE FROM {SCHEMA}."{name}" WHERE {ISOLATION} AND id = row_id; RETURN FOUND; END $$'
+    )
+    op.execute(f"GRANT EXECUTE ON FUNCTION {SCHEMA}.{delete_door(name)}(uuid) TO app_rw")
+    act_as_owner(op)
+
+
+def delete_door(table: str) -> str:
+    """The name of the function through which the application deletes a row of a tenant table."""
+    return f"delete_{table}"
 
 
 def protect_user_table(op: Operations, name: str, *, owner: str, grants: str) -> None:
@@ -152,11 +176,21 @@ def run_script(op: Operations, path: Path | str, *, role: str = "app_owner") -> 
     """Run a file of SQL statements as ``role``; door scripts run as app_door, which then owns what they create."""
     script = Path(path).read_text(encoding="utf-8")
     if role == "app_door":
-        op.execute("GRANT CREATE ON SCHEMA app TO app_door")
-        op.execute("SET LOCAL ROLE app_door")
+        act_as_door(op)
     driver = op.get_bind().connection.dbapi_connection
     assert driver is not None
     driver.run_async(lambda connection: connection.execute(script))  # many statements: the simple protocol
     if role == "app_door":
-        op.execute("SET LOCAL ROLE app_owner")
-        op.execute("REVOKE CREATE ON SCHEMA app FROM app_door")
+        act_as_owner(op)
+
+
+def act_as_door(op: Operations) -> None:
+    """What is created from now on belongs to app_door, which may create nothing otherwise."""
+    op.execute(f"GRANT CREATE ON SCHEMA {SCHEMA} TO app_door")
+    op.execute("SET LOCAL ROLE app_door")
+
+
+def act_as_owner(op: Operations) -> None:
+    """The other way round."""
+    op.execute("SET LOCAL ROLE app_owner")
+    op.execute(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM app_door")

@@ -36,11 +36,12 @@ def mint(kind: Kind, credential: str) -> str:
     return _compose(kind, credential, secrets.token_bytes(_SECRET_BYTES))
 
 
-def derive(kind: Kind, credential: str, key: bytes, sending: int, to: str = "") -> str:
+def derive(kind: Kind, credential: str, key: bytes, sending: int, to: str) -> str:
     """The token of a mailed link: derived, so that no queue and no replay ever holds it.
 
-    ``sending`` counts from 1; each resend makes another token. ``to`` is the normalised address it is mailed to, where
-    its row can be written by the application: else SQL could have one row's token mailed to another row's reader.
+    ``sending`` counts from 1; each resend makes another token. ``to`` is whom it is for, the person or the normalised
+    address: else SQL could have one row's token mailed to another row's reader, or an id that it knows the token of
+    used again for somebody else.
     """
     message = f"{kind}:{credential}:{sending}:{to}".encode()
     return _compose(kind, credential, hmac.digest(key, message, "sha256")[:_SECRET_BYTES])

@@ -23,6 +23,7 @@ FORGOTTEN_SECONDS: Final = 5.0
 """A job that was handed out so long ago, has not started and is not in the queue was lost with it."""
 GAUGE_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 1.0
+_GRACE_SECONDS: Final = 30.0
 
 _log = structlog.get_logger("insula.upkeep")
 
@@ -71,6 +72,7 @@ CHORES: Final = (
     Chore("create_event_partitions", timedelta(days=1), "SELECT app.create_event_partitions(now(), 3)"),
 )
 
+_END_OVERDUE: Final = "SELECT app.end_overdue(make_interval(secs => $1))"
 _SWEEP: Final = "SELECT * FROM app.sweep_jobs($1, $2)"
 
 # One row per tick, and whoever writes it does the work, in the same commit. False: the schedule is new, or the clock
@@ -116,6 +118,7 @@ class Upkeep:
         await self.sweep()
         await self.tick()
         if time.monotonic() - self._gauged > GAUGE_SECONDS:
+            await self.end_overdue()
             await self.gauge()
             self._gauged = time.monotonic()
         return _LOOK_SECONDS
@@ -149,6 +152,14 @@ class Upkeep:
                     await _come_round(db.driver, each, follows=follows)
                 await db.commit()
             self._seen[each.name] = at
+
+    async def end_overdue(self) -> None:
+        """End transactions that have gone on for longer than requests and jobs may."""
+        async with self._platform.transaction(read_only=True) as db:
+            ended = await db.driver.fetchval(_END_OVERDUE, self._lease_seconds + _GRACE_SECONDS)
+            await db.commit()
+        if ended:
+            _log.error("transactions went on for too long and were ended", count=ended)
 
     async def gauge(self) -> None:
         """Tell Prometheus how the outbox does."""

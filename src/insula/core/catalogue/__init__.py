@@ -1,13 +1,19 @@
 """The proof of isolation: what the catalogue of a database must say before the program serves anybody from it."""
 
+from typing import Final
+
 import msgspec
 
 from insula.core.catalogue.facts import read_catalogue
 from insula.core.catalogue.grants import GRANT_RULES
+from insula.core.catalogue.inventory import read_inventory
 from insula.core.catalogue.rights import RIGHT_RULES
 from insula.core.catalogue.tables import TABLE_RULES
 from insula.core.db import Database
 from insula.core.pool import Driver
+
+_REVISION: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
+_MEND: Final = "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations."
 
 RULES = (*TABLE_RULES, *GRANT_RULES, *RIGHT_RULES)
 
@@ -30,19 +36,38 @@ class Unproven(Exception):
         self.findings = findings
 
 
-async def require_proven(database: Database) -> None:
+class Release(msgspec.Struct, frozen=True):
+    """What a database of this release is made of."""
+
+    revision: str
+    inventory: tuple[str, ...]
+
+
+async def require_proven(database: Database, release: Release) -> None:
     """At start-up, over app_rw's own connections. Raises Unproven, which names every finding."""
     async with database.transaction(read_only=True) as transaction:
-        findings = await check_catalogue(transaction.driver)
+        findings = await check_catalogue(transaction.driver, release)
     if findings:
         raise Unproven(findings)
 
 
-async def check_catalogue(driver: Driver) -> list[Finding]:
-    """Every broken rule, found in the transaction that the caller began; empty when isolation is proven."""
+async def check_catalogue(driver: Driver, release: Release | None = None) -> list[Finding]:
+    """Every broken rule, found in the transaction that the caller began; empty when isolation is proven.
+
+    A database at the release's own revision must also be made of the same things; one that is ahead has newer ones.
+    """
     catalogue = await read_catalogue(driver)
-    return [
+    findings = [
         Finding(rule.check.__name__, object_, wrong, rule.mend)
         for rule in RULES
         for object_, wrong in rule.check(catalogue)
     ]
+    if release is not None and await driver.fetchval(_REVISION) == release.revision:
+        found, expected = set(await read_inventory(driver)), set(release.inventory)
+        findings += [_unlike(line, "should not be there") for line in sorted(found - expected)]
+        findings += [_unlike(line, "is missing") for line in sorted(expected - found)]
+    return findings
+
+
+def _unlike(line: str, wrong: str) -> Finding:
+    return Finding("the_schema_is_the_releases", line, wrong, _MEND)

@@ -16,7 +16,7 @@ NO_SECRET: Final = {f"{SCHEMA}.idempotency.key_hash": "names an answer that only
 _BY_BOTH: Final = (
     "((NOT (tenant_id IS DISTINCT FROM ( SELECT app.tenant_id() AS tenant_id)))"
     " AND (NOT (user_id IS DISTINCT FROM ( SELECT app.user_id() AS user_id)))"
-    " AND (COALESCE(tenant_id, user_id) IS NOT NULL))"
+    " AND (lane = COALESCE(tenant_id, user_id)) AND (due_at >= transaction_timestamp()))"
 )
 
 
@@ -35,6 +35,13 @@ def nothing_reaches_past_rows(catalogue: Catalogue) -> Problems:
             yield grant.object, f"{grant.grantee} holds {grant.privilege}"
         elif grant.grantable:
             yield grant.object, f"{grant.grantee} may pass on its {grant.privilege}"
+
+
+def nobody_can_lock_a_table(catalogue: Catalogue) -> Problems:
+    """Whoever may UPDATE or DELETE a whole table may LOCK it, and so keep all tenants waiting."""
+    for grant in catalogue.held("UPDATE", "DELETE", by=OUTSIDERS - {"app_platform"}):
+        if grant.column is None:
+            yield grant.object, f"{grant.grantee} holds {grant.privilege} on all of it"
 
 
 def nothing_is_granted_to_everybody(catalogue: Catalogue) -> Problems:
@@ -103,6 +110,7 @@ _REVOKE: Final = "REVOKE it in a migration."
 GRANT_RULES: Final = (
     Rule(rows_cannot_move, "Grant UPDATE on the columns that change, as core/rls.py does."),
     Rule(nothing_reaches_past_rows, _REVOKE),
+    Rule(nobody_can_lock_a_table, "Grant UPDATE on columns, and let rows be deleted by a door, as core/rls.py does."),
     Rule(nothing_is_granted_to_everybody, _REVOKE),
     Rule(partitions_have_no_grants, _REVOKE),
     Rule(registry_tables_are_for_doors_alone, "REVOKE it, drop the policy, and write a door."),

@@ -143,6 +143,12 @@ SELECT role, kind, object, privilege
        AND p.proname !~ '^lo_(close|tell|lseek)(64)?$'
        AND has_function_privilege(role, p.oid, 'EXECUTE')
      UNION ALL
+    SELECT 'function', p.oid::regprocedure::text, 'EXECUTE'
+      FROM pg_proc p
+     WHERE p.pronamespace = 'pg_catalog'::regnamespace AND role <> 'app_door'
+       AND p.proname ~ '^pg_((try_)?advisory_(xact_)?lock(_shared)?|terminate_backend|cancel_backend)$'
+       AND has_function_privilege(role, p.oid, 'EXECUTE')
+     UNION ALL
     SELECT 'foreign server', s.srvname::text, 'USAGE'
       FROM pg_foreign_server s WHERE has_server_privilege(role, s.oid, 'USAGE')
   ) AS g (kind, object, privilege)

@@ -5,23 +5,15 @@ from typing import Final
 from insula.core.catalogue.doors import EXECUTABLE, RUNS_AS_OWNER
 from insula.core.catalogue.facts import LOGINS, OUTSIDERS, Catalogue, Right
 from insula.core.catalogue.rule import Problems, Rule
-from insula.core.rls import SCHEMA
+from insula.core.db import DEFAULTS
+from insula.core.rls import SCHEMA, TableClass, delete_door
 
 OWNERS: Final = frozenset({"app_owner", "app_door"})
 PINNED: Final = "search_path=pg_catalog, pg_temp"
 CONTEXT: Final = frozenset({"tenant_id", "user_id"})
 
-SETTINGS: Final = frozenset(
-    {
-        "search_path",
-        "statement_timeout",
-        "lock_timeout",
-        "idle_in_transaction_session_timeout",
-        "client_connection_check_interval",
-        "timezone",
-    }
-)
-"""What a login may have as its defaults. A login can change its own, and so can SQL that slipped in."""
+SIGNALS: Final = frozenset({"pg_signal_backend", "pg_read_all_stats"})
+"""With these a door sees and ends transactions that go on for too long."""
 
 
 def functions_are_pinned(catalogue: Catalogue) -> Problems:
@@ -43,6 +35,8 @@ def doors_open_to_whom_they_are_for(catalogue: Catalogue) -> Problems:
     """Exactly the functions of core/catalogue/doors.py, each by its login; nothing by PUBLIC."""
     open_to = {(caller, f.name) for f in catalogue.functions if f.schema == SCHEMA for caller in f.callers}
     expected = {(login, name) for login, names in EXECUTABLE.items() for name in names}
+    tenants = {table.removeprefix(f"{SCHEMA}.") for table in catalogue.of_class(TableClass.TENANT)}
+    expected |= open_to & {("app_rw", delete_door(table)) for table in tenants}
     for login, name in sorted(open_to - expected):
         if login in OUTSIDERS:
             yield f"{SCHEMA}.{name}", f"{login} may execute it"
@@ -87,7 +81,8 @@ def logins_are_only_themselves(catalogue: Catalogue) -> Problems:
     for role in catalogue.roles:
         if role.name in LOGINS | OWNERS:
             for other in role.member_of:
-                yield role.name, f"is a member of {other}"
+                if role.name != "app_door" or other not in SIGNALS:
+                    yield role.name, f"is a member of {other}"
         for thing in role.owned:
             yield role.name, f"owns {thing}"
 
@@ -110,14 +105,14 @@ def logins_reach_only_the_schema(catalogue: Catalogue) -> Problems:
 
 
 def logins_have_our_defaults(catalogue: Catalogue) -> Problems:
-    """A login's settings hold for every connection to come; those it may have are few and known."""
+    """A login's settings hold for every connection to come: exactly ours, for these databases and for all."""
     for role in catalogue.roles:
         if role.name in LOGINS:
-            values = {name.lower(): value for name, _, value in (setting.partition("=") for setting in role.settings)}
-            for name in sorted(values.keys() - SETTINGS):
-                yield role.name, f"sets {name} for its sessions"
-            if values.get("search_path") != "pg_catalog, app" or values.get("timezone") != "UTC":
-                yield role.name, "has not search_path = pg_catalog, app and timezone = UTC"
+            found = [(name.lower(), value) for name, _, value in (setting.partition("=") for setting in role.settings)]
+            for name, value in sorted(set(found) - DEFAULTS.items()):
+                yield role.name, f"sets {name} = {value} for its sessions"
+            for name, value in sorted(DEFAULTS.items() - set(found)):
+                yield role.name, f"has not {name} = {value}"
 
 
 def nothing_can_be_created(catalogue: Catalogue) -> Problems:
@@ -139,6 +134,15 @@ def no_code_but_sql_is_written(catalogue: Catalogue) -> Problems:
     for right in catalogue.rights:
         if right.kind == "language":
             yield f"language {right.object}", f"{_who(right)} holds USAGE"
+
+
+def nobody_locks_or_ends_what_is_not_theirs(catalogue: Catalogue) -> Problems:
+    """Advisory locks of a session outlive its transaction and fill everybody's table of locks; a login's connections
+    carry all tenants.
+    """
+    for right in catalogue.rights:
+        if right.kind == "function":
+            yield right.object, f"{_who(right)} may execute it"
 
 
 def nothing_is_stored_outside_of_tables(catalogue: Catalogue) -> Problems:
@@ -184,6 +188,7 @@ RIGHT_RULES: Final = (
     Rule(nothing_can_be_created, _PROVISION),
     Rule(no_other_schema_is_visible, _PROVISION),
     Rule(no_code_but_sql_is_written, _PROVISION),
+    Rule(nobody_locks_or_ends_what_is_not_theirs, _PROVISION),
     Rule(nothing_is_stored_outside_of_tables, _PROVISION),
     Rule(the_system_keeps_its_secrets, "REVOKE it from PUBLIC, as a superuser."),
     Rule(the_program_runs_as_its_login, "Let INSULA_DATABASE_URL name app_rw."),

@@ -18,7 +18,7 @@ BOUNDED: Final = {
         rf" AND \(%s <= '{MOMENTS[1]} 00:00:00\+00'::timestamp with time zone\)\)"
     ),
     "text": r"\(octet_length\(%s\) <= \d+\)",
-    "jsonb": r"\(pg_column_size\(%s\) <= \d+\)",
+    "jsonb": r"\(octet_length\(\(%s\)::text\) <= \d+\)",
 }
 """Types whose values have no end that a page could bear, and the CHECK that gives them one."""
 BY_USER: Final = re.compile(r"\((\w+) = \( SELECT app\.user_id\(\) AS user_id\)\)")

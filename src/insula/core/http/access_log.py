@@ -18,6 +18,9 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 _TRACEPARENT: Final = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
 )
+_LONGEST_METHOD: Final = 16
+_LONGEST_PATH: Final = 512
+"""Of a path that is logged: ours are shorter, and others are their sender's text."""
 PROBES: Final = frozenset({"/livez", "/readyz"})
 """Asked every few seconds by the orchestrator: logged at debug level only."""
 
@@ -83,8 +86,8 @@ def _record(scope: HTTPScope, path: str, status: int, size: int, seconds: float)
     write = log.debug if path in PROBES else log.error if status >= 500 else log.info
     write(
         "request",
-        method=method,
-        path=path,
+        method=method[:_LONGEST_METHOD],
+        path=path[:_LONGEST_PATH],
         route=route,
         status=status,
         duration_ms=round(seconds * 1000, 2),

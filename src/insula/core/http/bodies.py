@@ -84,8 +84,10 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     if not _is_json(request) or request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType
     try:
-        _UNAMBIGUOUS.decode(body.decode())
+        # First the one that stops at the first thing that does not belong: what is left for the other, in Python, is
+        # as small as what the handler takes.
         decoded = _converted(body, decoder)
+        _UNAMBIGUOUS.decode(body.decode())
     except UnicodeDecodeError as error:
         raise InvalidRequest("The body is not UTF-8.") from error
     except RecursionError as error:

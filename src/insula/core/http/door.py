@@ -32,9 +32,8 @@ ORGANIZATION: Final = "organization_id"
 STALE_OK: Final = "stale_ok"
 """Handler option of reads that may be five seconds old: they are asked of a replica, where there is one."""
 _SAFE: Final = frozenset({"GET", "HEAD"})
-_LITTLE: Final = 65_536
-_OF_STRANGERS: Final = 16_384
-"""Bytes of a body on public routes: none needs half of it, and parsing a large one costs time of everybody's."""
+_LITTLE: Final = 16_384
+"""Bytes of a body that anybody may send: more is taken from those whom the door knows, and none of public routes."""
 
 _ENTER: Final = "SELECT * FROM app.enter($1, $2)"
 _ENTER_FOR_REPLICA: Final = "SELECT * FROM app.enter_for_replica($1, $2)"
@@ -211,9 +210,9 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 async def _receive_from_stranger(body: Incoming) -> None:
-    await body.receive(_OF_STRANGERS)
-    if body.length > _OF_STRANGERS:
-        raise errors.TooLarge(f"At most {_OF_STRANGERS} bytes are read here.")
+    await body.receive(_LITTLE)
+    if body.length > _LITTLE:
+        raise errors.TooLarge(f"At most {_LITTLE} bytes are read here.")
 
 
 def _owner(scope: HTTPScope, shown: Presented) -> str:

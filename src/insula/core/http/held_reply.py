@@ -49,6 +49,7 @@ class HeldReply:
         if start["status"] >= 400:
             self.rerun = self._runs_again(start["status"])
             if not self._transaction.keeps_refusal:
+                await self._transaction.abandon()  # or who asks again at once meets the locks of before
                 return
         elif (remember := self._scope.get("insula_remember")) is not None:
             remember(self._transaction, start, first)

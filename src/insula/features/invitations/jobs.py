@@ -19,7 +19,7 @@ async def send_invitation(db: Transaction, task: SendInvitation, context: JobCon
     if letter is None:
         return None
     keyring = context.services.keyring
-    token = keyring.mailed("invitation", letter.credential_id, task.sending, to=normalize(letter.email))
+    token = keyring.mailed("invitation", letter.credential_id, to=normalize(letter.email), sending=task.sending)
     return Mail(
         to=letter.email,
         template="invitations/invitation",

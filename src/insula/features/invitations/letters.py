@@ -40,7 +40,7 @@ class Letters:
     def token_digest(self, invitation: Invitation) -> bytes:
         """What is stored of the token that the invitation's latest letter will carry."""
         token = self._keyring.mailed(
-            "invitation", invitation.credential_id, invitation.sendings, to=invitation.email_norm
+            "invitation", invitation.credential_id, to=invitation.email_norm, sending=invitation.sendings
         )
         return self._keyring.digest(token)
 

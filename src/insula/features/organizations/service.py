@@ -173,14 +173,14 @@ class MemberService:
         member = await self._members.get(member_id, version=version)
         self._require_authority(actor, member.role)
         await self._require_owner_beside(member)
-        await self._db.session.delete(member)
+        await self._members.delete(member)
         record(self._db, MemberRemoved(target_id=member.id, user_id=member.user_id, role=member.role))
 
     async def leave(self) -> None:
         """End the caller's own membership. Raises LastOwner."""
         member = await self._actor()
         await self._require_owner_beside(member)
-        await self._db.session.delete(member)
+        await self._members.delete(member)
         record(self._db, MemberLeft(target_id=member.id, user_id=member.user_id, role=member.role))
 
     async def transfer_ownership(self, member_id: str) -> Membership:

@@ -48,7 +48,7 @@ class TeamService:
     async def dissolve(self, team_id: str, version: int | None) -> None:
         """Delete a team; what it owned belongs to no team then."""
         team = await self._teams.get(team_id, version=version)
-        await self._db.session.delete(team)
+        await self._teams.delete(team)
         record(self._db, TeamDeleted(target_id=team.id, name=team.name))
 
     async def take_in(self, team_id: str, member_id: str) -> None:
@@ -65,5 +65,5 @@ class TeamService:
         place = await self._members.find(team_id, member_id)
         if place is None:
             raise NotFound
-        await self._db.session.delete(place)
+        await self._members.delete(place)
         record(self._db, TeamMemberRemoved(target_id=team_id, member_id=member_id))

@@ -1,0 +1,79 @@
+"""The inventory that the program compares its database with is that of its migrations, and notices every change."""
+
+import asyncpg
+import pytest
+
+from insula.core.catalogue import check_catalogue
+from insula.core.catalogue.inventory import read_inventory
+from insula.schema import INVENTORY, RELEASE
+from tests.conftest import TEMPLATE
+
+
+async def inventory(connection: asyncpg.Connection) -> list[str]:
+    async with connection.transaction():
+        await connection.execute("SET LOCAL search_path = pg_catalog")
+        return await read_inventory(connection)
+
+
+async def test_the_file_is_the_inventory_of_the_migrations(
+    addresses: dict[str, str], pytestconfig: pytest.Config
+) -> None:
+    connection = await asyncpg.connect(addresses["admin"], database=TEMPLATE)
+    try:
+        found = await inventory(connection)
+    finally:
+        await connection.close()
+    if pytestconfig.getoption("--write-inventory", False):
+        INVENTORY.write_text("".join(f"{line}\n" for line in found), encoding="utf-8")
+    assert INVENTORY.read_text(encoding="utf-8").splitlines() == found, (
+        "after a migration: ./insula test tests/migrations/test_inventory.py --write-inventory"
+    )
+
+
+DEEDS = {
+    "a function with another body": (
+        "CREATE OR REPLACE FUNCTION app.tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL RESTRICTED"
+        " SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$"
+    ),
+    "a right that no rule forbids": "GRANT UPDATE (limits, suspended_at) ON app.organization TO app_rw",
+    "a right that lets somebody in": 'GRANT UPDATE (email_verified_at, disabled_at) ON app."user" TO app_rw',
+    "operators made by the platform": "GRANT INSERT, DELETE ON app.operator TO app_platform",
+    "a CHECK that is gone": 'ALTER TABLE app."user" DROP CONSTRAINT user_address',
+    "a key that is gone": "ALTER TABLE app.membership DROP CONSTRAINT membership_user",
+    "an index that is gone": "DROP INDEX app.project_name_order",
+    "triggers switched off": "ALTER TABLE app.outbox DISABLE TRIGGER wait_until_due",
+    "references switched off": "ALTER TABLE app.team_member DISABLE TRIGGER ALL",
+    "a setting of the whole database": (
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$"
+    ),
+    "a publication": "CREATE PUBLICATION everything FOR ALL TABLES",
+    "a sequence": "CREATE SEQUENCE app.numbers",
+}
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+async def test_what_was_done_by_hand_is_noticed(addresses: dict[str, str], database: str, deed: str) -> None:
+    connection = await asyncpg.connect(addresses["admin"], database=database)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute("SET LOCAL lock_timeout = '10s'")
+        await connection.execute(DEEDS[deed])
+        findings = await check_catalogue(connection, RELEASE)
+        assert [found for found in findings if found.rule == "the_schema_is_the_releases"], deed
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def test_a_schema_that_is_ahead_is_not_compared(addresses: dict[str, str], database: str) -> None:
+    connection = await asyncpg.connect(addresses["admin"], database=database)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute("COMMENT ON SCHEMA app IS '9999'; CREATE SEQUENCE app.numbers")
+        findings = await check_catalogue(connection, RELEASE)
+        assert not [found for found in findings if found.rule == "the_schema_is_the_releases"]
+    finally:
+        await transaction.rollback()
+        await connection.close()
