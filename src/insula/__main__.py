@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from insula.settings import Settings, SettingsError, is_configured, load, load_owner_database_url
+from insula.core.mendable import Mendable
+from insula.settings import Settings, SettingsError, is_configured, load, load_owner_database_url, variable_of
 
 _WRAPPER = """
 \b
@@ -39,17 +41,15 @@ def main() -> None:
 )
 @click.option("--fresh", is_flag=True, help="Forget everything first.")
 def up(port: int, *, fresh: bool) -> None:
-    """Run everything on this machine, with PostgreSQL, Valkey and an inbox of its own."""
-    from insula.core.catalogue import Unproven
-    from insula.embedded import EmbeddedServerError
-    from insula.seed import SeedRefused
-    from insula.up import CannotStart
+    """Run everything on this machine, with PostgreSQL, Valkey and an inbox of its own.
+
+    INSULA_* variables change what is not of this machine's making: limits, lifetimes, logs, the sender of mail.
+    """
     from insula.up import up as start
 
     try:
-        start(_home(), port, fresh=fresh, console=Console())
-    except* (CannotStart, EmbeddedServerError, SeedRefused, Unproven, OSError) as errors:
-        raise _told(errors) from None
+        with _plainly():
+            start(_home(), port, fresh=fresh, console=Console())
     except* KeyboardInterrupt:
         sys.exit(130)
 
@@ -91,14 +91,11 @@ def worker() -> None:
 @click.argument("revision", default="heads")
 def migrate(revision: str) -> None:
     """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator)."""
-    from insula.provision import RevisionRefused
     from insula.provision import migrate as run
 
-    try:
+    with _plainly():
         asyncio.run(run(load_owner_database_url(), revision))
-    except (SettingsError, RevisionRefused, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"The schema is at {revision}.")
+    click.echo("The schema is up to date." if revision == "heads" else f"The schema is at {revision}.")
 
 
 @main.command()
@@ -112,16 +109,50 @@ def rotate(key: str, lead: int) -> None:
     all of these with INSULA_KMS_COMMAND or INSULA_SECRET_KEY; run it when every process has the one of before in
     INSULA_SECRET_KEY_PREVIOUS.
     """
-    from insula.core.masters import KeysUnreadable
-    from insula.rotation import RotationError, rotate
+    from insula.rotation import rotate
 
-    settings = _settings()
-    if settings.owner_database_url is None:
-        raise click.ClickException("INSULA_OWNER_DATABASE_URL is missing: app_migrator rotates")
-    try:
-        click.echo(asyncio.run(rotate(key, settings, settings.owner_database_url, lead)))
-    except (RotationError, KeysUnreadable) as error:
-        raise click.ClickException(str(error)) from error
+    with _plainly():
+        click.echo(asyncio.run(rotate(key, load(), load_owner_database_url(), lead)))
+
+
+@main.group()
+def operator() -> None:
+    """Say who operates the installation: sees failed jobs of all organizations, and decides about them.
+
+    Over INSULA_OWNER_DATABASE_URL (as app_migrator): nobody can be made an operator over HTTP.
+    """
+
+
+@operator.command("add")
+@click.argument("email")
+def add_operator(email: str) -> None:
+    """Let somebody operate who has an account."""
+    from insula.operators import add_operator
+
+    with _plainly():
+        added = asyncio.run(add_operator(load_owner_database_url(), email))
+    click.echo(f"{email} is an operator{'' if added else ' already'}.")
+
+
+@operator.command("remove")
+@click.argument("email")
+def remove_operator(email: str) -> None:
+    """Let somebody operate no more; their next request is refused."""
+    from insula.operators import remove_operator
+
+    with _plainly():
+        removed = asyncio.run(remove_operator(load_owner_database_url(), email))
+    click.echo(f"{email} is {'no longer an' if removed else 'no'} operator.")
+
+
+@operator.command("list")
+def list_operators() -> None:
+    """Show who operates."""
+    from insula.operators import list_operators
+
+    with _plainly():
+        for email, name in asyncio.run(list_operators(load_owner_database_url())):
+            click.echo(f"{email}  {name}")
 
 
 @main.command()
@@ -132,16 +163,19 @@ def provision() -> None:
     settings = _settings()
     if settings.admin_database_url is None:
         raise click.ClickException("INSULA_ADMIN_DATABASE_URL is missing: only a superuser creates logins")
-    asyncio.run(provision_for(settings))
+    with _plainly():
+        asyncio.run(provision_for(settings))
     click.echo("Logins and database are there; next: insula migrate")
 
 
 @main.command()
 def seed() -> None:
-    """Plant the demo data."""
+    """Plant the demo data; not where INSULA_ENVIRONMENT is production."""
     from insula.seed import plant
 
-    asyncio.run(plant(_settings()))
+    with _plainly():
+        planted = asyncio.run(plant(_settings()))
+    click.echo("The demo is planted." if planted else "The demo is there already.")
 
 
 @main.command()
@@ -232,19 +266,23 @@ def _any_settings() -> Settings:
 def _run(part: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
-    from insula.core.catalogue import Unproven
-    from insula.core.masters import KeysUnreadable
-    from insula.schema import SchemaBehind
-
-    try:
+    with _plainly():
         uvloop.run(part)
-    except* (SchemaBehind, Unproven, KeysUnreadable, OSError) as errors:
-        raise _told(errors) from None
 
 
-def _told(errors: BaseExceptionGroup[Any]) -> click.ClickException:
-    """What went wrong, for a person: the messages without the way they came."""
-    return click.ClickException("\n".join(str(error) for error in _leaves(errors)))
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """What went wrong becomes the command's message, without the way it came."""
+    try:
+        yield
+    except* (Mendable, OSError) as errors:
+        raise click.ClickException("\n".join(map(_told, _leaves(errors)))) from None
+
+
+def _told(error: BaseException) -> str:
+    from insula.core.reach import Unreachable
+
+    return f"{variable_of(error.login)}: {error}" if isinstance(error, Unreachable) else str(error)
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:

@@ -19,7 +19,7 @@ from insula.core.http.dependencies import DEPENDENCIES, provide_in_order
 from insula.core.http.documentation import DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
-from insula.core.http.health import HEALTH_ROUTES, Draining
+from insula.core.http.health import HEALTH_ROUTES, Readiness
 from insula.core.http.methods import HeadAsGet, collections_of, methods_of
 from insula.core.http.openapi import describe
 from insula.core.http.parameters import before_handler
@@ -170,7 +170,7 @@ def _state(settings: Settings, parts: Parts) -> State:
             "redis": parts.redis,
             "permissions": parts.permissions,
             "features": FEATURES,
-            "draining": Draining(),
+            "readiness": Readiness(parts.databases.rw),
             "limiter": parts.limiter,
             "passwords": Passwords(parallel=settings.argon2_parallel, min_length=settings.password_min_length),
         }

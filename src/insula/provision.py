@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +15,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from insula.core.db import DEFAULTS
+from insula.core.mendable import Mendable
+from insula.core.reach import reaching
 from insula.schema import BRANCHES, MIGRATIONS
 from insula.settings import Settings
 
@@ -21,13 +24,18 @@ LOGINS: Final = ("app_migrator", "app_rw", "app_identity", "app_platform")
 """One login per job; none of them owns a table or can become another at run time (app_migrator becomes app_owner)."""
 
 
-class RevisionRefused(Exception):
+class PasswordsMissing(Mendable):
+    """The settings' addresses give a login no password."""
+
+
+class RevisionRefused(Mendable):
     """There is no such revision, or no such way from here."""
 
 
 async def provision(admin_dsn: str, database: str, passwords: Mapping[str, str]) -> None:
     """Create the roles and the database where they are missing; needs a superuser. Safe to repeat."""
-    connection = await asyncpg.connect(admin_dsn)
+    with reaching(admin_dsn):
+        connection = await asyncpg.connect(admin_dsn)
     try:
         for role in ("app_owner", "app_door"):
             await _create_role(connection, role, None)
@@ -66,11 +74,13 @@ async def migrate(owner_dsn: str, revision: str = "heads") -> None:
     """Run the migrations up to ``revision``, as a member of app_owner, over a connection of their own.
 
     The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else. Raises
-    RevisionRefused.
+    RevisionRefused and Unreachable.
     """
-    engine = create_async_engine(owner_dsn.replace("postgresql://", "postgresql+asyncpg://"), poolclass=NullPool)
+    engine = create_async_engine(owner_dsn.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
     try:
-        async with engine.begin() as connection:
+        with reaching(owner_dsn):
+            connection = await engine.connect()
+        async with aclosing(connection), connection.begin():
             await connection.run_sync(_alembic, revision)
     except CommandError as error:
         raise RevisionRefused(f"cannot migrate to {revision}: {error}") from error
@@ -116,7 +126,7 @@ async def _run(connection: asyncpg.Connection, template: str, *names: str) -> No
 
 
 async def provision_for(settings: Settings) -> None:
-    """Provision the server that the settings' URLs lead to, with the passwords they carry."""
+    """Provision the server that the settings' URLs lead to, with the passwords they carry. Raises PasswordsMissing."""
     assert settings.admin_database_url is not None
     urls = [
         settings.owner_database_url,
@@ -128,5 +138,5 @@ async def provision_for(settings: Settings) -> None:
     passwords = {unquote(part.username or ""): unquote(part.password or "") for part in parts}
     missing = [login for login in LOGINS if not passwords.get(login)]
     if missing:
-        raise ValueError(f"the INSULA_*DATABASE_URL variables give no password for {', '.join(missing)}")
+        raise PasswordsMissing(f"the INSULA_*DATABASE_URL variables give no password for {', '.join(missing)}")
     await provision(settings.admin_database_url, parts[0].path.lstrip("/"), passwords)

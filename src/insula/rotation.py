@@ -11,6 +11,8 @@ import asyncpg
 
 from insula.core.keyring import Purpose
 from insula.core.masters import Master
+from insula.core.mendable import Mendable
+from insula.core.reach import reaching
 from insula.core.vault import add_key, unwrap
 from insula.settings import Settings
 
@@ -28,7 +30,7 @@ SELECT virtualtransaction FROM pg_locks
 """
 
 
-class RotationError(Exception):
+class RotationError(Mendable):
     """The rotation did not begin, or did not end: nothing is lost, and it can be tried again."""
 
 
@@ -51,7 +53,8 @@ async def rotate_door_key(owner_url: str, *, patience: float = 120.0) -> float:
     Transactions that began before keep what the old key signed. Raises RotationError when one of them does not end
     within ``patience`` seconds. A rotation that was interrupted is ended first.
     """
-    connection = await asyncpg.connect(owner_url)
+    with reaching(owner_url):
+        connection = await asyncpg.connect(owner_url)
     started = time.monotonic()
     try:
         if await connection.fetchval("SELECT EXISTS (SELECT FROM app.door_key WHERE previous_ipad IS NOT NULL)"):
@@ -71,7 +74,8 @@ async def rotate_keys(
     What was made with the version of before stays good. Housekeeping forgets that version when nothing alive needs it:
     for credentials, when the last of them has ended. Raises RotationError while an earlier rotation is still to begin.
     """
-    connection = await asyncpg.connect(owner_url)
+    with reaching(owner_url):
+        connection = await asyncpg.connect(owner_url)
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE app.key IN EXCLUSIVE MODE")
@@ -93,7 +97,8 @@ async def rewrap(owner_url: str, masters: Sequence[Master]) -> int:
 
     No key changes, so no process notices; each reads what either master has wrapped while it has both.
     """
-    connection = await asyncpg.connect(owner_url)
+    with reaching(owner_url):
+        connection = await asyncpg.connect(owner_url)
     try:
         async with connection.transaction():
             rows = await connection.fetch(

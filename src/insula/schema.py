@@ -9,6 +9,7 @@ import asyncpg
 
 from insula.core.catalogue import Release
 from insula.core.db import Database
+from insula.core.mendable import Mendable
 
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
 BRANCHES: Final = (MIGRATIONS / "versions", MIGRATIONS / "own")
@@ -42,7 +43,7 @@ RELEASE: Final = Release(REVISION, tuple(INVENTORY.read_text(encoding="utf-8").s
 _FOUND: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
 
 
-class SchemaBehind(Exception):
+class SchemaBehind(Mendable):
     """The program would look for what is not there yet: it does not start."""
 
     def __init__(self, found: str) -> None:

@@ -9,7 +9,9 @@ import msgspec
 from insula.app import create_litestar
 from insula.core.http.access_log import AccessLog
 from insula.core.ids import new_id, to_uuid
+from insula.core.mendable import Mendable
 from insula.core.passwords import Passwords
+from insula.core.reach import reaching
 from insula.settings import Settings
 
 PASSWORD: Final = "every demo needs a password"  # noqa: S105  # printed at every start
@@ -61,15 +63,20 @@ ACCOUNTS: Final = [
 ]
 
 
-class SeedRefused(Exception):
-    """The API refused a step of the demo; the message holds its answer."""
+class SeedRefused(Mendable):
+    """There is to be no demo here, or the API refused a step of it; the message holds its answer."""
 
 
 async def plant(settings: Settings) -> bool:
     """Make the demo unless it is there already; returns whether it was made. Needs INSULA_OWNER_DATABASE_URL."""
+    if settings.environment == "production":
+        raise SeedRefused(
+            "the demo's password is known to everybody: there is no demo where INSULA_ENVIRONMENT is production"
+        )
     if settings.owner_database_url is None:
         raise SeedRefused("INSULA_OWNER_DATABASE_URL is missing: the demo's accounts are made with it")
-    owner = await asyncpg.connect(settings.owner_database_url)
+    with reaching(settings.owner_database_url):
+        owner = await asyncpg.connect(settings.owner_database_url)
     try:
         if await owner.fetchval('SELECT EXISTS (SELECT FROM app."user" WHERE email_norm = $1)', OPERATOR):
             return False

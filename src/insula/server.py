@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
+import socket
 from typing import Final
 
 import structlog
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
@@ -45,12 +46,23 @@ async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> N
         await _serve(app, settings, stopping)
 
 
+def _require_free(host: str, port: int) -> None:
+    """Raises OSError. The server would share the port with whoever listens there, and get half of their requests."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as error:
+        raise OSError(f"INSULA_HOST, INSULA_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
+
+
 async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
+    _require_free(settings.host, settings.port)
     server = Server(
         AccessLog(app),
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,  # what proxies speak to us; HTTP/2 would be a second way in with limits of its own
         websockets=False,
         # Granian admits as many connections as it may queue: idle ones must not keep others out.
         backlog=_CONNECTIONS,
@@ -60,12 +72,13 @@ async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> 
     )
     serving = asyncio.create_task(server.serve())
     told = asyncio.create_task(stopping.wait())
+    _log.info("api listening", host=settings.host, port=settings.port)
     await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     if serving.done():
         raise OSError(f"cannot serve on {settings.host}:{settings.port}") from serving.exception()
     _log.info("api draining", seconds=settings.drain_seconds)
-    app.state.draining.started = True
+    app.state.readiness.draining = True
     server.stop()  # type: ignore[no-untyped-call]
     _, late = await asyncio.wait({serving}, timeout=settings.drain_seconds)
     if late:

@@ -5,23 +5,16 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from insula.core.masters import CommandMaster, Master, SecretMaster
+from insula.core.mendable import Mendable
+from insula.unsafe import LOGINS, PREFIX, unsafe
 
-PREFIX: Final = "INSULA_"
-LOGINS: Final = {
-    "database_url": "app_rw",
-    "replica_database_url": "app_rw",
-    "identity_database_url": "app_identity",
-    "platform_database_url": "app_platform",
-}
-"""Who signs in where."""
-_SECRET_BYTES: Final = 32
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
 _READ_ELSEWHERE: Final = frozenset(
@@ -151,7 +144,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(_masters(self))
 
 
-class SettingsError(Exception):
+class SettingsError(Mendable):
     """The environment is not usable; the message names each variable and says what is wrong with it."""
 
 
@@ -170,15 +163,15 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         try:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
-            problems.append(f"{PREFIX}{field.name.upper()}: {error}")
+            choices = ", ".join(get_args(field.type)) if get_origin(field.type) is Literal else ""
+            problems.append(f"{PREFIX}{field.name.upper()}: {error}" + (f"; {choices} are there" if choices else ""))
     if not values.keys() & _MASTERS:
         problems.append(f"{PREFIX}SECRET_KEY is missing")
-    if not problems:
-        settings = Settings(**values)
-        problems = _unsafe(settings)
-        if not problems:
-            return settings
-    raise SettingsError("\n".join(problems))
+    defaults = {name: field.default for name, field in fields.items() if not field.required}
+    problems += unsafe(defaults | values)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Settings(**values)
 
 
 def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str:
@@ -193,6 +186,12 @@ def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str
     if problems or text is None:
         raise SettingsError("\n".join(problems))
     return text
+
+
+def variable_of(login: str) -> str:
+    """Which setting names the database as somebody; a superuser's address where it is none of our logins."""
+    fields = {login: field for field, login in reversed(LOGINS.items())} | {"app_migrator": "owner_database_url"}
+    return PREFIX + fields.get(login, "admin_database_url").upper()
 
 
 def variables(settings: Settings) -> dict[str, str]:
@@ -240,43 +239,3 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
         if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS):
             meant = get_close_matches(name, sorted(known), 1)
             yield f"{name} is no setting" + (f"; is {meant[0]} meant?" if meant else "")
-
-
-def _unsafe(settings: Settings) -> list[str]:
-    """What is well-formed and still must not run."""
-    problems = [*_weak_secrets(settings), *_wrong_addresses(settings)]
-    if settings.environment == "production":
-        if urlsplit(settings.base_url).scheme != "https":
-            problems.append("INSULA_BASE_URL: must be https")
-        if settings.smtp_tls == "none":
-            problems.append("INSULA_SMTP_TLS: mail would travel unencrypted; use starttls or tls")
-    return problems
-
-
-def _weak_secrets(settings: Settings) -> Iterator[str]:
-    for name in ("secret_key", "secret_key_previous"):
-        secret, variable = getattr(settings, name), f"{PREFIX}{name.upper()}"
-        try:
-            if secret is not None and len(b64decode(secret, validate=True)) < _SECRET_BYTES:
-                yield f"{variable}: at least {_SECRET_BYTES} bytes in base64 are needed"
-        except ValueError:
-            yield f"{variable}: not base64"
-
-
-def _wrong_addresses(settings: Settings) -> list[str]:
-    problems = []
-    for name, login in LOGINS.items():
-        if (address := getattr(settings, name)) is None:
-            continue
-        url = urlsplit(address)
-        if url.scheme != "postgresql" or not url.hostname:
-            problems.append(f"{PREFIX}{name.upper()}: not a postgresql:// address")
-        elif url.username != login:
-            # Each login is proven to have the rights of its purpose and no others; another one is not.
-            problems.append(f"{PREFIX}{name.upper()}: must sign in as {login}, not as {url.username}")
-    base = urlsplit(settings.base_url)
-    if base.scheme not in {"http", "https"} or not base.hostname or base.path.strip("/"):
-        problems.append("INSULA_BASE_URL: an origin such as https://app.example.com is needed")
-    if urlsplit(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
-        problems.append("INSULA_REDIS_URL: not a redis:// address")
-    return problems

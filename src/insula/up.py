@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from secrets import token_bytes, token_urlsafe
-from typing import Any, Final, Self, get_args
+from typing import Any, Final, Self
 
 import httpx
 import msgspec
@@ -20,13 +20,15 @@ from rich.console import Console
 from insula import instance, seed
 from insula.app import create_litestar
 from insula.core.logs import configure_logs
+from insula.core.mendable import Mendable
 from insula.embedded.inbox import Inbox
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.process import FolderServer, free_port, is_free
 from insula.embedded.valkey import EmbeddedValkey
-from insula.provision import LOGINS, forget, migrate, provision
+from insula.provision import LOGINS, RevisionRefused, forget, migrate, provision
 from insula.server import serve
-from insula.settings import LogLevel, Settings, variables
+from insula.settings import Settings, load, variables
+from insula.unsafe import PREFIX
 from insula.worker import create_worker
 
 DATABASE: Final = "insula"
@@ -36,9 +38,19 @@ _PLANTED: Final = "planted"
 _PATIENCE_SECONDS: Final = 90
 _LOOK_SECONDS: Final = 0.5
 _SMTP_PORT, _INBOX_PORT, _METRICS_PORT = 1025, 8025, 9464
+OURS: Final = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        *("ENVIRONMENT", "SECRET_KEY", "KMS_COMMAND", "HOST", "PORT", "BASE_URL", "METRICS_HOST", "METRICS_PORT"),
+        *("DATABASE_URL", "IDENTITY_DATABASE_URL", "PLATFORM_DATABASE_URL", "REPLICA_DATABASE_URL"),
+        *("OWNER_DATABASE_URL", "ADMIN_DATABASE_URL", "REDIS_URL", "PGBOUNCER"),
+        *("SMTP_HOST", "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_TLS"),
+    )
+)
+"""Settings that are about this machine, and not the environment's to say."""
 
 
-class CannotStart(Exception):
+class CannotStart(Mendable):
     """Something about this machine or folder is in the way; the message says what to do."""
 
 
@@ -51,8 +63,10 @@ class _Secrets(msgspec.Struct):
 
 def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
     """Start everything in ``home`` and stay until Ctrl-C or SIGTERM. Port 0 takes a free one."""
-    log_level = _log_level()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"INSULA_HOME: no folder can be made at {home}: {error.strerror}") from error
     lock = instance.lock_of(home)
     if not lock.acquire():
         raise CannotStart(f"Insula is already up in {home}. See `insula env`, or set INSULA_HOME to another folder.")
@@ -62,25 +76,20 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
             raise CannotStart(f"Port {port} is in use. Choose another with --port; --port 0 takes a free one.")
         if fresh:
             _forget(home)
+        _settings(home, 0, "redis://localhost")  # what is wrong with the environment is told before anything starts
+        if unused := sorted(name for name in os.environ if name.removesuffix("_FILE") in OURS):
+            console.print(f"Not used here, where all servers are Insula's own: {', '.join(unused)}", style="dim")
         with _Progress(console) as progress:
             progress.say("Starting PostgreSQL and Valkey...")
             postgres, valkey = EmbeddedPostgres(home / "postgres"), EmbeddedValkey(home / "valkey")
             with postgres, valkey:
                 progress.say("Preparing the database...")
-                settings = _settings(home, log_level, postgres, valkey)
+                settings = _settings(home, postgres.port, valkey.url)
                 asyncio.run(_prepare(home, postgres, settings))
                 uvloop.run(_live(home, settings, port, (postgres, valkey), progress))
     finally:
         instance.forget(home)
         lock.release()
-
-
-def _log_level() -> LogLevel:
-    try:
-        level: LogLevel = msgspec.convert(os.environ.get("INSULA_LOG_LEVEL", "warning"), LogLevel)
-    except msgspec.ValidationError as error:
-        raise CannotStart(f"INSULA_LOG_LEVEL: {error}; {', '.join(get_args(LogLevel))} are there.") from error
-    return level
 
 
 class _Progress:
@@ -124,29 +133,36 @@ def _secrets(home: Path) -> _Secrets:
     return msgspec.json.decode(path.read_bytes(), type=_Secrets)
 
 
-def _settings(home: Path, log_level: LogLevel, postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
-    """Without the ports, which `_on_free_ports` chooses at the moment when they are taken."""
+def _settings(home: Path, postgres_port: int, redis_url: str) -> Settings:
+    """Ours where they are about this machine, else what the environment says.
+
+    Without the ports, which `_on_free_ports` chooses at the moment when they are taken.
+    """
     secrets = _secrets(home)
 
     def address(login: str) -> str:
-        return f"postgresql://{login}:{secrets.passwords[login]}@{_LOCALHOST}:{postgres.port}/{DATABASE}"
+        return f"postgresql://{login}:{secrets.passwords[login]}@{_LOCALHOST}:{postgres_port}/{DATABASE}"
 
-    return Settings(
-        environment="embedded",
-        secret_key=secrets.secret_key,
-        database_url=address("app_rw"),
-        identity_database_url=address("app_identity"),
-        platform_database_url=address("app_platform"),
-        owner_database_url=address("app_migrator"),
-        redis_url=valkey.url,
-        host=_LOCALHOST,
-        base_url=f"http://{_LOCALHOST}",
-        smtp_host=_LOCALHOST,
-        smtp_tls="none",
-        mail_from="no-reply@insula.example",
-        log_level=log_level,
-        log_json=False,
+    ours = variables(
+        Settings(
+            environment="embedded",
+            secret_key=secrets.secret_key,
+            database_url=address("app_rw"),
+            identity_database_url=address("app_identity"),
+            platform_database_url=address("app_platform"),
+            owner_database_url=address("app_migrator"),
+            redis_url=redis_url,
+            host=_LOCALHOST,
+            base_url=f"http://{_LOCALHOST}",
+            smtp_host=_LOCALHOST,
+            smtp_tls="none",
+            mail_from="no-reply@insula.example",
+            log_level="warning",
+            log_json=False,
+        )
     )
+    given = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in OURS}
+    return load(ours | given)
 
 
 async def _prepare(home: Path, postgres: EmbeddedPostgres, settings: Settings) -> None:
@@ -154,7 +170,12 @@ async def _prepare(home: Path, postgres: EmbeddedPostgres, settings: Settings) -
     if not (home / _PLANTED).exists():
         await forget(postgres.dsn(), DATABASE)  # a first start that was cut short left half a demo
     await provision(postgres.dsn(), DATABASE, _secrets(home).passwords)
-    await migrate(settings.owner_database_url)
+    try:
+        await migrate(settings.owner_database_url)
+    except RevisionRefused as error:
+        raise CannotStart(
+            f"What is in {home} was made by another release ({error}). Start that one, or forget its data with --fresh."
+        ) from error
 
 
 async def _live(

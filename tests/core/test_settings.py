@@ -48,6 +48,12 @@ def test_every_missing_variable_is_named_at_once() -> None:
         assert f"{name} is missing" in str(refused.value)
 
 
+def test_what_is_unsafe_is_told_together_with_what_is_missing_and_wrong() -> None:
+    said = complaints(redis_url=None, port="eighty", secret_key="c2hvcnQ=", mail_from="nobody")
+    for name in ("REDIS_URL is missing", "PORT: ", "SECRET_KEY: at least", "MAIL_FROM: "):
+        assert f"INSULA_{name}" in said
+
+
 def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(GOOD["INSULA_SECRET_KEY"] + "\n")
     environment = {name: value for name, value in GOOD.items() if name != "INSULA_SECRET_KEY"}
@@ -71,6 +77,10 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
         ("smtp_tls", "none", "unencrypted"),
         ("smtp_tls", "maybe", "INSULA_SMTP_TLS"),
         ("redis_url", "http://redis", "INSULA_REDIS_URL"),
+        ("log_level", "loud", "INSULA_LOG_LEVEL: Invalid enum value 'loud'; debug, info, warning, error are there"),
+        ("mail_from", "Insula <no-reply@example.com>", "INSULA_MAIL_FROM: an address such as"),
+        ("mail_from", "nobody", "INSULA_MAIL_FROM"),
+        ("mail_from", "a@b.co\r\nBcc: c@d.co", "INSULA_MAIL_FROM"),
         ("secret_key_file", "/nowhere/key", "INSULA_SECRET_KEY"),
     ],
 )

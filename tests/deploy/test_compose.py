@@ -11,7 +11,8 @@ import yaml
 from msgspec.structs import fields
 
 from insula.__main__ import main
-from insula.settings import LOGINS, PREFIX, Settings, load
+from insula.settings import Settings, load
+from insula.unsafe import LOGINS, PREFIX
 
 COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
 FILE: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())

@@ -3,8 +3,11 @@
 import uuid
 
 import asyncpg
+import pytest
 
 from insula.core.ids import to_text, to_uuid
+from insula.operators import NobodyThere, add_operator, list_operators, remove_operator
+from insula.settings import Settings
 from tests.factories import Person, World
 
 
@@ -22,6 +25,31 @@ async def dead_letter(superuser: asyncpg.Connection) -> str:
         job,
     )
     return to_text("job", job)
+
+
+async def test_operators_are_made_and_unmade_from_the_command_line(world: World, settings: Settings) -> None:
+    person, owner_url = await world.person(), settings.owner_database_url or ""
+    client = world.client(person.token)
+    assert await add_operator(owner_url, person.email.upper())
+    assert not await add_operator(owner_url, person.email)
+    assert (person.email, person.name) in await list_operators(owner_url)
+    assert (await client.get("/v1/platform/jobs")).status_code == 200
+    assert await remove_operator(owner_url, person.email)
+    assert not await remove_operator(owner_url, person.email)
+    assert (await client.get("/v1/platform/jobs")).status_code == 404
+    noted = "SELECT action FROM app.operator_action WHERE user_id = $1 ORDER BY occurred_at"
+    rows = await world.superuser.fetch(noted, to_uuid("usr", person.id))
+    assert [row["action"] for row in rows] == ["operator.added", "operator.removed"]
+
+
+async def test_only_who_has_an_account_becomes_an_operator(world: World, settings: Settings) -> None:
+    unverified = await world.person()
+    await world.superuser.execute(
+        'UPDATE app."user" SET email_verified_at = NULL WHERE id = $1', to_uuid("usr", unverified.id)
+    )
+    for email in ("nobody.at.all@example.com", unverified.email):
+        with pytest.raises(NobodyThere, match="nobody with the address"):
+            await add_operator(settings.owner_database_url or "", email)
 
 
 async def test_an_operator_finds_retries_and_discards_dead_letters(world: World) -> None:

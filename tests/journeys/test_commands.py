@@ -6,14 +6,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner, Result
 
 from insula import provision
 from insula.__main__ import main
+from insula.core.db import Database
+from insula.core.reach import Unreachable
 from insula.settings import variables
 from tests.architecture.sources import ROOT
+from tests.conftest import address
 from tests.factories import settings_for
 
 ADDRESSES = {
@@ -78,7 +82,7 @@ def test_up_refuses_a_level_of_logs_that_is_none(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("INSULA_LOG_LEVEL", "loud")
     told = insula("up")
     assert (told.exit_code, type(told.exception)) == (1, SystemExit)
-    assert "INSULA_LOG_LEVEL: Invalid enum value 'loud'; debug, info, warning, error are there." in told.output
+    assert "INSULA_LOG_LEVEL: Invalid enum value 'loud'; debug, info, warning, error are there" in told.output
 
 
 def test_a_migration_that_cannot_be_made_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,4 +104,63 @@ def test_a_superusers_address_may_come_from_a_file(monkeypatch: pytest.MonkeyPat
     assert "INSULA_ADMIN_DATABASE_URL is missing" in insula("provision").output
     (tmp_path / "admin").write_text("postgresql://postgres:word@127.0.0.1:1/postgres\n")
     monkeypatch.setenv("INSULA_ADMIN_DATABASE_URL_FILE", str(tmp_path / "admin"))
-    assert isinstance(insula("provision").exception, ConnectionRefusedError)
+    assert "no connection to PostgreSQL at 127.0.0.1:1/postgres as postgres" in insula("provision").output
+
+
+@pytest.mark.parametrize("command", [("api",), ("worker",), ("migrate",), ("provision",), ("seed",), ("rotate", "pepper"),
+                                     ("operator", "list"), ("operator", "add", "ada@example.com")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("127.0.0.1:1", "Connect call failed|Connection refused"),
+        ("no-such-host.invalid", "Name or service not known|Temporary failure in name resolution"),
+    ],
+)
+def test_a_server_that_is_not_there_is_named_in_a_line_without_passwords(
+    monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], wrong: str, said: str
+) -> None:
+    urls = {name: url.replace("127.0.0.1:1", wrong) for name, url in ADDRESSES.items() if name != "redis_url"}
+    urls["admin_database_url"] = f"postgresql://postgres:word@{wrong}/postgres"
+    for name, value in variables(settings_for(**ADDRESSES | urls, metrics_port=0)).items():
+        monkeypatch.setenv(name, value)
+    told = insula(*command)
+    assert (told.exit_code, type(told.exception)) == (1, SystemExit), told.output
+    line = told.output.splitlines()[-1]
+    assert re.match(r"Error: INSULA_\w*DATABASE_URL: no connection to PostgreSQL at ", line), told.output
+    assert wrong in line
+    assert re.search(said, line)
+    assert not re.search(r":\w+@", line)
+
+
+async def test_a_login_without_database_or_password_is_told_which(addresses: dict[str, str]) -> None:
+    there = urlsplit(address(addresses["admin"], "app_rw", "postgres"))
+    for url, said in (
+        (there._replace(path="/nowhere").geturl(), 'database "nowhere" does not exist'),
+        (
+            there._replace(netloc=f"app_rw:wrong@{there.hostname}:{there.port}").geturl(),
+            "password authentication failed",
+        ),
+    ):
+        with pytest.raises(Unreachable, match=said) as refused:
+            await Database(url).open()
+        assert "wrong" not in str(refused.value).replace("wrong password", "")
+        assert refused.value.login == "app_rw"
+
+
+def test_there_is_no_demo_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
+    for name, value in variables(settings_for(**ADDRESSES, **changes)).items():
+        monkeypatch.setenv(name, value)
+    told = insula("seed")
+    assert told.exit_code == 1
+    assert "there is no demo where INSULA_ENVIRONMENT is production" in told.output
+
+
+def test_up_says_what_is_wrong_with_its_folder_and_what_it_does_not_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("INSULA_HOME", str(tmp_path / "file"))
+    told = insula("up")
+    assert (told.exit_code, type(told.exception)) == (1, SystemExit)
+    assert "INSULA_HOME: no folder can be made at" in told.output

@@ -116,6 +116,20 @@ async def test_a_request_under_way_survives_sigterm_and_new_ones_are_refused(
     assert await asyncio.to_thread(api.process.wait, 15) == 0, api.log.read_text()
 
 
+async def test_two_programs_do_not_share_a_port(settings: Settings, started: list[Process], tmp_path: Path) -> None:
+    """The server could, and each would get half of the requests."""
+    port = free_port()
+    first = Process("api", environment(settings, port=port), tmp_path / "first.log")
+    started.append(first)
+    await answers(f"http://127.0.0.1:{port}")
+    assert '"message":"api listening"' in first.log.read_text()
+    second = Process("api", environment(settings, port=port), tmp_path / "second.log")
+    started.append(second)
+    assert await asyncio.to_thread(second.process.wait, 40) == 1
+    said = second.log.read_text()
+    assert f"Error: INSULA_HOST, INSULA_PORT: cannot listen on 127.0.0.1:{port}: Address already in use" in said
+
+
 async def test_the_program_does_not_start_on_a_database_that_does_not_prove_isolation(
     addresses: dict[str, str], settings: Settings, started: list[Process], tmp_path: Path
 ) -> None:

@@ -33,6 +33,8 @@ class Instance:
             },
             "INSULA_HOME": str(home),
             "INSULA_LOG_LEVEL": "info",
+            "INSULA_LIMIT_TEAMS": "77",
+            "INSULA_SMTP_PORT": "2525",
             "PYTHONPATH": str(ROOT / "src"),
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -98,6 +100,8 @@ def signed_in(url: str, email: str, password: str) -> Iterator[httpx.Client]:
 
 def test_the_demo_is_there_mail_arrives_and_nothing_survives_a_kill_but_the_data(instance: Instance) -> None:
     running = instance.start()
+    assert running["INSULA_LIMIT_TEAMS"] == "77"
+    assert "Not used here, where all servers are Insula's own: INSULA_SMTP_PORT" in instance.said()
     password = re.search(r"password\s+(.+):", instance.said())
     assert password is not None, instance.said()
     with signed_in(running["INSULA_URL"], "olivia@example.com", password[1].strip()) as client:

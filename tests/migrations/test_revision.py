@@ -60,6 +60,12 @@ async def test_a_revision_that_is_not_there_is_refused(schema: Schema, revision:
         await schema.move(revision)
 
 
+async def test_a_schema_of_a_later_release_is_not_migrated(schema: Schema) -> None:
+    await schema.superuser.execute("UPDATE migration.version SET version_num = '9999'")
+    with pytest.raises(RevisionRefused, match="'9999'"):
+        await schema.move("heads")
+
+
 async def test_doctor_says_that_the_schema_is_behind(schema: Schema, installed: Settings) -> None:
     await schema.move(back(revisions()[-1]))
     said = io.StringIO()

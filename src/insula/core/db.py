@@ -18,6 +18,7 @@ from insula.core.errors import STATEMENT_GONE, Unavailable, sqlstate_of
 from insula.core.journal import Journal
 from insula.core.permissions import Facts, Principal
 from insula.core.pool import Pool, Pooled
+from insula.core.reach import reaching
 
 Driver: TypeAlias = asyncpg.Connection
 
@@ -151,12 +152,13 @@ class Database:
         """The most connections this login may hold."""
         self.waiting = 0
         """Transactions that wait for a connection at this moment."""
-        self._standby = standby
+        self._standby, self._url = standby, url
         self._pool = Pool(_engine(url, old_pgbouncer=old_pgbouncer), pool_size)
 
     async def open(self) -> Self:
-        """Connect; refuses at once when the server is not there."""
-        await self._pool.release(await self._pool.acquire())
+        """Connect. Raises Unreachable, at once, when the server is not there or lets us not in."""
+        with reaching(self._url):
+            await self._pool.release(await self._pool.acquire())
         return self
 
     async def close(self) -> None:

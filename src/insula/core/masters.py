@@ -9,12 +9,13 @@ from typing import Final, Protocol
 
 from insula.core.crypto import derive, seal, unseal
 from insula.core.keyring import Purpose, first_key
+from insula.core.mendable import Mendable
 
 _KEY_BYTES: Final = 32
 _SECONDS: Final = 15.0
 
 
-class KeysUnreadable(Exception):
+class KeysUnreadable(Mendable):
     """A key does not open: the program cannot start with these settings."""
 
 

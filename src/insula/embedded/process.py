@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
+from insula.core.mendable import Mendable
 from insula.embedded.lock import FolderLock
 
 LAUNCH: Final = Path(__file__).with_name("launch.py")
@@ -25,7 +26,7 @@ KILL_SECONDS: Final = 10
 LOG_LIMIT: Final = 10_000_000
 
 
-class EmbeddedServerError(Exception):
+class EmbeddedServerError(Mendable):
     """An embedded server did not do its work: what failed, what its log says, how to mend it."""
 
 

@@ -10,6 +10,7 @@ from insula.core.catalogue.inventory import read_inventory
 from insula.core.catalogue.rights import RIGHT_RULES
 from insula.core.catalogue.tables import TABLE_RULES
 from insula.core.db import Database
+from insula.core.mendable import Mendable
 from insula.core.pool import Driver
 
 _REVISION: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
@@ -27,7 +28,7 @@ class Finding(msgspec.Struct, frozen=True):
     mend: str
 
 
-class Unproven(Exception):
+class Unproven(Mendable):
     """The database does not keep tenants apart: the program does not start."""
 
     def __init__(self, findings: list[Finding]) -> None:

@@ -1,12 +1,19 @@
 """Is the process alive, and should it be sent requests?"""
 
 import asyncio
+import time
+from typing import Final
 
 from litestar import Response, get
 from litestar.datastructures import State
 
 from insula.core.db import Database
 from insula.core.schemas import Read
+
+_REMEMBERED_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 2.0
+_KNOCK: Final = "SELECT verdict FROM app.enter($1, NULL)"
+_NOBODY: Final = bytes(32)
 
 
 class Health(Read, frozen=True):
@@ -15,11 +22,36 @@ class Health(Read, frozen=True):
     status: str
 
 
-class Draining:
-    """Set when the process was told to stop: requests under way finish, new ones should go elsewhere."""
+class Readiness:
+    """Whether requests should be sent here: not once the process was told to stop, nor while the door is shut.
 
-    def __init__(self) -> None:
-        self.started = False
+    Anybody may ask, as often as they like: the database is asked once a second.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.draining = False
+        self._database = database
+        self._asking = asyncio.Lock()
+        self._known_until = 0.0
+        self._lacks: str | None = None
+
+    async def lacks(self) -> str | None:
+        """What is missing; None when nothing is."""
+        if self.draining:
+            return "draining"
+        async with self._asking:
+            if time.monotonic() > self._known_until:
+                self._lacks = await self._ask()
+                self._known_until = time.monotonic() + _REMEMBERED_SECONDS
+            return self._lacks
+
+    async def _ask(self) -> str | None:
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._database.transaction(read_only=True) as transaction:
+                verdict = await transaction.driver.fetchval(_KNOCK, _NOBODY)
+        except Exception:  # noqa: BLE001  # whatever it is, the answer is the same
+            return "database unreachable"
+        return None if verdict == "unauthenticated" else "database unreachable"
 
 
 @get("/livez", public="liveness says nothing about anybody", tags=["Health"])
@@ -31,19 +63,8 @@ async def get_liveness() -> Health:
 @get("/readyz", public="readiness says nothing about anybody", tags=["Health"])
 async def get_readiness(state: State) -> Response[Health]:
     """Whether requests should be sent here."""
-    if state.draining.started:
-        return Response(Health("draining"), status_code=503)
-    try:
-        async with asyncio.timeout(2):
-            await _ask(state.databases.rw)
-    except Exception:  # noqa: BLE001  # whatever it is, the answer is the same
-        return Response(Health("database unreachable"), status_code=503)
-    return Response(Health("ok"))
-
-
-async def _ask(database: Database) -> None:
-    async with database.transaction(read_only=True):
-        pass
+    lacks = await state.readiness.lacks()
+    return Response(Health(lacks or "ok"), status_code=503 if lacks else 200)
 
 
 HEALTH_ROUTES = (get_liveness, get_readiness)

@@ -1,6 +1,7 @@
 """Idempotency-Key: the same key and body get the same answer, from Postgres, encrypted under the client's own key."""
 
 import hashlib
+import hmac
 from typing import Any, Final
 
 import msgspec
@@ -65,9 +66,11 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     if this is None:
         _refuse_wrong_key(request)
         return None
-    fingerprint = hashlib.sha256(
-        b"\0".join([request.scope["raw_path"], request.scope["query_string"], await request.body()])
-    ).digest()
+    fingerprint = hmac.digest(  # under the sender's secret: who reads the table cannot guess what was sent
+        this.secret,
+        b"\0".join([request.scope["raw_path"], request.scope["query_string"], await request.body()]),
+        "sha256",
+    )
     if not this.found["locked"]:
         raise RequestInProgress(headers={"retry-after": "1"})
     if this.found["answer"] is not None:

@@ -128,7 +128,7 @@ class AuthController(Controller):
         data: JSONBody[SignUp],
     ) -> LetterRequested:
         """Ask for an account; the letter that follows says how to go on."""
-        await throttle.letter(caller.address, data.email)
+        await throttle.letter(caller.address, data.email, "verification")
         await sign_ups.sign_up(data)
         return LetterRequested()
 
@@ -141,7 +141,7 @@ class AuthController(Controller):
         data: JSONBody[LetterRequest],
     ) -> LetterRequested:
         """Ask for the verification letter again."""
-        await throttle.letter(caller.address, data.email)
+        await throttle.letter(caller.address, data.email, "verification")
         await sign_ups.resend_verification(data.email)
         return LetterRequested()
 
@@ -188,7 +188,7 @@ class AuthController(Controller):
         data: JSONBody[LetterRequest],
     ) -> LetterRequested:
         """Ask for a letter with a link that sets a new password."""
-        await throttle.letter(caller.address, data.email)
+        await throttle.letter(caller.address, data.email, "reset")
         await passwords.ask_reset(data.email)
         return LetterRequested()
 

@@ -1,6 +1,6 @@
 """How often passwords, tokens and mailboxes may be tried: by one address, and at one account from all of them."""
 
-from typing import Final
+from typing import Final, Literal
 
 from insula.core import cache
 from insula.core.http.rate_limit import refusal
@@ -10,6 +10,10 @@ from insula.core.listing import normalize
 
 _CROWD: Final = 20
 """So many addresses have to try together before an account makes everybody wait, its owner too."""
+_FEW: Final = 3
+"""The same of letters, which trouble their recipient even when the sender gets nothing from them."""
+
+Letter = Literal["verification", "reset"]
 
 
 class Throttle:
@@ -24,17 +28,19 @@ class Throttle:
         self._address = Limit("sign-in", per_minute, 60, strict=True)
         self._here = Limit("account-address", 6 * per_minute, 3600, burst=per_minute, strict=True)
         self._account = Limit("account", _CROWD * 6 * per_minute, 3600, burst=_CROWD * per_minute, strict=True)
-        self._mailbox = Limit("mailbox", max(per_minute // 2, 1), 3600, strict=True)
+        letters = max(per_minute // 2, 1)
+        self._wisher = Limit("mailbox-address", letters, 3600, strict=True)
+        self._mailbox = Limit("mailbox", _FEW * letters, 3600, strict=True)
 
     async def attempt(self, address: str, secret_of: str) -> None:
         """Count a try to prove something: an account's password, or what goes with a token."""
         await self._count_address(address)
         await self._count(self._key(self._here, address, secret_of), self._key(self._account, secret_of))
 
-    async def letter(self, address: str, email: str) -> None:
-        """Count a wish to have a letter sent."""
+    async def letter(self, address: str, email: str, kind: Letter) -> None:
+        """Count a wish to have a letter sent: whoever floods a mailbox with one kind leaves its owner the others."""
         await self._count_address(address)
-        await self._count(self._key(self._mailbox, email))
+        await self._count(self._key(self._wisher, address, email, kind), self._key(self._mailbox, email, kind))
 
     async def _count_address(self, address: str) -> None:
         """By itself: a try that another limit refuses must cost its address as much as one that is made."""

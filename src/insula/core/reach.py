@@ -1,0 +1,40 @@
+"""A database that cannot be reached, in words for whoever set it up."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from insula.core.mendable import Mendable
+
+_REFUSALS: Final = (
+    OSError,  # no such host, nobody listens, no answer in time
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # wrong passwords too
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+class Unreachable(Mendable):
+    """No connection can be made; the message says where to, as whom, and why not. It holds no password."""
+
+    def __init__(self, url: str, cause: BaseException) -> None:
+        to = urlsplit(url)
+        self.login = to.username or ""
+        where = f"{to.hostname or ''}:{to.port or 5432}{to.path}"
+        super().__init__(f"no connection to PostgreSQL at {where} as {self.login}: {cause or type(cause).__name__}")
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Around the first connection to a server: raises Unreachable where none can be made."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise Unreachable(url, error) from error

@@ -1,0 +1,72 @@
+"""Settings that are well-formed and still must not run."""
+
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+PREFIX: Final = "INSULA_"
+LOGINS: Final = {
+    "database_url": "app_rw",
+    "replica_database_url": "app_rw",
+    "identity_database_url": "app_identity",
+    "platform_database_url": "app_platform",
+}
+"""Who signs in where."""
+_SECRET_BYTES: Final = 32
+
+
+def unsafe(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with these, each with its variable's name; what is missing or has no value is passed over."""
+    given = {name: value for name, value in values.items() if value is not None}
+    yield from _weak_secrets(given)
+    yield from _wrong_databases(given)
+    yield from _wrong_addresses(given)
+    if given.get("environment") == "production":
+        if "base_url" in given and urlsplit(given["base_url"]).scheme != "https":
+            yield "INSULA_BASE_URL: must be https"
+        if given.get("smtp_tls") == "none":
+            yield "INSULA_SMTP_TLS: mail would travel unencrypted; use starttls or tls"
+
+
+def _weak_secrets(given: Mapping[str, Any]) -> Iterator[str]:
+    for name in given.keys() & {"secret_key", "secret_key_previous"}:
+        variable = f"{PREFIX}{name.upper()}"
+        try:
+            if len(b64decode(given[name], validate=True)) < _SECRET_BYTES:
+                yield f"{variable}: at least {_SECRET_BYTES} bytes in base64 are needed"
+        except ValueError:
+            yield f"{variable}: not base64"
+
+
+def _wrong_databases(given: Mapping[str, Any]) -> Iterator[str]:
+    for name, login in LOGINS.items():
+        if name not in given:
+            continue
+        url = urlsplit(given[name])
+        if url.scheme != "postgresql" or not url.hostname:
+            yield f"{PREFIX}{name.upper()}: not a postgresql:// address"
+        elif url.username != login:
+            # Each login is proven to have the rights of its purpose and no others; another one is not.
+            yield f"{PREFIX}{name.upper()}: must sign in as {login}, not as {url.username}"
+
+
+def _wrong_addresses(given: Mapping[str, Any]) -> Iterator[str]:
+    if "base_url" in given:
+        base = urlsplit(given["base_url"])
+        if base.scheme not in {"http", "https"} or not base.hostname or base.path.strip("/"):
+            yield "INSULA_BASE_URL: an origin such as https://app.example.com is needed"
+    if "redis_url" in given and urlsplit(given["redis_url"]).scheme not in {"redis", "rediss", "unix"}:
+        yield "INSULA_REDIS_URL: not a redis:// address"
+    if "mail_from" in given and not _is_mailbox(given["mail_from"]):
+        yield "INSULA_MAIL_FROM: an address such as no-reply@example.com is needed"
+
+
+def _is_mailbox(text: str) -> bool:
+    try:
+        address = Address(addr_spec=text)
+    except (HeaderParseError, ValueError, IndexError):
+        return False
+    return bool(address.username and address.domain)
