@@ -32,3 +32,25 @@ BEGIN
     END LOOP;
     RETURN created;
 END $$;
+
+-- Drop the months that ended before anything kept began. Not below 90 days: whoever could say so could hide what they did.
+CREATE FUNCTION app.drop_event_partitions(kept interval) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    name text;
+    dropped integer := 0;
+BEGIN
+    IF kept < interval '90 days' THEN
+        RAISE EXCEPTION 'events are kept for 90 days at least' USING ERRCODE = '22023';
+    END IF;
+    FOR name IN
+        SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'app.event'::regclass AND c.relname ~ '^event_[0-9]{4}_[0-9]{2}$'
+           AND to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= (now() - kept) AT TIME ZONE 'UTC'
+         ORDER BY c.relname
+    LOOP
+        EXECUTE format('DROP TABLE app.%I', name);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END $$;

@@ -202,6 +202,7 @@ def event() -> None:
     run_script(op, SQL / "event_partitions.sql")
     op.execute("SELECT app.create_event_partitions(now(), 3)")
     op.execute("GRANT EXECUTE ON FUNCTION app.create_event_partitions(timestamptz, integer) TO app_platform")
+    op.execute("GRANT EXECUTE ON FUNCTION app.drop_event_partitions(interval) TO app_platform")
 
 
 def program() -> None:
@@ -296,7 +297,14 @@ def downgrade() -> None:
     for function in ("enter_once", "begin_idempotent", "enter", "delete_membership"):
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
-    for function in ("create_event_partitions", "next_event_ids", "follow_latest_event", "later_id", "milliseconds_of"):
+    for function in (
+        "drop_event_partitions",
+        "create_event_partitions",
+        "next_event_ids",
+        "follow_latest_event",
+        "later_id",
+        "milliseconds_of",
+    ):
         op.execute(f"DROP FUNCTION app.{function}")
     for table in ("operator_action", "operator", "tick", "outbox", "idempotency", "event"):
         op.execute(f"DROP TABLE app.{table}")

@@ -13,6 +13,7 @@ from insula.core.catalogue import check_catalogue
 from insula.core.db import Database
 from insula.core.keyring import Keyring
 from insula.core.vault import Vault
+from insula.rotation import require_one_door_key
 from insula.schema import RELEASE, REVISION, require_migrated
 from insula.settings import Settings
 
@@ -28,7 +29,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 async def examine(settings: Settings, console: Console) -> bool:
     """Look at everything, print each finding; returns whether all is well."""
     well = True
-    for look in (_databases, _schema, _catalogue, _keys, _redis, _mail):
+    for look in (_databases, _schema, _catalogue, _keys, _door_key, _redis, _mail):
         async for diagnosis in look(settings):
             well = well and not diagnosis.wrong
             mark = (
@@ -81,6 +82,13 @@ async def _keys(settings: Settings) -> AsyncIterator[Diagnosis]:
     yield await _tried(
         "the program's keys", read, "See INSULA_SECRET_KEY_PREVIOUS; `insula rotate master-key` replace one."
     )
+
+
+async def _door_key(settings: Settings) -> AsyncIterator[Diagnosis]:
+    if settings.owner_database_url is None:
+        return
+    attempt = partial(require_one_door_key, settings.owner_database_url)
+    yield await _tried("the door's key", attempt, "`insula rotate door-key` ends what was interrupted.")
 
 
 async def _redis(settings: Settings) -> AsyncIterator[Diagnosis]:

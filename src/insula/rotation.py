@@ -23,6 +23,8 @@ LEAD: Final = timedelta(minutes=5)
 
 _POLL_SECONDS: Final = 0.2
 
+_UNFINISHED: Final = "SELECT EXISTS (SELECT FROM app.door_key WHERE previous_ipad IS NOT NULL)"
+
 # Every transaction holds the lock of its own virtual id, which everybody may see: CREATE INDEX CONCURRENTLY waits so.
 _UNDER_WAY: Final = """
 SELECT virtualtransaction FROM pg_locks
@@ -57,13 +59,24 @@ async def rotate_door_key(owner_url: str, *, patience: float = 120.0) -> float:
         connection = await asyncpg.connect(owner_url)
     started = time.monotonic()
     try:
-        if await connection.fetchval("SELECT EXISTS (SELECT FROM app.door_key WHERE previous_ipad IS NOT NULL)"):
+        if await connection.fetchval(_UNFINISHED):
             await _forget(connection, started + patience)
         await connection.execute("SELECT app.rotate_door_key()")
         await _forget(connection, started + patience)
     finally:
         await connection.close()
     return time.monotonic() - started
+
+
+async def require_one_door_key(owner_url: str) -> None:
+    """Raises RotationError while the door believes two keys."""
+    with reaching(owner_url):
+        connection = await asyncpg.connect(owner_url)
+    try:
+        if await connection.fetchval(_UNFINISHED):
+            raise RotationError("a rotation is under way or was interrupted: what the key of before signed is believed")
+    finally:
+        await connection.close()
 
 
 async def rotate_keys(

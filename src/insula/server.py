@@ -46,15 +46,6 @@ async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> N
         await _serve(app, settings, stopping)
 
 
-def _require_free(host: str, port: int) -> None:
-    """Raises OSError. The server would share the port with whoever listens there, and get half of their requests."""
-    try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            pass
-    except OSError as error:
-        raise OSError(f"INSULA_HOST, INSULA_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
-
-
 async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
     _require_free(settings.host, settings.port)
     server = Server(
@@ -85,3 +76,12 @@ async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> 
         _log.warning("requests were still under way when the time to drain was over")
         serving.cancel()
     _log.info("api stopped")
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raises OSError. The server would share the port with whoever listens there, and get half of their requests."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as error:
+        raise OSError(f"INSULA_HOST, INSULA_PORT: cannot listen on {host}:{port}: {error.strerror}") from error

@@ -95,6 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     organization_restore_days: Annotated[int, Meta(ge=1, le=365)] = 30
     """How long a deleted organization can be restored."""
 
+    event_retention_days: Annotated[int, Meta(ge=90)] | None = None
+    """How long what happened is kept, in whole months: a month goes when all of it is older. Unset, forever."""
+
     rate_per_minute: Count = 600
     """Requests of one person, all sessions together."""
     rate_organization_per_minute: Count = 3000

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from insula.core.catalogue import require_proven
 from insula.core.db import Database
 from insula.core.feature import Feature
-from insula.core.jobs import Services
+from insula.core.jobs import Schedule, Services
 from insula.core.keyring import Keyring
 from insula.core.mail import Mailer
 from insula.core.mail import Relay as MailRelay
@@ -21,7 +21,7 @@ from insula.core.metrics import serve_metrics
 from insula.core.queue import Queue, Worker
 from insula.core.relay import Relay
 from insula.core.runner import Runner
-from insula.core.upkeep import Upkeep
+from insula.core.upkeep import Chore, Upkeep, event_retention
 from insula.core.vault import Vault
 from insula.product import FEATURES
 from insula.schema import RELEASE, require_migrated
@@ -44,7 +44,9 @@ class WorkerProcess:
         self._platform = _database(settings.platform_database_url, settings, connections=2)
         self._redis = Redis.from_url(settings.redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=1)
         handlers = {task: handler for feature in features for task, handler in feature.handlers.items()}
-        schedules = [schedule for feature in features for schedule in feature.schedules]
+        rounds: list[Schedule | Chore] = [schedule for feature in features for schedule in feature.schedules]
+        if settings.event_retention_days is not None:
+            rounds.append(event_retention(settings.event_retention_days))
         queue = Queue(self._redis)
         keyring = Keyring()
         self._vault = Vault(self._platform, settings.masters, keyring)
@@ -53,7 +55,7 @@ class WorkerProcess:
         self._relay = Relay(
             self._platform, queue, in_flight=settings.relay_in_flight, ahead=concurrency, lease_seconds=lease
         )
-        self._upkeep = Upkeep(self._platform, queue, schedules, lease_seconds=lease)
+        self._upkeep = Upkeep(self._platform, queue, rounds, lease_seconds=lease)
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then finish what is under way."""

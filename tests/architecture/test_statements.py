@@ -9,16 +9,18 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
+from insula.core import events
 from insula.core.db import Database, Transaction
 from insula.core.http.guard import declared_routes
 from insula.core.ids import new_id, to_uuid
+from insula.core.lately import Lately
 from insula.core.listing import Page
 from tests.factories import Member, World
 
 ROWS = 3
 
 ONE_MORE = {
-    "list_events": "that somebody looked is written down",
+    "list_events": "that somebody looked is written down, once in a while",
     "list_team_members": "a list below something asks first whether that is there",
     "list_teams_of_member": "likewise",
 }
@@ -163,10 +165,11 @@ FURNISH: dict[str, Callable[[World, Member], Awaitable[dict[str, str]]]] = {
 
 @pytest.mark.parametrize("name", FURNISH)
 async def test_a_list_is_begin_the_door_the_page_and_commit(
-    world: World, litestar: Litestar, statements: list[str], name: str
+    world: World, litestar: Litestar, statements: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     path, handler = lists(litestar)[name]
     owner = await world.owner()
+    monkeypatch.setattr(events, "LATELY", Lately())  # so that every look is told
     ids = await FURNISH[name](world, owner)
     url = path.format(**{"organization_id": owner.organization_id, **ids})
     if "operator" in handler.opt:

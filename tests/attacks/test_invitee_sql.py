@@ -43,11 +43,11 @@ async def machine_ahead(world: World, owner: Member) -> str:
     key = UUID(int=ahead << 80 | 7 << 76 | 8 << 60 | uuid4().int >> 70)
     await world.superuser.execute(
         "INSERT INTO app.event (tenant_id, id, type, version, actor_type, target_type, data, context)"
-        " VALUES ($1, $2, 'from.ahead', 1, 'system', 'x', '{}', '{}')",
+        " VALUES ($1, $2, 'audit.read', 1, 'system', 'x', '{}', '{}')",
         to_uuid("org", owner.organization_id),
         key,
     )
-    return (await newest(owner, "from.ahead"))["id"]
+    return (await newest(owner, "audit.read"))["id"]
 
 
 @pytest.mark.attack(15)

@@ -13,7 +13,7 @@ from insula.core.events import Event, record
 from insula.core.ids import to_text
 from insula.core.jobs import GiveUp, JobContext, enqueue, latest_tick
 from insula.core.permissions import Facts, Principal
-from insula.core.runner import LONGEST_PAUSE, backoff, describe
+from insula.core.runner import LONGEST_PAUSE, UNKNOWN_LIMIT, backoff, describe
 from tests.core.workbench import ACME, Foreign, Fragile, Note, Workbench, leave_effect
 
 ADA = uuid4()
@@ -152,6 +152,18 @@ async def test_an_unknown_kind_of_task_goes_back_without_being_counted(bench: Wo
     await bench.hurry()
     assert await bench.work(bench.runner({Foreign: leave_effect})) == 1
     assert (await bench.row(job_id))["status"] == "done"
+
+
+async def test_a_task_that_no_release_knows_is_a_dead_letter_in_the_end(bench: Workbench) -> None:
+    (job_id,) = await bench.ask(Foreign())
+    runner = bench.runner({Note: leave_effect})
+    assert await bench.work(runner) == 1
+    await bench.superuser.execute("UPDATE app.outbox SET attempt = $1", UNKNOWN_LIMIT - 1)
+    await bench.hurry()
+    assert await bench.work(runner) == 1
+    row = await bench.row(job_id)
+    assert row["status"] == "dead"
+    assert "test.foreign" in row["last_error"]
 
 
 async def test_a_cancelled_job_is_released_at_once_and_not_counted(bench: Workbench) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 
@@ -12,7 +13,7 @@ from insula.core.clock import now
 from insula.core.db import Transaction
 from insula.core.jobs import JobContext, Schedule, latest_tick
 from insula.core.queue import Queue
-from insula.core.upkeep import CHORES, CRASH_LIMIT, Upkeep
+from insula.core.upkeep import CHORES, CRASH_LIMIT, Upkeep, event_retention
 from tests.core.workbench import Note, Workbench, leave_effect
 
 A = UUID(int=1)
@@ -170,6 +171,24 @@ async def test_housekeeping_removes_the_old_and_leaves_the_young_and_the_dead(be
     ticks = await left("SELECT schedule || extract(day FROM now() - at) FROM app.tick WHERE schedule LIKE '%ly'")
     assert ticks == {"yearly300", "daily6"}
     assert await bench.superuser.fetchval("SELECT to_regclass('app.' || $1) IS NOT NULL", newest)
+
+
+async def test_a_month_of_events_goes_when_all_of_it_is_older_than_what_is_kept(bench: Workbench) -> None:
+    await bench.superuser.execute(
+        "SELECT app.create_event_partitions('2020-01-15', 0), app.create_event_partitions(now() - interval '90 days', 0)"
+    )
+    await bench.upkeep(event_retention(90)).tick()
+    found = await bench.superuser.fetch(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'app.event'::regclass"
+    )
+    months = {row[0] for row in found}
+    kept = (now() - timedelta(days=90)).strftime("app.event_%Y_%m")
+    assert (kept in months, "app.event_2020_01" in months) == (True, False)
+
+
+async def test_nobody_keeps_events_for_less_than_ninety_days(bench: Workbench) -> None:
+    with pytest.raises(asyncpg.InvalidParameterValueError, match="90 days"):
+        await bench.upkeep(event_retention(89)).tick()
 
 
 async def test_the_gauges_tell_depth_age_and_dead_letters(bench: Workbench) -> None:

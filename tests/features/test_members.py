@@ -72,6 +72,7 @@ async def test_members_are_filtered_by_role_status_and_how_their_name_or_address
     assert await names(name_prefix="zoë strass") == ["Zoë Straße"]
     assert await names(email_prefix="BAKER.") == ["adam baker"]
     assert await names(status="suspended") == []
+    assert await names(user_id=owner.person.id) == [owner.person.name]
     assert (await owner.client.get(owner.url("/members"), params={"role": "king"})).status_code == 400
     assert (await owner.client.get(owner.url("/members"), params={"sort": "status"})).status_code == 400
 

@@ -141,6 +141,22 @@ async def test_lists_are_filtered_sorted_searched_and_paged(world: World) -> Non
         assert sorted(found) == ["A1", "A2", "B1", "C1"], sort
 
 
+async def test_a_list_is_walked_by_what_is_stored_and_not_by_how_it_would_be_stored_today(world: World) -> None:
+    owner = await world.owner()
+    for key in ("A1", "B1", "C1", "D1"):
+        await create(owner, name=f"Project {key}", key=key)
+    await world.superuser.execute(  # as an older rule for the names had left them: the other way round
+        "UPDATE app.project SET name_norm = translate(key, 'ABCD', 'dcba') WHERE tenant_id = $1",
+        to_uuid("org", owner.organization_id),
+    )
+    found, url = [], owner.url("/projects?limit=1&sort=name")
+    while url:
+        page = await owner.client.get(url)
+        found += [project["key"] for project in page.json()["data"]]
+        url = page.links["next"]["url"] if "next" in page.links else ""
+    assert found == ["D1", "C1", "B1", "A1"]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 40])
 async def test_a_limit_on_projects_is_a_limit(world: World, limit: int) -> None:
     owner = await world.owner()

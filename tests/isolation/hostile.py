@@ -424,6 +424,7 @@ DOORS = {
         "SELECT app.purge_credentials('0', 1000)",
         "SELECT app.claim_jobs('{{}}', 1, 1, 1, '{b}')",
         "SELECT app.create_event_partitions(now(), 1)",
+        "SELECT app.drop_event_partitions('90 days')",
         "SELECT app.purge_organizations(1)",
         "SELECT app.purge_invitations('1 day', 1)",
     ],

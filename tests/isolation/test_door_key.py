@@ -6,7 +6,7 @@ from contextlib import suppress
 import asyncpg
 import pytest
 
-from insula.rotation import RotationError, rotate_door_key
+from insula.rotation import RotationError, require_one_door_key, rotate_door_key
 from insula.settings import Settings
 from tests.factories import Member, World
 from tests.isolation.arena import Arena
@@ -75,6 +75,15 @@ async def test_an_interrupted_rotation_is_ended_by_the_next(arena: Arena) -> Non
     await rotate_door_key(owner_of(arena))
     last, previous = await key_of(arena)
     assert (last == interrupted, previous) == (False, None)
+
+
+async def test_doctor_tells_that_a_rotation_was_interrupted(arena: Arena) -> None:
+    await require_one_door_key(owner_of(arena))
+    async with arena.inside(arena.a, read_only=True):
+        with suppress(RotationError):
+            await rotate_door_key(owner_of(arena), patience=0.3)
+    with pytest.raises(RotationError, match="interrupted"):
+        await require_one_door_key(owner_of(arena))
 
 
 @pytest.mark.parametrize("function", ["rotate_door_key", "forget_previous_door_key", "new_door_key"])

@@ -120,6 +120,7 @@ class Transaction:
             self.settled = True
             raise Unavailable(private="COMMIT was answered with ROLLBACK")
         self.settled = True
+        self.journal.committed()
 
     async def abandon(self) -> None:
         """Undo everything now, if it still can be; what is left to do is done when the transaction ends."""

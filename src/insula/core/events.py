@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from insula.core.db import Transaction
+from insula.core.lately import LATELY
 from insula.core.permissions import Facts
 
 ID_PREFIX = "evt"
@@ -18,6 +19,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     TARGET: ClassVar[str]
     """What kind of thing ``target_id`` names."""
     VERSION: ClassVar[int] = 1
+    QUIET_SECONDS: ClassVar[float] = 0.0
+    """The same, by the same actor, is told once in so long: for what can be done at will and changes nothing."""
 
     target_id: str
 
@@ -34,6 +37,7 @@ class AccessDenied(Event, frozen=True, kw_only=True):
 
     TYPE = "access.denied"
     TARGET = "member"
+    QUIET_SECONDS = 60.0
 
     permission: str
     operation: str
@@ -42,6 +46,11 @@ class AccessDenied(Event, frozen=True, kw_only=True):
 def record(db: Transaction, event: Event) -> None:
     """Write ``event`` to the stream when this transaction commits: with its change, or not at all."""
     principal, facts = db.principal, db.facts
+    if event.QUIET_SECONDS and principal is not None:
+        what = (principal.organization_id, principal.credential_id, event.TYPE, msgspec.json.encode(event))
+        if LATELY.said(what, event.QUIET_SECONDS):
+            return
+        db.journal.said.append(what)
     payload = msgspec.to_builtins(event)
     target_id = payload.pop("target_id")
     db.journal.events.append(

@@ -1,11 +1,13 @@
 """What a transaction leaves behind beside its rows: events, jobs and a stored answer, written in one statement."""
 
+from collections.abc import Hashable
 from typing import Any, Final
 
 import asyncpg
 import msgspec
 
 from insula.core.ids import new_id, to_uuid
+from insula.core.lately import LATELY
 
 # Both lists travel as one JSON bind each; the tenant comes from the signed context, verified once for all that is
 # written here (and once more by each table's policy). Ids of events are made here and follow the latest that the tenant
@@ -44,6 +46,8 @@ class Journal:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
+        self.said: list[Hashable] = []
+        """What need not be said again for a while, once it is committed."""
         self.answer: tuple[bytes, bytes, bytes] | None = None
         """A sealed answer to repeat: the hash of its key, the request's fingerprint, the answer."""
 
@@ -56,6 +60,11 @@ class Journal:
             else:
                 await driver.execute(_WRITE, *binds)
         self.events, self.tasks, self.answer = [], [], None
+
+    def committed(self) -> None:
+        """What was written is there to stay."""
+        for what in self.said:
+            LATELY.say(what)
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
+from asyncpg import Record
 
 from insula.core.db import Transaction
 from insula.core.errors import FieldError, InvalidRequest
@@ -22,6 +23,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
 _MAC: Final = 16
+_SORTED_BY: Final = "sorted_by"
 
 
 class Page(msgspec.Struct, Generic[R], frozen=True):
@@ -115,7 +117,6 @@ class Listing(Generic[R]):
         self.sorts, self.filters, self.default = dict(sorts), dict(filters or {}), default
         self.offered = tuple(direction + name for name in sorted(self.sorts) for direction in ("", "-"))
         """Every sort one may ask for."""
-        self._fields = row.__struct_fields__
         self._query = lru_cache(maxsize=1024)(
             self._compile
         )  # the limit stands in the text: a bound one hides from the planner
@@ -136,11 +137,13 @@ class Listing(Generic[R]):
         binding = self._binding(db, request.route, sort, active)
         if request.cursor:
             binds |= self._after(sort, _open(request.keys, request.cursor, binding))
-        rows = await self._query(sort, frozenset(active), bool(request.cursor), request.limit + 1).all(db, **binds)
-        if len(rows) <= request.limit:
+        query = self._query(sort, frozenset(active), bool(request.cursor), request.limit + 1)
+        records = await query.records(db, **binds)
+        rows = [query.build(record) for record in records[: request.limit]]
+        if len(records) <= request.limit:
             return Page(rows)
-        rows.pop()
-        return Page(rows, _seal(request.keys[0], self._position(sort, rows[-1]), binding))
+        last = self._position(sort, rows[-1], records[request.limit - 1])
+        return Page(rows, _seal(request.keys[0], last, binding))
 
     def _compile(self, sort: str, active: frozenset[str], continued: bool, limit: int) -> Query[R]:
         column, descending = self.sorts[sort.removeprefix("-")], sort.startswith("-")
@@ -161,14 +164,21 @@ class Listing(Generic[R]):
             here = sa.tuple_(*order) if len(order) > 1 else order[0]
             there: Any = sa.tuple_(*position) if len(order) > 1 else position[0]
             statement = statement.where(here < there if descending else here > there)
+        if not self._shown(column):
+            statement = statement.add_columns(column.label(_SORTED_BY))
         directed = [item.desc() if descending else item.asc() for item in order]
         return Query(statement.order_by(*directed).limit(sa.literal_column(str(limit))), self._row)
 
-    def _position(self, sort: str, row: R) -> list[Any]:
-        """What a cursor says: the last row's key, and its sort value when that is something else."""
+    def _position(self, sort: str, row: R, record: Record) -> list[Any]:
+        """What a cursor says: the last row's key, and what is stored of its sort value when that is something else."""
         column = self.sorts[sort.removeprefix("-")]
         identity = getattr(row, self._key.key)
-        return [identity] if column is self._key else [identity, getattr(row, _shown(column, self._fields))]
+        if column is self._key:
+            return [identity]
+        return [identity, getattr(row, column.key) if self._shown(column) else record[_SORTED_BY]]
+
+    def _shown(self, column: Any) -> bool:
+        return column.key in self._row.__struct_fields__
 
     def _after(self, sort: str, position: list[Any]) -> dict[str, Any]:
         column = self.sorts[sort.removeprefix("-")]
@@ -177,8 +187,6 @@ class Listing(Generic[R]):
         value = position[1]
         if isinstance(column.type, sa.DateTime):
             value = datetime.fromisoformat(value)
-        elif column.key.endswith("_norm"):
-            value = normalize(value)
         return {"after_id": position[0], "after_value": value}
 
     def _binding(self, db: Transaction, route: str, sort: str, active: dict[str, Any]) -> bytes:
@@ -197,12 +205,6 @@ def first_id_of(instant: datetime) -> UUID:
     """The smallest UUIDv7 of an instant (RFC 9562, section 5.7); instants before 1970 count as 1970."""
     milliseconds = max(0, int(instant.timestamp() * 1000))
     return UUID(int=min(milliseconds, (1 << 48) - 1) << 80)
-
-
-def _shown(column: Any, fields: tuple[str, ...]) -> str:
-    """The field that shows a sort column: a normalised column is shown by the original it was made from."""
-    name: str = column.key
-    return name if name in fields else name.removesuffix("_norm")
 
 
 def _seal(key: bytes, position: list[Any], binding: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import sqlalchemy as sa
+from asyncpg import Record
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from insula.core.db import Transaction
@@ -20,11 +21,15 @@ _Convert = Callable[[Any], Any]
 
 
 class Query(Generic[R]):
-    """A select whose rows become Structs: columns in field order, ids as TypeIDs, JSON passed through unparsed."""
+    """A select whose rows become Structs: columns in field order, ids as TypeIDs, JSON passed through unparsed.
+
+    Columns behind the last field are read by name, of the records.
+    """
 
     def __init__(self, statement: sa.Select[Any], row: type[R]) -> None:
         columns = list(statement.selected_columns)
-        self._build = _builder(row, [_conversion(column.type) for column in columns])
+        fields = columns[: len(row.__struct_fields__)]
+        self.build = _builder(row, [_conversion(column.type) for column in fields])
         # JSON as text: SQLAlchemy's connections carry a codec that would build dicts, only to be encoded again.
         readable = [sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column for column in columns]
         compiled = statement.with_only_columns(*readable, maintain_column_froms=True).compile(dialect=DIALECT)
@@ -36,14 +41,19 @@ class Query(Generic[R]):
 
     async def all(self, db: Transaction, **given: Any) -> list[R]:
         """Every row."""
+        return [self.build(record) for record in await self.records(db, **given)]
+
+    async def records(self, db: Transaction, **given: Any) -> list[Record]:
+        """Every row as the driver has it; ``build`` makes Structs of them."""
         driver = await db.flush()
-        return [self._build(record) for record in await driver.fetch(self.sql, *self._values(given))]
+        found: list[Record] = await driver.fetch(self.sql, *self._values(given))
+        return found
 
     async def one_or_none(self, db: Transaction, **given: Any) -> R | None:
         """The first row, if any."""
         driver = await db.flush()
         record = await driver.fetchrow(self.sql, *self._values(given))
-        return None if record is None else self._build(record)
+        return None if record is None else self.build(record)
 
     def _values(self, given: dict[str, Any]) -> list[Any]:
         if unknown := given.keys() - self._defaults.keys():

@@ -19,6 +19,7 @@ from insula.core.db import Database, Transaction
 from insula.core.errors import Unavailable
 from insula.core.ids import to_text, to_uuid
 from insula.core.jobs import ID_PREFIX, Effect, GiveUp, Handler, JobContext, Services
+from insula.core.lately import LATELY
 from insula.core.permissions import Facts, Principal
 from insula.core.schemas import Task
 
@@ -37,7 +38,11 @@ _AWAY: Final = (
     OSError,
 )
 _AWAY_PAUSE: Final = 0.5
-_UNKNOWN_PAUSE: Final = (5.0, 15.0)
+_UNKNOWN_PAUSE: Final = 5.0
+_LONGEST_UNKNOWN_PAUSE: Final = 300.0
+_REPEATED_SECONDS: Final = 60.0
+UNKNOWN_LIMIT: Final = 300
+"""Tries, about a day of them, before a job whose task no worker knows is a dead letter."""
 _ERROR_LENGTH: Final = 500
 
 _START: Final = "SELECT * FROM app.start_job($1, $2, $3)"
@@ -93,10 +98,7 @@ class Runner:
             return
         found = self._handlers.get(started["task"])
         if found is None:
-            # An older or newer release knows it; ours must not use up its attempts.
-            _log.warning("unknown task", job_id=lease.job_id, task=started["task"])
-            await self._ask(_RELEASE, *lease.proof, random.uniform(*_UNKNOWN_PAUSE))  # noqa: S311  # not a secret
-            metrics.JOBS.labels("unknown", "unknown").inc()
+            await self._pass_on(lease, started)
             return
         with structlog.contextvars.bound_contextvars(
             job_id=lease.job_id, task=started["task"], attempt=started["attempt"], trace_id=started["trace"]
@@ -105,6 +107,20 @@ class Runner:
             outcome = await self._attempt(lease, started, *found)
             metrics.JOBS.labels(started["task"], outcome).inc()
             metrics.JOB_SECONDS.labels(started["task"]).observe(time.monotonic() - began)
+
+    async def _pass_on(self, lease: Lease, started: asyncpg.Record) -> None:
+        """An older or newer release may know the task: ours does not count a failure, but it does not wait forever."""
+        task, attempt = started["task"], started["attempt"]
+        metrics.JOBS.labels("unknown", "unknown").inc()
+        if not LATELY.said(("unknown task", task), _REPEATED_SECONDS):
+            LATELY.say(("unknown task", task))
+            _log.warning("unknown task", job_id=lease.job_id, task=task)
+        if attempt >= UNKNOWN_LIMIT:
+            _log.error("a job that no release knows is a dead letter", job_id=lease.job_id, task=task)
+            await self._ask(_FAIL, *lease.proof, f"no release that ran meanwhile knows the task {task}", None)
+            return
+        pause = random.uniform(0.5, 1.5) * min(_UNKNOWN_PAUSE * attempt, _LONGEST_UNKNOWN_PAUSE)  # noqa: S311  # not a secret
+        await self._ask(_RELEASE, *lease.proof, pause)
 
     async def _attempt(self, lease: Lease, started: asyncpg.Record, kind: type[Task], handler: Handler) -> Outcome:
         try:

@@ -38,6 +38,7 @@ class Chore(msgspec.Struct, frozen=True):
     name: str
     every: timedelta
     statement: str
+    binds: tuple[int, ...] = ()
 
 
 _BATCH: Final = 50_000
@@ -72,6 +73,13 @@ CHORES: Final = (
     Chore("create_event_partitions", timedelta(days=1), "SELECT app.create_event_partitions(now(), 3)"),
 )
 
+
+def event_retention(days: int) -> Chore:
+    """Housekeeping for installations that do not keep events forever."""
+    return Chore("drop_event_partitions", timedelta(days=1), _DROP_EVENTS, (days,))
+
+
+_DROP_EVENTS: Final = "SELECT app.drop_event_partitions(make_interval(days => $1))"
 _END_OVERDUE: Final = "SELECT app.end_overdue(make_interval(secs => $1))"
 _SWEEP: Final = "SELECT * FROM app.sweep_jobs($1, $2)"
 
@@ -172,7 +180,7 @@ class Upkeep:
 
 async def _come_round(driver: Driver, each: Schedule | Chore, *, follows: bool) -> None:
     if isinstance(each, Chore):
-        await driver.execute(each.statement)
+        await driver.execute(each.statement, *each.binds)
     elif follows:
         payload = msgspec.json.encode(each.task).decode()
         await driver.execute(_ENQUEUE, to_uuid(ID_PREFIX, new_id(ID_PREFIX)), each.task.NAME, payload)

@@ -77,6 +77,7 @@ APP_PLATFORM: Final = {
     "purge_organizations": "nothing; deletes what was deleted, after its restore window",
     "purge_invitations": "nothing; deletes what was closed or over, and long ago",
     "create_event_partitions": "nothing; makes the coming months' partitions",
+    "drop_event_partitions": "nothing; drops months of events that are over for 90 days at least",
     "forget_keys": "nothing; deletes versions of keys that nothing alive was made with",
     "purge_deleted": "nothing; deletes only what its organization deleted, and long ago",
 }
@@ -84,5 +85,8 @@ APP_PLATFORM: Final = {
 EXECUTABLE: Final = {"app_rw": APP_RW, "app_identity": APP_IDENTITY, "app_platform": APP_PLATFORM}
 """A function not named here is executable by nobody but its owner, or the program refuses to start."""
 
-RUNS_AS_OWNER: Final = {"create_event_partitions": "makes tables, which belong to app_owner"}
+RUNS_AS_OWNER: Final = {
+    "create_event_partitions": "makes tables, which belong to app_owner",
+    "drop_event_partitions": "drops them",
+}
 """Functions that run with app_owner's rights, with the reason; all others that lend rights lend app_door's."""

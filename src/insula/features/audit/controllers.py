@@ -6,7 +6,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound
+from insula.core.errors import FieldError, InvalidRequest, NotFound
 from insula.core.events import record
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import STAFF, Permission, Principal
@@ -37,6 +37,7 @@ class AuditController(Controller):
         self,
         db: NamedDependency[Transaction],
         principal: NamedDependency[Principal],
+        state: State,
         page: NamedDependency[PageRequest],
         type: FromQuery[EventType | None] = None,  # noqa: A002  # the field's name
         actor_id: FromQuery[ReferenceId | None] = None,
@@ -44,7 +45,9 @@ class AuditController(Controller):
         since: FromQuery[Instant | None] = None,
         until: FromQuery[Instant | None] = None,
     ) -> Page[EventRead]:
-        """List events, the newest first; that somebody looked is an event as well."""
+        """List events, the newest first; that somebody looked is an event as well, once in ten minutes."""
+        if type is not None and all(type != known.TYPE for feature in state.features for known in feature.events):
+            raise InvalidRequest(errors=[FieldError("query/type", "no type of event; see the list of them")])
         given = {
             "type": type,
             "actor_id": actor_id,
@@ -54,22 +57,31 @@ class AuditController(Controller):
         }
         found = await EVENTS.page(db, page, **given)
         # On every page: a cursor does not run out, and one kept from an earlier look would read on unseen.
-        filters = {name: str(value) for name, value in given.items() if value is not None}
-        record(db, AuditRead(target_id=str(principal.organization_id), filters=filters))
+        _looked(db, principal, {name: str(value) for name, value in given.items() if value is not None})
         return found
 
     @get("/events/{event_id:str}", permission=READ)
-    async def get_event(self, db: NamedDependency[Transaction], event_id: FromPath[EventId]) -> EventRead:
-        """Get an event."""
+    async def get_event(
+        self,
+        db: NamedDependency[Transaction],
+        principal: NamedDependency[Principal],
+        event_id: FromPath[EventId],
+    ) -> EventRead:
+        """Get an event; that somebody looked is one as well."""
         event = await EVENT.one_or_none(db, id=event_id)
         if event is None:
             raise NotFound
+        _looked(db, principal, {"id": event.id})
         return event
 
     @get("/event-types", permission=READ)
     async def list_event_types(self, state: State) -> EventTypeList:
         """List all types of events, each with the JSON Schema of its data."""
         return EventTypeList(catalogue(state.features))
+
+
+def _looked(db: Transaction, principal: Principal, filters: dict[str, str]) -> None:
+    record(db, AuditRead(target_id=str(principal.organization_id), filters=filters))
 
 
 CONTROLLERS = (AuditController,)

@@ -59,6 +59,7 @@ class AuditRead(Event, frozen=True, kw_only=True):
 
     TYPE = "audit.read"
     TARGET = "organization"
+    QUIET_SECONDS = 600.0
 
     filters: dict[str, str]
 

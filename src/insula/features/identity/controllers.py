@@ -7,6 +7,7 @@ from litestar import Controller, Request, Response, get, patch, post, put
 from litestar.datastructures import Cookie, State
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
+from structlog.contextvars import bind_contextvars
 
 from insula.core import clock
 from insula.core.db import Transaction
@@ -53,7 +54,9 @@ class Caller:
     def __init__(self, request: Request[Any, Any, Any], state: State) -> None:
         self._scope = request.scope
         self._origin: str = state.settings.base_url.rstrip("/")
-        self.address = counted_address(request.scope["state"]["client_address"])
+        client = request.scope["state"]["client_address"]
+        self.address = counted_address(client)
+        bind_contextvars(client=client)
 
     def session(self) -> str:
         """The token of the session that is shown. Raises Unauthenticated, and Forbidden for a forged request."""

@@ -35,6 +35,7 @@ from insula.features.organizations.schemas import (
     OrganizationUpdate,
     OwnershipTransfer,
     ProfileUpdate,
+    UserId,
 )
 from insula.features.organizations.service import MemberService, OrganizationService
 
@@ -123,13 +124,13 @@ class MemberController(Controller):
         page: NamedDependency[PageRequest],
         role: FromQuery[Role | None] = None,
         status: FromQuery[MemberStatus | None] = None,
+        user_id: FromQuery[UserId | None] = None,
         name_prefix: FromQuery[str | None] = None,
         email_prefix: FromQuery[str | None] = None,
     ) -> Page[MemberRead]:
-        """List members."""
-        return await MEMBERS.page(
-            db, page, role=role, status=status, name_prefix=name_prefix, email_prefix=email_prefix
-        )
+        """List members; `user_id` finds the one whom an event names as its actor."""
+        given = {"role": role, "status": status, "user_id": user_id}
+        return await MEMBERS.page(db, page, **given, name_prefix=name_prefix, email_prefix=email_prefix)
 
     @get("/members/me", permission=OWN_PROFILE)
     async def get_own_member(

@@ -128,6 +128,7 @@ MEMBERS = Listing(
     filters={
         "role": Filter(_MEMBERS.role),
         "status": Filter(_MEMBERS.status),
+        "user_id": Filter(_MEMBERS.user_id),
         "name_prefix": Prefix(_MEMBERS.name_norm),
         "email_prefix": Prefix(_MEMBERS.email_norm),
     },
