@@ -378,7 +378,7 @@ DECLARE
 BEGIN
     DELETE FROM app."user" WHERE id IN (
         SELECT u.id FROM app."user" u
-         WHERE u.email_verified_at IS NULL AND u.disabled_at IS NULL AND u.created_at < now() - age
+         WHERE u.email_verified_at IS NULL AND u.disabled_at IS NULL AND u.created_at < now() - greatest(age, interval '0')
            AND NOT EXISTS (SELECT FROM app.membership m WHERE m.user_id = u.id)
            AND NOT EXISTS (SELECT FROM app.credential c
                             WHERE c.user_id = u.id AND c.revoked_at IS NULL AND c.expires_at > now())

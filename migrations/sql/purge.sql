@@ -19,7 +19,7 @@ BEGIN
         EXECUTE format('DELETE FROM %1$s WHERE (tenant_id, id) IN'
                        ' (SELECT tenant_id, id FROM %1$s WHERE deleted_at < now() - $1'
                        ' ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED)', relation)
-          USING age, batch;
+          USING greatest(age, interval '0'), batch;
         GET DIAGNOSTICS removed = ROW_COUNT;
         total := total + removed;
     END LOOP;

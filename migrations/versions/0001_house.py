@@ -32,6 +32,17 @@ SHARED_LANE = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 MOMENT_OF_ID = "to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)"
 
 
+# For rows whose reference goes away with what it referred to (core/rls.py).
+COUNT_VERSION = """
+CREATE FUNCTION app.count_version() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.version := OLD.version + 1;
+    NEW.updated_at := now();
+    RETURN NEW;
+END $$
+"""
+
+
 def moment(name: str, *, required: bool = False, default: bool = False) -> sa.Column[object]:
     return sa.Column(
         name,
@@ -53,6 +64,7 @@ def upgrade() -> None:
     )
     op.execute("GRANT EXECUTE ON FUNCTION app.end_overdue(interval) TO app_platform")
     op.execute("SET LOCAL ROLE app_owner")
+    op.execute(COUNT_VERSION)
     people()
     organizations()
     event()
@@ -219,6 +231,7 @@ def program() -> None:
         schema="app",
     )
     protect_user_table(op, "idempotency", owner="user_id", grants="INSERT")
+    op.execute("CREATE POLICY platform ON app.idempotency TO app_platform USING (true)")
     op.execute("GRANT SELECT, DELETE ON app.idempotency TO app_platform")
     op.create_index("idempotency_age", "idempotency", ["created_at"], schema="app")
 
@@ -298,6 +311,7 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
     for function in (
+        "count_version",
         "drop_event_partitions",
         "create_event_partitions",
         "next_event_ids",

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def up(port: int, *, fresh: bool) -> None:
 
     try:
         with _plainly():
-            start(_home(), port, fresh=fresh, console=Console())
+            start(_home(), port, fresh=fresh, console=Console(soft_wrap=True))
     except* KeyboardInterrupt:
         sys.exit(130)
 
@@ -119,7 +119,7 @@ def rotate(key: str, lead: int) -> None:
 def operator() -> None:
     """Say who operates the installation: sees failed jobs of all organizations, and decides about them.
 
-    Over INSULA_OWNER_DATABASE_URL (as app_migrator): nobody can be made an operator over HTTP.
+    Over INSULA_OWNER_DATABASE_URL, or that of the running `insula up`: nobody becomes an operator over HTTP.
     """
 
 
@@ -130,7 +130,7 @@ def add_operator(email: str) -> None:
     from insula.operators import add_operator
 
     with _plainly():
-        added = asyncio.run(add_operator(load_owner_database_url(), email))
+        added = asyncio.run(add_operator(load_owner_database_url(_environment()), email))
     click.echo(f"{email} is an operator{'' if added else ' already'}.")
 
 
@@ -141,7 +141,7 @@ def remove_operator(email: str) -> None:
     from insula.operators import remove_operator
 
     with _plainly():
-        removed = asyncio.run(remove_operator(load_owner_database_url(), email))
+        removed = asyncio.run(remove_operator(load_owner_database_url(_environment()), email))
     click.echo(f"{email} is {'no longer an' if removed else 'no'} operator.")
 
 
@@ -151,7 +151,7 @@ def list_operators() -> None:
     from insula.operators import list_operators
 
     with _plainly():
-        for email, name in asyncio.run(list_operators(load_owner_database_url())):
+        for email, name in asyncio.run(list_operators(load_owner_database_url(_environment()))):
             click.echo(f"{email}  {name}")
 
 
@@ -225,18 +225,21 @@ def _home() -> Path:
 
 def _examined(console: Console) -> Settings:
     """The installation that the environment describes, or else the one that is up."""
+    environment = _environment()
+    if not is_configured(os.environ):
+        found = ", and nothing is up" if environment is os.environ else ": this is what is up"
+        console.print(f"No INSULA_* variables describe an installation{found} in {_home()}.", highlight=False)
+    return load(environment)
+
+
+def _environment() -> Mapping[str, str]:
+    """What describes the installation: the variables that are set, or else those of the one that is up."""
     from insula.instance import read
 
-    if is_configured(os.environ):
-        return load()
-    lines = read(_home())
-    if lines is None:
-        console.print(
-            f"No INSULA_* variables describe an installation, and nothing is up in {_home()}.", highlight=False
-        )
-        return load()
-    console.print(f"No INSULA_* variables describe an installation: this is what is up in {_home()}.", highlight=False)
-    return load(dict(line.split("=", 1) for line in lines.splitlines()))
+    named = is_configured(os.environ) or any(name.startswith("INSULA_OWNER_DATABASE_URL") for name in os.environ)
+    if named or (lines := read(_home())) is None:
+        return os.environ
+    return dict(line.split("=", 1) for line in lines.splitlines())
 
 
 def _settings() -> Settings:

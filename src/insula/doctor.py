@@ -3,19 +3,24 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 import aiosmtplib
 import msgspec
 from rich.console import Console
 
 from insula.core.cache import connect
-from insula.core.catalogue import check_catalogue
+from insula.core.catalogue import check_catalogue, is_ahead
 from insula.core.db import Database
 from insula.core.keyring import Keyring
 from insula.core.vault import Vault
 from insula.rotation import require_one_door_key
 from insula.schema import RELEASE, REVISION, require_migrated
 from insula.settings import Settings
+
+_NOT_COMPARED: Final = (
+    ", but for what the schema is made of: it says that it is of another release, of which this program knows nothing"
+)
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
@@ -65,11 +70,12 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     try:
         async with _opened(settings.database_url) as database, database.transaction(read_only=True) as transaction:
             findings = await check_catalogue(transaction.driver, RELEASE)
+            ahead = await is_ahead(transaction.driver, RELEASE)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
         yield Diagnosis("the proof of isolation", f"could not be made: {error}", "Mend the database first.")
         return
     if not findings:
-        yield Diagnosis("the proof of isolation")
+        yield Diagnosis(f"the proof of isolation{_NOT_COMPARED if ahead else ''}")
     for finding in findings:
         yield Diagnosis(f"isolation, {finding.object}", finding.wrong, finding.mend)
 

@@ -166,7 +166,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         try:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
-            choices = ", ".join(get_args(field.type)) if get_origin(field.type) is Literal else ""
+            kinds = ("true", "false") if field.type is bool else get_args(field.type)
+            choices = ", ".join(kinds) if field.type is bool or get_origin(field.type) is Literal else ""
             problems.append(f"{PREFIX}{field.name.upper()}: {error}" + (f"; {choices} are there" if choices else ""))
     if not values.keys() & _MASTERS:
         problems.append(f"{PREFIX}SECRET_KEY is missing")
@@ -183,7 +184,7 @@ def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str
     name, problems = f"{PREFIX}OWNER_DATABASE_URL", list[str]()
     text = _read(environment, name, problems)
     if text is None:
-        problems.append(f"{name} is missing: migrations run as app_migrator")
+        problems.append(f"{name} is missing: this is done as app_migrator")
     elif not problems and urlsplit(text).scheme != "postgresql":
         problems.append(f"{name}: not a postgresql:// address")
     if problems or text is None:

@@ -128,9 +128,14 @@ def _secrets(home: Path) -> _Secrets:
     path = home / _SECRETS
     if not path.exists():
         made = _Secrets(b64encode(token_bytes(32)).decode(), {login: token_urlsafe(24) for login in LOGINS})
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        unfinished = path.with_suffix(".new")
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(msgspec.json.encode(made))
-    return msgspec.json.decode(path.read_bytes(), type=_Secrets)
+        unfinished.replace(path)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Secrets)
+    except msgspec.DecodeError as error:
+        raise CannotStart(f"{path} is damaged ({error}): restore it, or forget this instance with --fresh.") from error
 
 
 def _settings(home: Path, postgres_port: int, redis_url: str) -> Settings:
@@ -182,7 +187,7 @@ async def _live(
     home: Path, settings: Settings, port: int, servers: Sequence[FolderServer], progress: "_Progress"
 ) -> None:
     """Everything that is ours, in one event loop: inbox, API, relay and worker."""
-    configure_logs(settings.log_level, json=False)
+    configure_logs(settings.log_level, json=settings.log_json)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -102,6 +102,17 @@ def test_a_mailed_token_is_the_same_whichever_version_is_newest() -> None:
     assert both.pseudonym("x") != old.pseudonym("x")
 
 
+async def test_a_database_that_shows_no_keys_takes_none_away(platform: Database, superuser: asyncpg.Connection) -> None:
+    keyring = Keyring()
+    vault = Vault(platform, [SecretMaster(SECRET)], keyring)
+    await vault.open()
+    before = keyring.cursors
+    await superuser.execute("DELETE FROM app.key WHERE purpose <> 'pseudonym'")
+    with pytest.raises(KeysUnreadable, match="shows no key for"):
+        await vault.look()
+    assert keyring.cursors == before
+
+
 async def test_the_first_process_makes_the_keys_and_all_others_read_them(
     platform: Database, superuser: asyncpg.Connection
 ) -> None:

@@ -89,6 +89,17 @@ async def test_an_expired_invitation_says_so_and_makes_room_for_a_new_one(world:
     assert (closed.status_code, closed.json()["code"]) == (409, "invitation_closed")
 
 
+async def test_an_invitation_that_can_no_longer_be_accepted_is_told_to_who_has_its_version(world: World) -> None:
+    owner = await world.owner()
+    admin = await world.member(owner.organization_id, "admin")
+    made = await admin.client.post(admin.url("/invitations"), json={"email": "x@example.com", "role": "admin"})
+    url, known = owner.url(f"/invitations/{made.json()['id']}"), {"if-none-match": made.headers["etag"]}
+    assert (await owner.client.get(url, headers=known)).json()["acceptable"] is True
+    demotion = owner.url(f"/members/{admin.membership_id}")
+    await owner.client.patch(demotion, json={"role": "viewer"}, headers={"if-match": "*"})
+    assert (await owner.client.get(url, headers=known)).json()["acceptable"] is False
+
+
 async def test_an_expired_invitation_can_be_sent_again(world: World) -> None:
     owner = await world.owner()
     invitation = await invite(owner)

@@ -9,6 +9,12 @@ LINKS = [
     "WWW.evil.example has your prize",
     "ftp://x",
     "evil.example/pay",
+    "evil.example:8443",
+    "evil.example?prize",
+    "evil.example#prize",
+    "evil.example\\pay",
+    " Acme",
+    "Acme\u200b",
     "Ada\r\nBcc: x@example.com",
     "a\x07b",
 ]
@@ -34,10 +40,12 @@ async def test_no_organization_or_person_is_called_like_a_link(world: World, nam
         assert answer.status_code == 400, answer.request.url
         (error,) = answer.json()["errors"]
         assert error["pointer"] == "/name"
-        assert "without control characters, ://, www. or example.com/ (it stands in letters" in error["detail"]
+        assert "control characters, ://, www. or example.com/ (it stands in letters" in error["detail"]
 
 
-@pytest.mark.parametrize("name", ["Amazon.com", "Müller & Söhne", "A/B: Testing", "Wwwoosh", "株式会社"])
+@pytest.mark.parametrize(
+    "name", ["Amazon.com", "Müller & Söhne", "A/B: Testing", "Node.js: the shop", "x", "Wwwoosh", "株式会社"]
+)
 async def test_names_that_only_resemble_links_are_names(world: World, name: str) -> None:
     owner = await world.owner()
     answer = await owner.client.patch(owner.url(""), json={"name": name}, headers={"if-match": "*"})

@@ -111,7 +111,20 @@ async def test_a_deleted_team_leaves_its_projects_without_one(world: World) -> N
     assert await listed(owner, team_id=team["id"]) == ["WEB"]
     gone = await owner.client.delete(owner.url(f"/teams/{team['id']}"), headers={"if-match": "*"})
     assert gone.status_code == 204
-    assert (await owner.client.get(owner.url(f"/projects/{project['id']}"))).json()["team_id"] is None
+    url = owner.url(f"/projects/{project['id']}")
+    orphan = await owner.client.get(url, headers={"if-none-match": '"1"'})
+    assert (orphan.status_code, orphan.json()["team_id"], orphan.headers["etag"]) == (200, None, '"2"')
+    assert orphan.json()["updated_at"] > project["updated_at"]
+    outdated = await owner.client.patch(url, json={"name": "Mine"}, headers={"if-match": '"1"'})
+    assert outdated.status_code == 412
+
+
+async def test_who_takes_a_project_out_of_its_team_makes_one_version_of_it(world: World) -> None:
+    owner = await world.owner()
+    team = (await owner.client.post(owner.url("/teams"), json={"name": "Web"})).json()
+    project = await create(owner, team_id=team["id"])
+    url = owner.url(f"/projects/{project['id']}")
+    assert (await owner.client.patch(url, json={"team_id": None}, headers={"if-match": '"1"'})).json()["version"] == 2
 
 
 async def test_lists_are_filtered_sorted_searched_and_paged(world: World) -> None:

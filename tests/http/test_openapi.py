@@ -11,9 +11,11 @@ import pytest
 from litestar import Litestar
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from insula.core.errors import DomainError
 from insula.core.http.examples import example_of
 from insula.core.http.guard import declared_routes
 from insula.core.http.openapi import LISTING
+from insula.core.http.refusals import name_of
 from insula.core.listing import Page
 
 Operation = tuple[str, str, dict[str, Any]]
@@ -110,7 +112,7 @@ def test_every_parameter_is_described_and_typed(operations: list[Operation]) -> 
         for parameter in parameters:
             assert parameter.get("description"), (path, parameter["name"])
             assert parameter["schema"].get("type"), (path, parameter["name"])
-            assert parameter["required"] == (parameter["in"] == "path")
+            assert parameter["required"] == (parameter["in"] == "path" or parameter["name"] == "If-Match")
         named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
         assert named == set(PARAMETERS.findall(path)), path
 
@@ -140,7 +142,25 @@ def test_a_newcomer_learns_how_to_sign_in_and_what_is_asked_for(
     assert "at least 15 characters" in schemas["SignUp"]["properties"]["password"]["description"]
     headers = [each for _, _, operation in operations for each in operation["parameters"] if each["name"] == "If-Match"]
     assert headers
-    assert all("Required: without it the answer is 428" in each["description"] for each in headers)
+    assert all("Without it the answer is 428" in each["description"] for each in headers)
+
+
+def test_every_code_that_a_problem_can_carry_is_told_with_its_status(document: dict[str, Any]) -> None:
+    def kinds(error: type[DomainError]) -> Iterator[type[DomainError]]:
+        yield error
+        for kind in error.__subclasses__():
+            yield from kinds(kind)
+
+    told = {name: response["description"] for name, response in document["components"]["responses"].items()}
+    ours = [kind for kind in kinds(DomainError) if kind.__module__.startswith("insula.") and kind.status != 405]
+    assert len(ours) > 30
+    for kind in ours:
+        names = [name for name, description in told.items() if f"`{kind.code}`" in description]
+        assert names == [name_of(kind.status)], kind.code
+
+
+def test_patterns_are_those_of_json_schema(document: dict[str, Any]) -> None:
+    assert "$(?!" not in json.dumps(document)
 
 
 def test_examples_are_of_the_right_kind(operations: list[Operation]) -> None:

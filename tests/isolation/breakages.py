@@ -142,6 +142,9 @@ TABLES = {
         "a trigger": (
             "CREATE TRIGGER t BEFORE INSERT ON app.project FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
         ),
+        "a trigger of a known name": (
+            "CREATE TRIGGER count_version BEFORE INSERT ON app.team FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
+        ),
         "a rule": "CREATE RULE r AS ON DELETE TO app.project DO ALSO NOTIFY x",
     },
 }
@@ -169,6 +172,11 @@ GRANTS = {
             "DO $$ BEGIN EXECUTE (SELECT format('GRANT SELECT ON %s TO app_rw', inhrelid::regclass) FROM"
             " pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
         ),
+    },
+    grants.the_platform_reads_nobodys_rows: {
+        "housekeeping that reads projects": "GRANT SELECT ON app.project TO app_platform",
+        "housekeeping that reads people": 'GRANT SELECT (email) ON app."user" TO app_platform',
+        "a policy for housekeeping": "CREATE POLICY platform ON app.event TO app_platform USING (true)",
     },
     grants.registry_tables_are_for_doors_alone: {
         "a registry that requests read": "GRANT SELECT ON app.organization_slug TO app_rw",
@@ -319,6 +327,22 @@ RIGHTS = {
             "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN"
             " SERVER s TO PUBLIC"
         ),
+    },
+    rights.nobody_else_becomes_one_of_us: {
+        "a door for somebody else": "CREATE ROLE guest IN ROLE app_door",
+        "a login of somebody's": "CREATE ROLE guest IN ROLE app_platform",
+    },
+    rights.logins_change_no_schema: {
+        "no event trigger": "DROP EVENT TRIGGER logins_change_no_schema",
+        "one that sleeps while rows are replicated": "ALTER EVENT TRIGGER logins_change_no_schema ENABLE",
+    },
+    rights.triggers_and_policies_are_in_force: {
+        "no foreign keys": "SET LOCAL session_replication_role = replica",
+        "an error for whoever meets a policy": "SET LOCAL row_security = off",
+    },
+    rights.row_security_is_asked_first: {
+        "texts compared before the policy": "ALTER FUNCTION text_ge(text, text) LEAKPROOF",
+        "a cast that tells what it cannot cast": "ALTER FUNCTION int4div(integer, integer) LEAKPROOF",
     },
     rights.the_system_keeps_its_secrets: {
         "files for everybody": "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO PUBLIC",

@@ -79,7 +79,7 @@ async def test_a_schema_that_never_saw_a_migration_is_behind_and_one_that_is_ahe
 ) -> None:
     async with opened(installed) as database:
         await require_migrated(database)
-        await schema.superuser.execute("COMMENT ON SCHEMA app IS '9999'")
+        await schema.superuser.execute(f"COMMENT ON SCHEMA app IS '{state_of([*revisions(), '9999'])}'")
         await require_migrated(database)
         await schema.move("base")
         with pytest.raises(SchemaBehind, match="revision unknown"):

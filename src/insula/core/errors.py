@@ -109,8 +109,9 @@ class PreconditionRequired(DomainError):
 class RateLimited(DomainError):
     status, code, title = 429, "rate_limited", "Too many requests"
 
-    def __init__(self, retry_after: int, headers: dict[str, str] | None = None) -> None:
-        super().__init__(f"Try again in {retry_after} s.", headers={"retry-after": str(retry_after), **(headers or {})})
+    def __init__(self, retry_after: int, headers: dict[str, str] | None = None, *, reason: str = "") -> None:
+        detail = f"{reason} Try again in {retry_after} s.".lstrip()
+        super().__init__(detail, headers={"retry-after": str(retry_after), **(headers or {})})
         self.retry_after = retry_after
 
 

@@ -61,7 +61,7 @@ class Filter:
 
 
 class Prefix(Filter):
-    """Starts with, over a normalised column in the C collation: a range, because LIKE scans under row security."""
+    """Starts with, over a normalised column in the C collation: a range of it, asked after row security."""
 
     MEANING = "Only those that start with this, in upper or lower case."
 

@@ -13,6 +13,9 @@ SCHEMA = "app"
 ISOLATION = "tenant_id = (SELECT app.tenant_id())"
 """Wrapped in a SELECT so that a statement asks once, not once per row."""
 
+COUNT_VERSION = "count_version"
+"""The trigger, and its function, by which a row that lost a reference gets its next version."""
+
 MOMENTS = ("2000-01-01", "2200-01-01")
 """What a column of moments may hold: Postgres knows years that no program can read, and one such row ends every page
 that it is on, other people's pages too."""
@@ -48,6 +51,25 @@ def create_tenant_table(
     """
     op.create_table(name, *tenant_key(), *bounded(*elements), schema=SCHEMA)
     protect_tenant_table(op, name, updatable=updatable, deletable=deletable)
+    _count_lost_references(op, name, elements)
+
+
+def _count_lost_references(op: Operations, name: str, elements: Iterable[SchemaItem]) -> None:
+    """A row whose reference PostgreSQL takes away is another version of itself: its ETag must not stay the same."""
+    if not any(isinstance(element, sa.Column) and element.name == "version" for element in elements):
+        return
+    lost = [
+        f"(OLD.{column} IS NOT NULL AND NEW.{column} IS NULL)"
+        for element in elements
+        if isinstance(element, sa.ForeignKeyConstraint) and (element.ondelete or "").startswith("SET NULL")
+        for column in element.column_keys
+        if column != "tenant_id"
+    ]
+    if lost:
+        op.execute(
+            f'CREATE TRIGGER {COUNT_VERSION} BEFORE UPDATE ON {SCHEMA}."{name}" FOR EACH ROW'
+            f" WHEN (NEW.version = OLD.version AND ({' OR '.join(lost)})) EXECUTE FUNCTION {SCHEMA}.{COUNT_VERSION}()"
+        )
 
 
 def bounded(*elements: SchemaItem) -> list[SchemaItem]:
@@ -94,9 +116,7 @@ def protect_tenant_table(op: Operations, name: str, *, updatable: Iterable[str] 
     op.execute(f"CREATE POLICY access ON {table} TO app_rw USING (true) WITH CHECK (true)")
     op.execute(f"CREATE POLICY door ON {table} TO app_door USING (true) WITH CHECK (true)")
     op.execute(f"CREATE POLICY owner ON {table} TO app_owner USING (true) WITH CHECK (true)")
-    op.execute(f"CREATE POLICY platform ON {table} TO app_platform USING (true) WITH CHECK (true)")
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
-    op.execute(f"GRANT SELECT ON {table} TO app_platform")
     op.execute(f"GRANT SELECT, INSERT ON {table} TO app_rw")
     if columns := ", ".join(updatable):
         op.execute(f"GRANT UPDATE ({columns}) ON {table} TO app_rw")
@@ -134,7 +154,6 @@ def protect_user_table(op: Operations, name: str, *, owner: str, grants: str) ->
     op.execute(f"CREATE POLICY access ON {table} TO app_rw USING (true) WITH CHECK (true)")
     op.execute(f"CREATE POLICY door ON {table} TO app_door USING (true) WITH CHECK (true)")
     op.execute(f"CREATE POLICY owner ON {table} TO app_owner USING (true) WITH CHECK (true)")
-    op.execute(f"CREATE POLICY platform ON {table} TO app_platform USING (true) WITH CHECK (true)")
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
     op.execute(f"GRANT {grants} ON {table} TO app_rw")
     classify(op, table, TableClass.USER)

@@ -35,6 +35,9 @@ class Change(_Body, frozen=True, kw_only=True, omit_defaults=True):
 class Read(msgspec.Struct, frozen=True):
     """An answer."""
 
+    MOVES: ClassVar[bool] = False
+    """Whether it shows what changes without a new version: nobody is told then that they have it already."""
+
     @classmethod
     def of(cls, row: Any) -> Self:
         """A mapped row as the API shows it: its attributes of the same names."""
@@ -84,7 +87,8 @@ around a name, in letters for instance."""
 _BLANK = r"\s\u115f\u1160\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\ufeff\uffa0"
 """What nobody sees."""
 
-_LINE = f"[^{_UNPRINTABLE}]*[^{_BLANK}{_UNPRINTABLE}][^{_UNPRINTABLE}]*{END}"
+_SEEN = f"[^{_BLANK}{_UNPRINTABLE}]"
+_LINE = f"{_SEEN}([^{_UNPRINTABLE}]*{_SEEN})?{END}"
 
 Name = Annotated[
     str,
@@ -94,15 +98,15 @@ Name = Annotated[
         pattern=f"^{_LINE}",
         description="One line of text.",
         examples=["Website relaunch"],
-        extra={WANTED: "one line of text that is not blank, without control characters"},
+        extra={WANTED: "one line of text that is not blank, without blanks around it or control characters"},
     ),
 ]
-"""A name people gave something: one line, not blank."""
+"""A name people gave something: one line, not blank, and no blanks around it."""
 
-_NO_LINK = r"(?!.*(://|[wW]{3}\.|[A-Za-z0-9]\.[A-Za-z]+/))"
+_NO_LINK = r"(?!.*(://|[wW]{3}\.|[A-Za-z0-9]\.[A-Za-z]+([/\\]|[:?#]\S)))"
 _NO_LINK_WANTED = (
-    "one line of text that is not blank, without control characters, ://, www. or example.com/ (it stands in letters,"
-    " where it must not become a link)"
+    "one line of text that is not blank, without blanks around it, control characters, ://, www. or example.com/ (it"
+    " stands in letters, where it must not become a link)"
 )
 
 OrganizationName = Annotated[

@@ -46,6 +46,12 @@ class Vault:
             await db.commit()
         await self._use(found)
 
+    async def look(self) -> None:
+        """Read the keys anew. Raises KeysUnreadable, and leaves the keyring as it was."""
+        async with self._platform.transaction(read_only=True) as db:
+            found = await db.driver.fetch(_READ)
+        await self._use(found)
+
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Open, and look again and again for as long as the block lasts. Raises KeysUnreadable."""
@@ -62,9 +68,7 @@ class Vault:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                async with self._platform.transaction(read_only=True) as db:
-                    found = await db.driver.fetch(_READ)
-                await self._use(found)
+                await self.look()
             except (KeysUnreadable, Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 _log.warning("the keys cannot be read anew", cause=repr(error))
 
@@ -75,6 +79,8 @@ class Vault:
             if wrapped not in self._unwrapped:
                 self._unwrapped[wrapped] = await unwrap(self._masters, row)
             versions[row["purpose"]].append(Version(since(row["active_from"]), self._unwrapped[wrapped]))
+        if missing := set(PURPOSES) - versions.keys():
+            raise KeysUnreadable(f"The database shows no key for {', '.join(sorted(missing))}.")
         self._keyring.use(versions)
 
 

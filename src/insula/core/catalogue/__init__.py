@@ -3,6 +3,7 @@
 from typing import Final
 
 import msgspec
+import structlog
 
 from insula.core.catalogue.facts import read_catalogue
 from insula.core.catalogue.grants import GRANT_RULES
@@ -15,6 +16,8 @@ from insula.core.pool import Driver
 
 _REVISION: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
 _MEND: Final = "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations."
+
+_log = structlog.get_logger("insula.catalogue")
 
 RULES = (*TABLE_RULES, *GRANT_RULES, *RIGHT_RULES)
 
@@ -48,8 +51,11 @@ async def require_proven(database: Database, release: Release) -> None:
     """At start-up, over app_rw's own connections. Raises Unproven, which names every finding."""
     async with database.transaction(read_only=True) as transaction:
         findings = await check_catalogue(transaction.driver, release)
+        ahead = await is_ahead(transaction.driver, release)
     if findings:
         raise Unproven(findings)
+    if ahead:
+        _log.warning("the schema is of another release: what it is made of was not compared")
 
 
 async def check_catalogue(driver: Driver, release: Release | None = None) -> list[Finding]:
@@ -63,11 +69,16 @@ async def check_catalogue(driver: Driver, release: Release | None = None) -> lis
         for rule in RULES
         for object_, wrong in rule.check(catalogue)
     ]
-    if release is not None and await driver.fetchval(_REVISION) == release.revision:
+    if release is not None and not await is_ahead(driver, release):
         found, expected = set(await read_inventory(driver)), set(release.inventory)
         findings += [_unlike(line, "should not be there") for line in sorted(found - expected)]
         findings += [_unlike(line, "is missing") for line in sorted(expected - found)]
     return findings
+
+
+async def is_ahead(driver: Driver, release: Release) -> bool:
+    """Whether the database says that it is of another release, whose inventory this program does not have."""
+    return bool(await driver.fetchval(_REVISION) != release.revision)
 
 
 def _unlike(line: str, wrong: str) -> Finding:

@@ -123,6 +123,8 @@ class Attachment(msgspec.Struct, frozen=True):
     table: str
     kind: str
     name: str
+    function: str
+    """What a trigger calls; empty for a rule."""
 
 
 class Role(msgspec.Struct, frozen=True):
@@ -191,7 +193,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         return any(grant.table == table and grant.column in {None, *columns} for grant in writers)
 
     def policies_met(self, table: str) -> list[Policy]:
-        """The policies that requests meet; app_platform has its own on every table."""
+        """The policies that requests meet; app_platform has its own on the program's tables."""
         met = OUTSIDERS - {"app_platform"}
         return [policy for policy in self.policies if policy.table == table and met & set(policy.roles)]
 

@@ -10,6 +10,8 @@ from insula.core.rls import SCHEMA, TableClass
 
 APPEND_ONLY: Final = frozenset({f"{SCHEMA}.event", f"{SCHEMA}.operator_action"})
 """What happened stays as it was written."""
+SWEPT: Final = frozenset({f"{SCHEMA}.idempotency"})
+"""What the platform's login itself may look through: answers that only their clients can decrypt."""
 SECRET: Final = re.compile(r"(^|_)(hash|secret|password|ipad|opad)$")
 NO_SECRET: Final = {f"{SCHEMA}.idempotency.key_hash": "names an answer that only its client can decrypt"}
 
@@ -69,6 +71,17 @@ def registry_tables_are_for_doors_alone(catalogue: Catalogue) -> Problems:
             yield policy.table, f"has the policy {policy.name} for {', '.join(policy.roles)}"
 
 
+def the_platform_reads_nobodys_rows(catalogue: Catalogue) -> Problems:
+    """Housekeeping of what tenants and people own is a door's, which says how many rows it removed and nothing else."""
+    owned = catalogue.of_class(TableClass.TENANT).keys() | catalogue.of_class(TableClass.USER).keys()
+    for grant in catalogue.held(by=frozenset({"app_platform"})):
+        if grant.table in owned - SWEPT:
+            yield grant.object, f"app_platform holds {grant.privilege}"
+    for policy in catalogue.policies:
+        if policy.table in owned - SWEPT and "app_platform" in policy.roles:
+            yield policy.table, f"has the policy {policy.name} for app_platform"
+
+
 def platform_tables_take_inserts_at_most(catalogue: Catalogue) -> Problems:
     """Requests may leave work behind, as their own tenant and user, and see nothing of it."""
     for table in catalogue.of_class(TableClass.PLATFORM):
@@ -114,6 +127,7 @@ GRANT_RULES: Final = (
     Rule(nothing_is_granted_to_everybody, _REVOKE),
     Rule(partitions_have_no_grants, _REVOKE),
     Rule(registry_tables_are_for_doors_alone, "REVOKE it, drop the policy, and write a door."),
+    Rule(the_platform_reads_nobodys_rows, "REVOKE it, drop the policy, and write a door."),
     Rule(platform_tables_take_inserts_at_most, "Grant INSERT alone, with a policy as app.outbox has it."),
     Rule(secrets_are_unreadable, "Keep it in a registry table, or name it in core/catalogue/grants.py NO_SECRET."),
     Rule(what_happened_is_only_added_to, _REVOKE),

@@ -24,10 +24,22 @@ SELECT format('grant %s%s %s %s%s', r.name, '.' || g.attname,
         WHERE a.attrelid = r.oid) AS g
  WHERE g.grantee <> r.relowner
  UNION ALL
-SELECT format('constraint %s %s %s%s', r.name, k.conname, k.contype, CASE WHEN NOT k.convalidated THEN ' not valid' END)
+SELECT format('column %s.%s %s%s%s', r.name, a.attname, format_type(a.atttypid, a.atttypmod),
+              CASE WHEN a.attnotnull THEN ' not null' END, CASE WHEN a.attgenerated <> '' THEN ' generated' END)
+  FROM relation AS r JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+ UNION ALL
+SELECT format('constraint %s %s %s%s (%s)', r.name, k.conname, k.contype,
+              CASE WHEN NOT k.convalidated THEN ' not valid' END,
+              (SELECT string_agg(a.attname, ', ' ORDER BY place)
+                 FROM unnest(k.conkey) WITH ORDINALITY AS of (number, place)
+                 JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = of.number))
   FROM relation AS r JOIN pg_constraint AS k ON k.conrelid = r.oid AND k.contype <> 'n'
  UNION ALL
-SELECT format('index %s %s%s', r.name, i.indexrelid::regclass, CASE WHEN NOT i.indisvalid THEN ' not valid' END)
+SELECT format('index %s %s%s%s%s (%s)', r.name, i.indexrelid::regclass, CASE WHEN i.indisunique THEN ' unique' END,
+              CASE WHEN i.indpred IS NOT NULL THEN ' partial' END, CASE WHEN NOT i.indisvalid THEN ' not valid' END,
+              (SELECT string_agg(coalesce(a.attname, 'expression'), ', ' ORDER BY place)
+                 FROM unnest(i.indkey) WITH ORDINALITY AS of (number, place)
+                 LEFT JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = of.number))
   FROM relation AS r JOIN pg_index AS i ON i.indrelid = r.oid
  UNION ALL
 SELECT format('trigger %s %s %s', r.name, CASE WHEN t.tgisinternal THEN 'of a key' ELSE t.tgname END, t.tgenabled)

@@ -83,10 +83,11 @@ SELECT n.nspname::text, p.proname::text, oidvectortypes(p.proargtypes), p.proown
 """
 
 ATTACHMENTS: Final = """
-SELECT n.nspname || '.' || c.relname, a.kind, a.name
-  FROM (SELECT tgrelid AS relation, 'trigger' AS kind, tgname::text AS name FROM pg_trigger WHERE NOT tgisinternal
+SELECT n.nspname || '.' || c.relname, a.kind, a.name, a.function
+  FROM (SELECT tgrelid AS relation, 'trigger' AS kind, tgname::text AS name, tgfoid::regproc::text AS function
+          FROM pg_trigger WHERE NOT tgisinternal
          UNION ALL
-        SELECT ev_class, 'rule', rulename::text FROM pg_rewrite WHERE rulename <> '_RETURN') AS a
+        SELECT ev_class, 'rule', rulename::text, '' FROM pg_rewrite WHERE rulename <> '_RETURN') AS a
   JOIN pg_class c ON c.oid = a.relation JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname !~ '^(pg_|information_schema$)'
  ORDER BY 1, 3
@@ -162,6 +163,22 @@ SELECT 'public', 'system object', coalesce(p.oid::regprocedure::text, c.oid::reg
  WHERE i.objsubid = 0 AND acl.grantee = 0
    AND NOT EXISTS (SELECT FROM aclexplode(i.initprivs) AS b
                     WHERE b.grantee = 0 AND b.privilege_type = acl.privilege_type)
+ UNION ALL
+SELECT 'public', 'condition', p.oid::regprocedure::text, 'LEAKPROOF'
+  FROM pg_proc p WHERE p.proleakproof AND NOT p.proargtypes::oid[] <@ ARRAY['uuid'::regtype::oid]
+ UNION ALL
+SELECT m.member::regrole::text, 'role', m.roleid::regrole::text, 'MEMBER'
+  FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+ WHERE r.rolname IN ('app_owner', 'app_door', 'app_migrator', 'app_rw', 'app_identity', 'app_platform')
+   AND NOT (m.member::regrole::text = 'app_migrator' AND r.rolname IN ('app_owner', 'app_door'))
+ UNION ALL
+SELECT 'public', 'schema change', 'event trigger logins_change_no_schema', 'ANY'
+ WHERE NOT EXISTS (SELECT FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid
+                    WHERE t.evtname = 'logins_change_no_schema' AND t.evtevent = 'ddl_command_start'
+                      AND t.evtenabled = 'A' AND t.evttags IS NULL AND p.proname = 'refuse_logins')
+ UNION ALL
+SELECT 'public', 'setting', name, setting
+  FROM pg_settings WHERE (name, setting) IN (('session_replication_role', 'replica'), ('row_security', 'off'))
 """
 
 LOGINS: Final = """

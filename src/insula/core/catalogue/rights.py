@@ -1,5 +1,6 @@
 """What functions, roles and the database itself allow."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from insula.core.catalogue.doors import EXECUTABLE, RUNS_AS_OWNER
@@ -138,18 +139,16 @@ def no_other_schema_is_visible(catalogue: Catalogue) -> Problems:
 
 def no_code_but_sql_is_written(catalogue: Catalogue) -> Problems:
     """DO runs loops, catches errors and opens cursors, all in one statement."""
-    for right in catalogue.rights:
-        if right.kind == "language":
-            yield f"language {right.object}", f"{_who(right)} holds USAGE"
+    for right in _of_kind(catalogue, "language"):
+        yield f"language {right.object}", f"{_who(right)} holds USAGE"
 
 
 def nobody_locks_or_ends_what_is_not_theirs(catalogue: Catalogue) -> Problems:
     """Advisory locks of a session outlive its transaction and fill everybody's table of locks; a login's connections
     carry all tenants.
     """
-    for right in catalogue.rights:
-        if right.kind == "function":
-            yield right.object, f"{_who(right)} may execute it"
+    for right in _of_kind(catalogue, "function"):
+        yield right.object, f"{_who(right)} may execute it"
 
 
 def nothing_is_stored_outside_of_tables(catalogue: Catalogue) -> Problems:
@@ -159,11 +158,34 @@ def nothing_is_stored_outside_of_tables(catalogue: Catalogue) -> Problems:
             yield f"{right.kind} {right.object}", f"{_who(right)} holds {right.privilege}"
 
 
+def nobody_else_becomes_one_of_us(catalogue: Catalogue) -> Problems:
+    """A member of the door writes contexts, a member of the owner policies, a member of a login is that login."""
+    for right in _of_kind(catalogue, "role"):
+        yield right.role, f"is a member of {right.object}"
+
+
+def logins_change_no_schema(catalogue: Catalogue) -> Problems:
+    """DROP OWNED needs no right, and takes a role's policies with it: nothing but the event trigger refuses it."""
+    for right in _of_kind(catalogue, "schema change"):
+        yield right.object, "is missing, disabled or another one"
+
+
+def triggers_and_policies_are_in_force(catalogue: Catalogue) -> Problems:
+    """For every session: in ``replica`` no foreign key and no trigger is looked at."""
+    for right in _of_kind(catalogue, "setting"):
+        yield right.object, f"is {right.privilege}"
+
+
+def row_security_is_asked_first(catalogue: Catalogue) -> Problems:
+    """What is LEAKPROOF is asked before a policy, and how often it was asked tells of everybody's rows."""
+    for right in _of_kind(catalogue, "condition"):
+        yield right.object, "is LEAKPROOF"
+
+
 def the_system_keeps_its_secrets(catalogue: Catalogue) -> Problems:
     """What initdb kept from PUBLIC: files, other sessions, hashes of passwords."""
-    for right in catalogue.rights:
-        if right.kind == "system object":
-            yield right.object, f"{_who(right)} holds {right.privilege}"
+    for right in _of_kind(catalogue, "system object"):
+        yield right.object, f"{_who(right)} holds {right.privilege}"
 
 
 def the_program_runs_as_its_login(catalogue: Catalogue) -> Problems:
@@ -173,11 +195,15 @@ def the_program_runs_as_its_login(catalogue: Catalogue) -> Problems:
             yield login.current_user, f"is connected, as {login.session_user}, where app_rw should be"
 
 
+def _of_kind(catalogue: Catalogue, kind: str) -> Iterator[Right]:
+    return (right for right in catalogue.rights if right.kind == kind)
+
+
 def _who(right: Right) -> str:
     return "PUBLIC" if right.role == "public" else right.role
 
 
-_PROVISION: Final = "Run `insula provision` again; it takes away what PUBLIC has."
+_PROVISION: Final = "Run `insula provision` again; it takes away what is not ours to have."
 _LISTED: Final = "REVOKE EXECUTE in a migration, or name the door in core/catalogue/doors.py with what it asks for."
 
 RIGHT_RULES: Final = (
@@ -197,6 +223,10 @@ RIGHT_RULES: Final = (
     Rule(no_code_but_sql_is_written, _PROVISION),
     Rule(nobody_locks_or_ends_what_is_not_theirs, _PROVISION),
     Rule(nothing_is_stored_outside_of_tables, _PROVISION),
+    Rule(nobody_else_becomes_one_of_us, "REVOKE the membership; and ask who granted it."),
+    Rule(logins_change_no_schema, _PROVISION),
+    Rule(triggers_and_policies_are_in_force, "ALTER ROLE ALL RESET ..., ALTER DATABASE ... RESET ..."),
+    Rule(row_security_is_asked_first, _PROVISION),
     Rule(the_system_keeps_its_secrets, "REVOKE it from PUBLIC, as a superuser."),
     Rule(the_program_runs_as_its_login, "Let INSULA_DATABASE_URL name app_rw."),
 )

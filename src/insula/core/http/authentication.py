@@ -48,7 +48,7 @@ def refuse_forgery(scope: HTTPScope, origin: str) -> None:
     sent = headers.get(b"origin")
     ours = b"x-requested-with" in headers if sent is None else sent == origin
     if not ours:
-        raise Forbidden("This request uses the session cookie but does not come from the product's own pages.")
+        raise Forbidden(f"The session cookie is for the product's own pages: the request must say Origin: {origin}.")
     has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
     if has_body and not headers.get(b"content-type", "").startswith("application/json"):
         raise Forbidden("With the session cookie, bodies must be application/json.")

@@ -47,7 +47,7 @@ def provide_version(
         str | None,
         HeaderParameter(
             name="If-Match",
-            description="The ETag you read, or * for any version. Required: without it the answer is 428.",
+            description="The ETag you read, or * for any version. Without it the answer is 428.",
         ),
     ] = None,
 ) -> int | None:

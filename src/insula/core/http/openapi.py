@@ -28,6 +28,7 @@ from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
 from insula.core.http.refusals import name_of, refusal_responses, refusals_of
 from insula.core.listing import Listing, Page
+from insula.core.schemas import END
 
 SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 """What a route asks for that wants a session, either way."""
@@ -37,6 +38,9 @@ LISTING: Final = "listing"
 
 _GENERIC: Final = re.compile(rb'\b(Page)_(\w+)_(?=")')
 """What msgspec calls Page[ProjectRead]; ours is ProjectReadPage."""
+
+_END: Final = msgspec.json.encode(END)[1:-1]
+"""Python's way to say what ``$`` says in ECMA-262, whose patterns JSON Schema has."""
 
 _REF: Final = "#/components/schemas/{name}"
 _IDEMPOTENCY_KEY: Final = {
@@ -121,7 +125,8 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
-    return document
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document).replace(_END, b"$"))
+    return plain
 
 
 def _headers(used_in: bytes) -> dict[str, Any]:
@@ -172,7 +177,9 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
     if DEPRECATION in handler.opt:
         operation["deprecated"] = True
     private = "public" not in handler.opt
-    conditional = any(item["name"].lower() == "if-match" for item in parameters)
+    conditions = [item for item in parameters if item["name"].lower() == "if-match"]
+    for condition in conditions:
+        condition["required"] = True  # its absence has an answer of its own
     if method == "POST" and takes_key(handler):
         parameters.append(_IDEMPOTENCY_KEY)
     if (permission := handler.opt.get("permission")) is not None:
@@ -183,11 +190,12 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
         body = {"schema": schemas.of(hints["data"]), "example": example_of(hints["data"])}
         operation["requestBody"] = {"required": True, "content": {"application/json": body}}
     _answer(operation, hints["return"], schemas)
-    if method == "GET" and "version" in getattr(hints["return"], "__struct_fields__", ()):
+    returned = hints["return"]
+    if method == "GET" and "version" in getattr(returned, "__struct_fields__", ()) and not returned.MOVES:
         parameters.append(_IF_NONE_MATCH)
         headers = operation["responses"]["200"]["headers"]
         operation["responses"]["304"] = {"description": "You have the current version.", "headers": headers}
-    for status in refusals_of(method, path, handler, conditional=conditional):
+    for status in refusals_of(method, path, handler, conditional=bool(conditions)):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name_of(status)}"}
 
 

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from litestar.handlers import HTTPRouteHandler
 
+from insula.core.errors import DomainError
 from insula.core.http.problems import ALL
 
 _BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -46,7 +47,13 @@ def _response(status: int, schema: dict[str, Any]) -> dict[str, Any]:
     names += ["WWW-Authenticate"] if status == 401 else []
     example = {"type": f"urn:insula:problem:{error.code}", "title": error.title, "status": status, "code": error.code}
     return {
-        "description": f"{error.title}.",
+        "description": f"{error.title}. `code`: {', '.join(f'`{code}`' for code in _codes(error))}.",
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
         "content": {"application/problem+json": {"schema": schema, "example": example}},
     }
+
+
+def _codes(error: type[DomainError]) -> list[str]:
+    """What its problem may be called in particular, and in general."""
+    kinds = sorted(error.__subclasses__(), key=lambda kind: kind.code)
+    return [error.code, *(code for kind in kinds if kind.status == error.status for code in _codes(kind))]

@@ -20,7 +20,7 @@ class Reply(Response[Any]):
         if version is not None:
             tag = f'"{version}"'
             self.headers.setdefault("etag", tag)
-            if request.method == "GET" and _is_known(request, tag):
+            if request.method == "GET" and not getattr(content, "MOVES", False) and _is_known(request, tag):
                 self.content, self.status_code = None, 304
         elif isinstance(content, Page) and content.next_cursor is not None:
             self.headers.setdefault("link", _next(request, content.next_cursor))

@@ -35,7 +35,9 @@ class Letters:
             limits += [(cache.key(*sender, "letters", address), _TO_ONE_ADDRESS) for address in hidden]
             decision = await self._limiter.check(limits)
             if not decision.allowed:
-                raise RateLimited(decision.retry_after)
+                to_one = " to one address" if decision.limit is _TO_ONE_ADDRESS else ""
+                most = f"{decision.limit.quantity} letters a day{to_one} are sent."
+                raise RateLimited(decision.retry_after, reason=most)
 
     def token_digest(self, invitation: Invitation) -> bytes:
         """What is stored of the token that the invitation's latest letter will carry."""

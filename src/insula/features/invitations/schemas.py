@@ -45,7 +45,9 @@ class InvitationBatch(Write, frozen=True, kw_only=True):
 
 
 class InvitationRead(Read, frozen=True):
-    """An invitation, without what only its letter says: the token."""
+    """An invitation, without the token, which its letter says. It expires by itself, and with its inviter's role."""
+
+    MOVES = True
 
     id: InvitationId
     email: str
@@ -144,7 +146,7 @@ class InvitationClosed(Conflict):
 class InvitationUsed(InvitationClosed):
     """Once is enough."""
 
-    code, title = "invitation_accepted", "The invitation has been accepted; sign in"
+    code, title = "invitation_accepted", "The invitation has been accepted already"
 
 
 class InvitationOver(InvitationClosed):

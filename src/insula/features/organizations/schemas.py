@@ -139,7 +139,7 @@ class RestoreWindowOver(Conflict):
 class RoleAboveYours(Forbidden):
     """Nobody acts on a member above themselves or hands out a role above their own."""
 
-    code, title = "role_above_yours", "This role is above your own"
+    code, title = "role_above_yours", "You act on no member above you, and give no role above your own"
 
 
 class LastOwner(Conflict):

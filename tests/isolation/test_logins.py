@@ -1,0 +1,72 @@
+"""What each login can do by itself, outside of any request: read nobody's rows, and leave the schema as it is."""
+
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from insula.core.rls import TableClass
+from tests.conftest import address
+from tests.isolation.arena import Arena
+
+LOGINS = ("app_rw", "app_identity", "app_platform")
+
+SCHEMA_CHANGES = (
+    "DROP OWNED BY CURRENT_USER",
+    "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "REVOKE SELECT ON app.project FROM app_rw",
+    "CREATE TEMPORARY TABLE t (x integer)",
+    "SELECT 1 AS x INTO TEMPORARY t",
+    "DROP EVENT TRIGGER logins_change_no_schema",
+)
+
+
+async def connect(arena: Arena, login: str) -> asyncpg.Connection:
+    settings = arena.world.settings
+    return await asyncpg.connect(address(settings.database_url, login, urlsplit(settings.database_url).path[1:]))
+
+
+@pytest.mark.attack(15)
+@pytest.mark.parametrize("login", LOGINS)
+async def test_no_login_changes_the_schema_not_even_its_own_part_of_it(arena: Arena, login: str) -> None:
+    connection = await connect(arena, login)
+    try:
+        for statement in SCHEMA_CHANGES:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match=f"{login} changes no schema|must be owner"):
+                await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("login", ["app_identity", "app_platform"])
+async def test_no_login_but_the_requests_reads_a_tenants_or_a_persons_table(arena: Arena, login: str) -> None:
+    owned = await arena.superuser.fetch(
+        "SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_description AS d ON d.objoid = c.oid AND d.objsubid = 0"
+        " WHERE c.relnamespace = 'app'::regnamespace AND d.description = ANY ($1)",
+        [f"class: {kind}" for kind in (TableClass.TENANT, TableClass.USER)],
+    )
+    tables = {row[0] for row in owned} - ({"app.idempotency"} if login == "app_platform" else set())
+    assert len(tables) >= 8
+    connection = await connect(arena, login)
+    try:
+        for table in tables:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"SELECT 1 FROM {table}")
+    finally:
+        await connection.close()
+
+
+async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(arena: Arena) -> None:
+    alive = "SELECT count(*) FROM app.credential WHERE expires_at > now() AND revoked_at IS NULL"
+    before = await arena.superuser.fetchval(alive)
+    assert before > 0
+    connection = await connect(arena, "app_platform")
+    try:
+        async with connection.transaction():
+            for door in ("purge_credentials", "purge_invitations", "purge_sign_ups", "purge_deleted"):
+                await connection.execute(f"SELECT app.{door}(interval '-10 years', 100000)")
+    finally:
+        await connection.close()
+    assert await arena.superuser.fetchval(alive) == before
+    for tenant in (arena.a, arena.b):
+        assert await arena.works_for(tenant)

@@ -1,0 +1,131 @@
+"""What PostgreSQL tells beside rows (plans, counts, estimates, errors) says nothing of values that others have."""
+
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+
+from insula.core.ids import to_uuid
+from tests.isolation.arena import Arena
+
+COLUMNS = (
+    ("app.project", "name"),
+    ("app.project", "name_norm"),
+    ("app.membership", "email"),
+    ("app.membership", "email_norm"),
+    ("app.membership", "name_norm"),
+    ("app.organization", "name"),
+    ("app.event", "id::text"),
+    ('app."user"', "email_norm"),
+    ('app."user"', "name"),
+)
+
+SHAPES = {
+    "a range": "SELECT 1 FROM {table} WHERE {column} COLLATE \"C\" >= '{low}' AND {column} COLLATE \"C\" < '{high}'",
+    "a range within their rows": (
+        "SELECT 1 FROM {table} WHERE {owner} >= '{b}' AND {owner} <= '{b}'"
+        " AND {column} COLLATE \"C\" >= '{low}' AND {column} COLLATE \"C\" < '{high}'"
+    ),
+    "equality": "SELECT 1 FROM {table} WHERE {column} = '{low}'",
+    "one of several": "SELECT 1 FROM {table} WHERE {column} = ANY (ARRAY['{low}'])",
+    "the least": "SELECT min({column}) FROM {table} WHERE {column} >= '{low}'",
+    "a prefix": "SELECT 1 FROM {table} WHERE starts_with({column}, '{low}')",
+    "an estimate that is magnified": (
+        "SELECT 1 FROM {table} AS t JOIN generate_series(1, 10) AS s (x) ON t.{column} < '{high}' OR s.x IS NULL"
+    ),
+}
+
+PLANS = {
+    "as it likes": "",
+    "no index": "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off",
+    "no reading in turn": "SET LOCAL enable_seqscan = off",
+    "operators that cost nothing": "SET LOCAL enable_indexscan = off; SET LOCAL cpu_operator_cost = 0",
+}
+
+
+async def values_of(arena: Arena, table: str, column: str) -> list[str]:
+    """A value that the neighbour has, and one that nobody has, which is sorted where the first one is."""
+    owner, whose = owner_of(arena, table)
+    found = await arena.superuser.fetchval(
+        f"SELECT {column} FROM {table} WHERE {owner} = $1"
+        f" AND {column} NOT IN (SELECT {column} FROM {table} WHERE {owner} <> $1) LIMIT 1",
+        whose,
+    )
+    return [found, f"{found[:-1]}\x7f"]
+
+
+def owner_of(arena: Arena, table: str) -> tuple[str, Any]:
+    if table == 'app."user"':
+        return "id", to_uuid("usr", arena.b.owner.person.id)
+    return "tenant_id", to_uuid("org", arena.b.owner.organization_id)
+
+
+async def told(arena: Arena, plan: str, statement: str, explain: str) -> str:
+    async with arena.inside(arena.a, read_only=True) as transaction:
+        if PLANS[plan]:
+            await transaction.driver.execute(PLANS[plan])
+        return json.dumps(await transaction.driver.fetchval(f"EXPLAIN ({explain}, FORMAT JSON) {statement}"))
+
+
+def without_words(plan: str, value: str) -> Any:
+    """The plan, but for the constants that were asked for."""
+    return json.loads(plan.replace(json.dumps(value)[1:-1], "?"))
+
+
+async def plans_of(arena: Arena, table: str, column: str, shape: str, plan: str) -> list[Any]:
+    """What is told of a value that the neighbour has, and of one that nobody has."""
+    owner, whose = owner_of(arena, table)
+    plans = []
+    for value in await values_of(arena, table, column):
+        words = {"table": table, "column": column, "owner": owner, "b": whose, "low": value, "high": f"{value}~"}
+        for explain in ("ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF", "VERBOSE"):
+            answer = await told(arena, plan, SHAPES[shape].format(**words), explain)
+            plans.append(without_words(answer, value))
+    return [plans[:2], plans[2:]]
+
+
+@pytest.mark.attack(16)
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+async def test_no_plan_tells_whether_another_has_a_value(
+    arena: Arena, table: str, column: str, shape: str, plan: str
+) -> None:
+    await arena.superuser.execute(f"ANALYZE {table}")
+    theirs, nobodys = await plans_of(arena, table, column, shape, plan)
+    assert theirs == nobodys
+
+
+async def test_the_plans_would_tell_where_comparisons_are_leakproof(arena: Arena) -> None:
+    await arena.superuser.execute(
+        "ALTER FUNCTION text_ge(text, text) LEAKPROOF; ALTER FUNCTION text_lt(text, text) LEAKPROOF"
+    )
+    try:
+        theirs, nobodys = await plans_of(arena, "app.project", "name", "a range within their rows", "no index")
+    finally:
+        await arena.superuser.execute(
+            "ALTER FUNCTION text_ge(text, text) NOT LEAKPROOF; ALTER FUNCTION text_lt(text, text) NOT LEAKPROOF"
+        )
+    assert theirs != nobodys
+
+
+@pytest.mark.attack(16)
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+async def test_no_error_tells_whether_another_has_a_value(arena: Arena, table: str, column: str) -> None:
+    answers = set()
+    for value in await values_of(arena, table, column):
+        async with arena.inside(arena.a, read_only=True) as transaction:
+            try:
+                await transaction.driver.fetchval(
+                    "SELECT set_config('app.context', '00', true)"
+                    f" || coalesce((SELECT max({column}) FROM {table}"
+                    f" WHERE {column} COLLATE \"C\" >= '{value}' AND {column} COLLATE \"C\" < '{value}~'"
+                    f" AND {column} || set_config('app.context', '00', true) <> ''), '')"
+                )
+                answers.add("nothing")
+            except asyncpg.PostgresError as error:
+                answers.add(str(error))
+            await transaction.driver.execute("ROLLBACK")
+            transaction.settled = True
+    assert len(answers) == 1, answers
