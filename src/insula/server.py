@@ -14,6 +14,7 @@ from litestar import Litestar
 from insula.app import create_litestar
 from insula.core.http.access_log import AccessLog
 from insula.core.metrics import serve_metrics
+from insula.core.tracing import TRACES
 from insula.settings import Settings
 
 _CONNECTIONS: Final = 4096
@@ -30,7 +31,8 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stopping.set)
     exporter = serve_metrics(settings.metrics_port, settings.metrics_host, loop) if settings.metrics_port else None
     try:
-        await serve(create_litestar(settings), settings, stopping)
+        with TRACES.going_to(settings.traces_url, settings.traces_share, "api"):
+            await serve(create_litestar(settings), settings, stopping)
     finally:
         if exporter is not None:
             exporter.shutdown()

@@ -136,6 +136,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs handed to the queue and not finished, all workers together."""
     job_lease_seconds: Annotated[int, Meta(ge=5)] = 60
     """A job not finished for so long is given to another worker."""
+    traces_url: str | None = None
+    """Where OpenTelemetry spans go: an OTLP collector over HTTP, as in ``http://collector:4318/v1/traces``."""
+    traces_share: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """Which share of traces is sent: 0.01 is one in a hundred."""
     log_level: LogLevel = "info"
     """The least severe log line written."""
     log_json: bool = True

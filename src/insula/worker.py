@@ -21,6 +21,7 @@ from insula.core.metrics import serve_metrics
 from insula.core.queue import Queue, Worker
 from insula.core.relay import Relay
 from insula.core.runner import Runner
+from insula.core.tracing import TRACES
 from insula.core.upkeep import Chore, Upkeep, event_retention
 from insula.core.vault import Vault
 from insula.product import FEATURES
@@ -64,7 +65,8 @@ class WorkerProcess:
         for number in _STOP:
             loop.add_signal_handler(number, stopping.set)
         try:
-            await self.serve(stopping)
+            with TRACES.going_to(self._settings.traces_url, self._settings.traces_share, "worker"):
+                await self.serve(stopping)
         finally:
             for number in _STOP:
                 loop.remove_signal_handler(number)

@@ -13,6 +13,7 @@ from insula.core.ids import new_id, to_uuid
 from insula.core.keyring import Keyring
 from insula.core.mail import Mail, Mailer, MailRefused
 from insula.core.schemas import Task
+from insula.core.tracing import current
 
 ID_PREFIX: Final = "job"
 BELL: Final = "insula:jobs"
@@ -34,7 +35,7 @@ def enqueue(db: Transaction, task: Task, *, delay: float = 0.0) -> str:
             "task": task.NAME,
             "payload": msgspec.to_builtins(task),
             "delay": delay,
-            "trace": db.facts.trace_id,
+            "trace": current(db.facts.trace_id),
         }
     )
     return job_id

@@ -22,6 +22,7 @@ from insula.core.jobs import ID_PREFIX, Effect, GiveUp, Handler, JobContext, Ser
 from insula.core.lately import LATELY
 from insula.core.permissions import Facts, Principal
 from insula.core.schemas import Task
+from insula.core.tracing import TRACES, trace_id_of
 
 Outcome = Literal["done", "failed", "dead", "stale", "unknown", "released"]
 
@@ -100,13 +101,18 @@ class Runner:
         if found is None:
             await self._pass_on(lease, started)
             return
-        with structlog.contextvars.bound_contextvars(
-            job_id=lease.job_id, task=started["task"], attempt=started["attempt"], trace_id=started["trace"]
+        task, attempt, trace_id = started["task"], started["attempt"], trace_id_of(started["trace"])
+        with (
+            structlog.contextvars.bound_contextvars(job_id=lease.job_id, task=task, attempt=attempt, trace_id=trace_id),
+            TRACES.span("job", started["trace"]) as span,
         ):
             began = time.monotonic()
             outcome = await self._attempt(lease, started, *found)
-            metrics.JOBS.labels(started["task"], outcome).inc()
-            metrics.JOB_SECONDS.labels(started["task"]).observe(time.monotonic() - began)
+            metrics.JOBS.labels(task, outcome).inc()
+            metrics.JOB_SECONDS.labels(task).observe(time.monotonic() - began)
+            if span is not None:
+                about = {"insula.job_id": lease.job_id, "insula.attempt": attempt, "insula.outcome": outcome}
+                span.describe(f"job {task}", about, failed=outcome not in {"done", "stale"})
 
     async def _pass_on(self, lease: Lease, started: asyncpg.Record) -> None:
         """An older or newer release may know the task: ours does not count a failure, but it does not wait forever."""
@@ -127,7 +133,7 @@ class Runner:
             async with asyncio.timeout(self._lease_seconds):
                 task = msgspec.json.decode(started["payload"], type=kind)
                 context = JobContext(lease.job_id, started["attempt"], self._services)
-                await self._handle(lease, started["trace"], handler, task, context)
+                await self._handle(lease, trace_id_of(started["trace"]), handler, task, context)
         except LeaseLost:
             _log.warning("the job was given to another worker meanwhile")
             return "stale"

@@ -3,20 +3,24 @@
 import re
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, clear_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 from uuid_utils import uuid7
 
 from insula.core import metrics
+from insula.core.tracing import TRACES, trace_id_of
+
+if TYPE_CHECKING:
+    from insula.core.otlp import Span
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 # W3C Trace Context, section 3.2.2: version ff and an all-zero trace or parent are invalid.
 _TRACEPARENT: Final = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+    rb"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?"
 )
 _LONGEST_METHOD: Final = 16
 _LONGEST_PATH: Final = 512
@@ -41,10 +45,17 @@ class AccessLog:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        request_id, trace_id = _ids(scope["headers"])
-        scope.setdefault("state", {}).update(request_id=request_id, trace_id=trace_id)
-        clear_contextvars()
-        bind_contextvars(request_id=request_id, trace_id=trace_id)
+        request_id, parent = _ids(scope["headers"])
+        with TRACES.span("request", parent) as span:
+            trace_id = span.trace_id if span else trace_id_of(parent) or uuid7().hex
+            scope.setdefault("state", {}).update(request_id=request_id, trace_id=trace_id)
+            clear_contextvars()
+            bind_contextvars(request_id=request_id, trace_id=trace_id)
+            await self._observed(scope, receive, send, request_id, span)
+
+    async def _observed(
+        self, scope: HTTPScope, receive: Receive, send: Send, request_id: str, span: "Span | None"
+    ) -> None:
         path, header = scope["path"], (b"x-request-id", request_id.encode())
         status, size, started = 0, 0, perf_counter()
 
@@ -67,16 +78,19 @@ class AccessLog:
         finally:
             metrics.HTTP_IN_FLIGHT.dec()
             _record(scope, path, status, size, perf_counter() - started)
+            if span is not None:
+                _describe(span, scope, status)
 
 
-def _ids(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
-    request_id = trace_id = ""
+def _ids(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str | None]:
+    """The request's id, ours unless the caller's is harmless, and which span it belongs to, if the caller says so."""
+    request_id, parent = "", None
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             request_id = value.decode()
         elif name == b"traceparent" and (parts := _TRACEPARENT.fullmatch(value)):
-            trace_id = parts[1].decode()
-    return request_id or uuid7().hex, trace_id or uuid7().hex
+            parent = parts[1].decode()
+    return request_id or uuid7().hex, parent
 
 
 def _record(scope: HTTPScope, path: str, status: int, size: int, seconds: float) -> None:
@@ -93,3 +107,16 @@ def _record(scope: HTTPScope, path: str, status: int, size: int, seconds: float)
         duration_ms=round(seconds * 1000, 2),
         bytes=size,
     )
+
+
+def _describe(span: "Span", scope: HTTPScope, status: int) -> None:
+    """In the words of OpenTelemetry's semantic conventions for HTTP; the tenant, since nobody counts by it here."""
+    method, route = scope["method"][:_LONGEST_METHOD], scope.get("path_template") or metrics.UNMATCHED
+    known = get_contextvars()
+    attributes = {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": status or 499,
+        **{f"insula.{name}": known[name] for name in ("request_id", "tenant") if name in known},
+    }
+    span.describe(f"{method} {route}", attributes, failed=status >= 500)

@@ -14,6 +14,7 @@ from insula.core.keyring import Keyring
 from insula.core.listing import normalize
 from insula.core.permissions import Facts
 from insula.core.schemas import Task
+from insula.core.tracing import current
 from insula.features.identity.models import ID_PREFIX as USER
 from insula.features.identity.models import SESSION_PREFIX
 from insula.features.identity.schemas import (
@@ -133,7 +134,7 @@ class IdentityDoors:
 
     def _letter(self, task: Task) -> tuple[UUID, str, str | None]:
         """A job as doors take it: id, payload, trace; which task it is, the door says."""
-        return to_uuid(JOB, new_id(JOB)), msgspec.json.encode(task).decode(), self._facts.trace_id
+        return to_uuid(JOB, new_id(JOB)), msgspec.json.encode(task).decode(), current(self._facts.trace_id)
 
     def _digest(self, token: str) -> bytes:
         return self._keyring.digest(token)

@@ -8,7 +8,8 @@ from insula.features.platform.models import Job, OperatorAction
 from insula.features.platform.schemas import JobRead, OperatorActionRead
 
 _JOBS = Job.__table__.c
-_JOB_ROWS = sa.select(*columns_of(Job, JobRead))
+_TRACE = sa.func.split_part(_JOBS.trace_id, "-", 1).label("trace_id")  # what stands behind it is a span
+_JOB_ROWS = sa.select(*(_TRACE if column.key == "trace_id" else column for column in columns_of(Job, JobRead)))
 
 JOB = Query(_JOB_ROWS.where(_JOBS.id == sa.bindparam("id", type_=_JOBS.id.type)), JobRead)
 
