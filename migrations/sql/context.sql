@@ -84,14 +84,16 @@ BEGIN
             OPERATOR(pg_catalog.||) pg_catalog.timestamptz_send(pg_catalog.transaction_timestamp())
             OPERATOR(pg_catalog.||) pg_catalog.int4send(pg_catalog.pg_backend_pid())))
     THEN
-        RETURN CASE WHEN pg_catalog.substr(context, 1, 16) OPERATOR(pg_catalog.<>) '\x00000000000000000000000000000000'
+        RETURN CASE WHEN pg_catalog.encode(pg_catalog.substr(context, 1, 16), 'hex')
+                OPERATOR(pg_catalog.<>) '00000000000000000000000000000000'
             THEN pg_catalog.encode(pg_catalog.substr(context, 1, 16), 'hex')::pg_catalog.uuid END;
     END IF;
     IF context IS NULL OR context OPERATOR(pg_catalog.=) '' THEN
         RETURN NULL;
     END IF;
     IF app.signed_before_rotation(context) THEN
-        RETURN CASE WHEN pg_catalog.substr(context, 1, 16) OPERATOR(pg_catalog.<>) '\x00000000000000000000000000000000'
+        RETURN CASE WHEN pg_catalog.encode(pg_catalog.substr(context, 1, 16), 'hex')
+                OPERATOR(pg_catalog.<>) '00000000000000000000000000000000'
             THEN pg_catalog.encode(pg_catalog.substr(context, 1, 16), 'hex')::pg_catalog.uuid END;
     END IF;
     RAISE EXCEPTION 'forged context' USING ERRCODE = '42501';
@@ -110,14 +112,16 @@ BEGIN
             OPERATOR(pg_catalog.||) pg_catalog.timestamptz_send(pg_catalog.transaction_timestamp())
             OPERATOR(pg_catalog.||) pg_catalog.int4send(pg_catalog.pg_backend_pid())))
     THEN
-        RETURN CASE WHEN pg_catalog.substr(context, 17, 16) OPERATOR(pg_catalog.<>) '\x00000000000000000000000000000000'
+        RETURN CASE WHEN pg_catalog.encode(pg_catalog.substr(context, 17, 16), 'hex')
+                OPERATOR(pg_catalog.<>) '00000000000000000000000000000000'
             THEN pg_catalog.encode(pg_catalog.substr(context, 17, 16), 'hex')::pg_catalog.uuid END;
     END IF;
     IF context IS NULL OR context OPERATOR(pg_catalog.=) '' THEN
         RETURN NULL;
     END IF;
     IF app.signed_before_rotation(context) THEN
-        RETURN CASE WHEN pg_catalog.substr(context, 17, 16) OPERATOR(pg_catalog.<>) '\x00000000000000000000000000000000'
+        RETURN CASE WHEN pg_catalog.encode(pg_catalog.substr(context, 17, 16), 'hex')
+                OPERATOR(pg_catalog.<>) '00000000000000000000000000000000'
             THEN pg_catalog.encode(pg_catalog.substr(context, 17, 16), 'hex')::pg_catalog.uuid END;
     END IF;
     RAISE EXCEPTION 'forged context' USING ERRCODE = '42501';
@@ -150,7 +154,7 @@ BEGIN
     SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) INTO ended
       FROM pg_stat_activity AS a
      WHERE a.datname = current_database() AND a.usename IN ('app_rw', 'app_identity')
-       AND a.xact_start < clock_timestamp() - greatest(age, interval '30 seconds');
+       AND a.xact_start < least(clock_timestamp() - age, clock_timestamp() - interval '30 seconds');
     RETURN ended;
 END $$;
 

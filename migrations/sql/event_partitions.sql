@@ -8,6 +8,9 @@ DECLARE
     created integer := 0;
     bounds text[];
 BEGIN
+    IF months > 24 OR starting NOT BETWEEN now() - interval '2 years' AND now() + interval '2 years' THEN
+        RAISE EXCEPTION 'months of events are made for two years at most' USING ERRCODE = '22023';
+    END IF;
     FOR i IN 0..months LOOP
         name := 'event_' || to_char(month AT TIME ZONE 'UTC', 'YYYY_MM');
         bounds := ARRAY(
@@ -39,7 +42,8 @@ DECLARE
     name text;
     dropped integer := 0;
 BEGIN
-    IF kept < interval '90 days' THEN
+    -- Moments are compared and not intervals: a month is 30 days to the one comparison, and itself to the subtraction.
+    IF now() - kept > now() - interval '90 days' THEN
         RAISE EXCEPTION 'events are kept for 90 days at least' USING ERRCODE = '22023';
     END IF;
     FOR name IN

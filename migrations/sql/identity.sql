@@ -327,7 +327,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
     UPDATE app.credential SET hash = token_hash, expires_at = now() + lifetime
      WHERE id = link AND user_id = app.user_id() AND kind IN ('verification', 'reset') AND revoked_at IS NULL
-       AND lifetime BETWEEN interval '1 minute' AND interval '7 days';
+       AND now() + lifetime BETWEEN now() + interval '1 minute' AND now() + interval '7 days';
     RETURN FOUND;
 END $$;
 
@@ -378,7 +378,7 @@ DECLARE
 BEGIN
     DELETE FROM app."user" WHERE id IN (
         SELECT u.id FROM app."user" u
-         WHERE u.email_verified_at IS NULL AND u.disabled_at IS NULL AND u.created_at < now() - greatest(age, interval '0')
+         WHERE u.email_verified_at IS NULL AND u.disabled_at IS NULL AND u.created_at < least(now() - age, now())
            AND NOT EXISTS (SELECT FROM app.membership m WHERE m.user_id = u.id)
            AND NOT EXISTS (SELECT FROM app.credential c
                             WHERE c.user_id = u.id AND c.revoked_at IS NULL AND c.expires_at > now())

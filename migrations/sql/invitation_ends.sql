@@ -39,7 +39,7 @@ DECLARE
 BEGIN
     DELETE FROM app.invitation WHERE (tenant_id, id) IN (
         SELECT i.tenant_id, i.id FROM app.invitation AS i
-         WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < now() - greatest(age, interval '0')
+         WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < least(now() - age, now())
          ORDER BY CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END
          LIMIT batch FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS removed = ROW_COUNT;

@@ -206,9 +206,9 @@ DECLARE
     purged integer;
 BEGIN
     DELETE FROM app.credential WHERE id IN (
-        (SELECT id FROM app.credential WHERE expires_at < now() - greatest(age, interval '0') ORDER BY expires_at LIMIT batch)
+        (SELECT id FROM app.credential WHERE expires_at < least(now() - age, now()) ORDER BY expires_at LIMIT batch)
         UNION ALL
-        (SELECT id FROM app.credential WHERE revoked_at < now() - greatest(age, interval '0') ORDER BY revoked_at LIMIT batch));
+        (SELECT id FROM app.credential WHERE revoked_at < least(now() - age, now()) ORDER BY revoked_at LIMIT batch));
     GET DIAGNOSTICS purged = ROW_COUNT;
     RETURN purged;
 END $$;

@@ -17,9 +17,9 @@ BEGIN
          ORDER BY c.oid DESC
     LOOP
         EXECUTE format('DELETE FROM %1$s WHERE (tenant_id, id) IN'
-                       ' (SELECT tenant_id, id FROM %1$s WHERE deleted_at < now() - $1'
+                       ' (SELECT tenant_id, id FROM %1$s WHERE deleted_at < $1'
                        ' ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED)', relation)
-          USING greatest(age, interval '0'), batch;
+          USING least(now() - age, now()), batch;
         GET DIAGNOSTICS removed = ROW_COUNT;
         total := total + removed;
     END LOOP;

@@ -48,7 +48,7 @@ def upgrade() -> None:
     op.create_index("project_status_order", "project", ["tenant_id", "status", "id"], schema="app")
     op.create_index("project_team", "project", ["tenant_id", "team_id", "id"], schema="app")
     op.execute("CREATE INDEX project_deleted ON app.project (tenant_id, id) WHERE deleted_at IS NOT NULL")
-    op.execute("CREATE INDEX project_purge ON app.project (deleted_at) WHERE deleted_at IS NOT NULL")
+    op.execute("CREATE INDEX project_purge ON app.project USING brin (deleted_at) WHERE deleted_at IS NOT NULL")
 
 
 def downgrade() -> None:

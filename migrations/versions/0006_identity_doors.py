@@ -42,7 +42,7 @@ FUNCTIONS = (
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
-    op.execute('CREATE INDEX user_unverified ON app."user" (created_at) WHERE email_verified_at IS NULL')
+    op.execute('CREATE INDEX user_unverified ON app."user" USING brin (created_at) WHERE email_verified_at IS NULL')
     run_script(op, SQL / "identity.sql", role="app_door")
 
 

@@ -21,7 +21,8 @@ def upgrade() -> None:
     op.execute(f"ALTER TABLE app.organization ADD CHECK ({bound_of(restorable_until)})")
     op.execute("GRANT UPDATE (restorable_until) ON app.organization TO app_rw")
     op.execute(
-        "CREATE INDEX organization_purge ON app.organization (restorable_until) WHERE restorable_until IS NOT NULL"
+        "CREATE INDEX organization_purge ON app.organization USING brin (restorable_until)"
+        " WHERE restorable_until IS NOT NULL"
     )
     # The purge looks for an organization's rows in every table.
     op.execute("CREATE INDEX credential_tenant ON app.credential (tenant_id) WHERE tenant_id IS NOT NULL")

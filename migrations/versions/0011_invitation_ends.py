@@ -15,9 +15,9 @@ FUNCTIONS = ("purge_invitations", "decline_my_invitation")
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
-    # The order in which they are purged.
+    # By when they are purged.
     op.execute(
-        "CREATE INDEX invitation_end ON app.invitation"
+        "CREATE INDEX invitation_end ON app.invitation USING brin"
         " ((CASE WHEN status = 'pending' THEN expires_at ELSE updated_at END))"
     )
     run_script(op, SQL / "invitation_ends.sql", role="app_door")

@@ -27,6 +27,11 @@ def upgrade() -> None:
         schema="app",
     )
     protect_platform_table(op, "key", grants="SELECT, INSERT")
+    # The first of each; later ones are the migrator's (`insula rotate`), or they would supersede what is in use.
+    op.execute(
+        "CREATE POLICY first ON app.key AS RESTRICTIVE FOR INSERT TO app_platform"
+        " WITH CHECK (active_from = timestamptz '2000-01-01 UTC')"
+    )
     run_script(op, SQL / "keys.sql", role="app_door")
 
 

@@ -175,20 +175,33 @@ async def test_housekeeping_removes_the_old_and_leaves_the_young_and_the_dead(be
 
 async def test_a_month_of_events_goes_when_all_of_it_is_older_than_what_is_kept(bench: Workbench) -> None:
     await bench.superuser.execute(
-        "SELECT app.create_event_partitions('2020-01-15', 0), app.create_event_partitions(now() - interval '90 days', 0)"
+        "SELECT app.create_event_partitions(now() - interval '600 days', 0),"
+        " app.create_event_partitions(now() - interval '90 days', 0)"
     )
     await bench.upkeep(event_retention(90)).tick()
     found = await bench.superuser.fetch(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'app.event'::regclass"
     )
     months = {row[0] for row in found}
-    kept = (now() - timedelta(days=90)).strftime("app.event_%Y_%m")
-    assert (kept in months, "app.event_2020_01" in months) == (True, False)
+    kept, over = ((now() - timedelta(days=days)).strftime("app.event_%Y_%m") for days in (90, 600))
+    assert (kept in months, over in months) == (True, False)
 
 
 async def test_nobody_keeps_events_for_less_than_ninety_days(bench: Workbench) -> None:
     with pytest.raises(asyncpg.InvalidParameterValueError, match="90 days"):
         await bench.upkeep(event_retention(89)).tick()
+
+
+async def test_no_interval_is_longer_to_the_check_than_to_the_deed(bench: Workbench) -> None:
+    skewed = "interval '-1200 months 36091 days'"  # compared, a month is 30 days; subtracted, it is itself
+    with pytest.raises(asyncpg.InvalidParameterValueError, match="90 days"):
+        await bench.superuser.execute(f"SELECT app.drop_event_partitions({skewed})")
+
+
+async def test_months_of_events_are_not_made_without_end(bench: Workbench) -> None:
+    for asked in ("'2150-01-01', 1", "now(), 25"):
+        with pytest.raises(asyncpg.InvalidParameterValueError, match="two years"):
+            await bench.superuser.execute(f"SELECT app.create_event_partitions({asked})")
 
 
 async def test_the_gauges_tell_depth_age_and_dead_letters(bench: Workbench) -> None:

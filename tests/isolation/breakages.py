@@ -340,7 +340,13 @@ RIGHTS = {
         "no foreign keys": "SET LOCAL session_replication_role = replica",
         "an error for whoever meets a policy": "SET LOCAL row_security = off",
     },
+    rights.no_order_spans_tenants: {
+        "names in the order of all tenants": "CREATE INDEX i ON app.project (name)",
+        "an expression in the order of all tenants": "CREATE INDEX i ON app.project (lower(name), tenant_id)",
+        "a column that is unique everywhere": 'GRANT SELECT (email_norm) ON app."user" TO app_rw',
+    },
     rights.row_security_is_asked_first: {
+        "documents looked into before the policy": "ALTER TYPE jsonb SET (SUBSCRIPT = jsonb_subscript_handler)",
         "texts compared before the policy": "ALTER FUNCTION text_ge(text, text) LEAKPROOF",
         "a cast that tells what it cannot cast": "ALTER FUNCTION int4div(integer, integer) LEAKPROOF",
     },

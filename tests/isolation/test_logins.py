@@ -56,7 +56,8 @@ async def test_no_login_but_the_requests_reads_a_tenants_or_a_persons_table(aren
         await connection.close()
 
 
-async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(arena: Arena) -> None:
+@pytest.mark.parametrize("age", ["-10 years", "-1200 months 36001 days"])
+async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(arena: Arena, age: str) -> None:
     alive = "SELECT count(*) FROM app.credential WHERE expires_at > now() AND revoked_at IS NULL"
     before = await arena.superuser.fetchval(alive)
     assert before > 0
@@ -64,9 +65,21 @@ async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(aren
     try:
         async with connection.transaction():
             for door in ("purge_credentials", "purge_invitations", "purge_sign_ups", "purge_deleted"):
-                await connection.execute(f"SELECT app.{door}(interval '-10 years', 100000)")
+                await connection.execute(f"SELECT app.{door}(interval '{age}', 100000)")
     finally:
         await connection.close()
     assert await arena.superuser.fetchval(alive) == before
     for tenant in (arena.a, arena.b):
         assert await arena.works_for(tenant)
+
+
+async def test_housekeeping_replaces_no_key(arena: Arena) -> None:
+    connection = await connect(arena, "app_platform")
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await connection.execute(
+                "INSERT INTO app.key (purpose, active_from, wrapped, master)"
+                " SELECT purpose, active_from + interval '1 microsecond', 'x', master FROM app.key"
+            )
+    finally:
+        await connection.close()

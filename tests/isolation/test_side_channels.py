@@ -1,6 +1,7 @@
 """What PostgreSQL tells beside rows (plans, counts, estimates, errors) says nothing of values that others have."""
 
 import json
+import re
 from typing import Any
 
 import asyncpg
@@ -17,7 +18,7 @@ COLUMNS = (
     ("app.membership", "name_norm"),
     ("app.organization", "name"),
     ("app.event", "id::text"),
-    ('app."user"', "email_norm"),
+    ('app."user"', "email"),
     ('app."user"', "name"),
 )
 
@@ -129,3 +130,31 @@ async def test_no_error_tells_whether_another_has_a_value(arena: Arena, table: s
             await transaction.driver.execute("ROLLBACK")
             transaction.settled = True
     assert len(answers) == 1, answers
+
+
+@pytest.mark.attack(16)
+async def test_no_order_of_values_is_walked_past_others(arena: Arena) -> None:
+    readable = await arena.superuser.fetch(
+        "SELECT c.oid::regclass::text, quote_ident(a.attname) FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid"
+        " WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0"
+        " AND a.atttypid <> 'uuid'::regtype AND has_column_privilege('app_rw', c.oid, a.attnum, 'SELECT')"
+    )
+    assert len(readable) > 40
+    async with arena.inside(arena.a, read_only=True) as transaction:
+        await transaction.driver.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        await transaction.driver.execute("SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off")
+        for table, column in readable:
+            plan = await transaction.driver.fetch(f"EXPLAIN SELECT {column} FROM {table} ORDER BY {column} LIMIT 1")
+            text = "\n".join(row[0] for row in plan)
+            for scan in re.split("->", text):
+                if "Index" in scan.split("\n")[0]:
+                    assert "Index Cond: " in scan, f"{table}.{column}: {text}"
+
+
+@pytest.mark.attack(16)
+async def test_no_document_is_looked_into_before_row_security(arena: Arena) -> None:
+    async with arena.inside(arena.a, read_only=True) as transaction:
+        with pytest.raises(asyncpg.PostgresError, match="cannot subscript type jsonb"):
+            await transaction.driver.fetch("SELECT 1 FROM app.project WHERE metadata['x'] IS NOT NULL")
+        await transaction.driver.execute("ROLLBACK")
+        transaction.settled = True

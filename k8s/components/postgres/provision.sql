@@ -37,6 +37,8 @@ BEGIN
         EXECUTE format('ALTER FUNCTION %s NOT LEAKPROOF', promising);
     END LOOP;
 END $$;
+-- So is a document's part where it is asked for by a subscript; `->` remains.
+ALTER TYPE jsonb SET (SUBSCRIPT = NONE);
 CREATE SCHEMA IF NOT EXISTS app AUTHORIZATION app_owner;
 CREATE SCHEMA IF NOT EXISTS migration AUTHORIZATION app_owner;
 GRANT USAGE ON SCHEMA app TO app_rw, app_identity, app_platform, app_door;

@@ -1,7 +1,7 @@
 """Spans on their way to an OpenTelemetry collector, by its own SDK; imported only where somebody asks for them."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -18,13 +18,14 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-Kind = Literal["request", "job"]
+from insula.core.tracing import Kind
+
 _PATIENCE_SECONDS: Final = 2
 """So long a process that ends waits at most for a collector that is away."""
 _KINDS: Final[dict[Kind, SpanKind]] = {"request": SpanKind.SERVER, "job": SpanKind.CONSUMER}
 
 
-class Span:
+class OtlpSpan:
     """Something that takes its time: its ids, as hexadecimal digits, and what is said about it."""
 
     def __init__(self, span: Any) -> None:
@@ -43,7 +44,7 @@ class Span:
         self._span.end()
 
 
-class Exporter:
+class OtlpExporter:
     """Sends spans over OTLP/HTTP, in batches, from a thread of its own; where the collector is away they are lost.
 
     ``share`` of all traces is sent, chosen by their ids, so that all processes choose the same ones. Whether the caller
@@ -57,9 +58,9 @@ class Exporter:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("insula")
 
-    def begin(self, kind: Kind, parent: str | None) -> Span:
+    def begin(self, kind: Kind, parent: str | None) -> OtlpSpan:
         """A span that belongs to ``parent``: a trace's and a span's id, with a hyphen between them."""
-        return Span(self._tracer.start_span(kind, _context_of(parent), _KINDS[kind]))
+        return OtlpSpan(self._tracer.start_span(kind, _context_of(parent), _KINDS[kind]))
 
     def close(self) -> None:
         """Send what is left."""

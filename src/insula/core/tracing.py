@@ -1,14 +1,37 @@
 """One trace from a request through the outbox into its jobs: its id always, its spans where somebody collects them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from importlib import import_module
+from typing import Final, Literal, Protocol
 
-if TYPE_CHECKING:
-    from insula.core.otlp import Exporter, Kind, Span
+Kind = Literal["request", "job"]
 
 _CURRENT: ContextVar[str | None] = ContextVar("span", default=None)
+
+
+class Span(Protocol):
+    """Something that takes its time: its ids, as hexadecimal digits, and what is said about it."""
+
+    trace_id: str
+    span_id: str
+
+    def describe(self, name: str, attributes: Mapping[str, str | int], *, failed: bool) -> None:
+        """Say what it was, when that is known."""
+
+    def end(self) -> None:
+        """It is over."""
+
+
+class Exporter(Protocol):
+    """Where spans are made and sent from."""
+
+    def begin(self, kind: Kind, parent: str | None) -> Span:
+        """A span that belongs to ``parent``: a trace's and a span's id, with a hyphen between them."""
+
+    def close(self) -> None:
+        """Send what is left."""
 
 
 class Traces:
@@ -23,9 +46,8 @@ class Traces:
         if endpoint is None:
             yield
             return
-        from insula.core.otlp import Exporter  # noqa: PLC0415  # an SDK that the others need not load
-
-        self._exporter = exporter = Exporter(endpoint, share, part)
+        # An SDK that takes its time and memory, which most processes need not load.
+        exporter = self._exporter = import_module("insula.core.otlp").OtlpExporter(endpoint, share, part)
         try:
             yield
         finally:
@@ -33,7 +55,7 @@ class Traces:
             exporter.close()
 
     @contextmanager
-    def span(self, kind: "Kind", parent: str | None) -> Iterator["Span | None"]:
+    def span(self, kind: Kind, parent: str | None) -> Iterator[Span | None]:
         """A span that is the current one while the block lasts; ``parent`` is what `current` said elsewhere."""
         if self._exporter is None:
             yield None

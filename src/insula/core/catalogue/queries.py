@@ -167,6 +167,20 @@ SELECT 'public', 'system object', coalesce(p.oid::regprocedure::text, c.oid::reg
 SELECT 'public', 'condition', p.oid::regprocedure::text, 'LEAKPROOF'
   FROM pg_proc p WHERE p.proleakproof AND NOT p.proargtypes::oid[] <@ ARRAY['uuid'::regtype::oid]
  UNION ALL
+SELECT 'public', 'condition', 'a subscript of ' || t.oid::regtype::text, 'LEAKPROOF'
+  FROM pg_type t WHERE t.typsubscript <> 0 AND t.typsubscript <> 'array_subscript_handler'::regproc
+   AND t.typsubscript <> 'raw_array_subscript_handler'::regproc
+ UNION ALL
+-- What app_rw can walk in the order of a value, if only to count whom it passes.
+SELECT 'app_rw', 'order', i.indexrelid::regclass::text, coalesce(a.attname::text, 'an expression')
+  FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+  LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] AND a.attnum > 0
+  JOIN pg_attribute led ON led.attrelid = x.oid AND led.attnum = 1
+ WHERE t.relnamespace = 'app'::regnamespace AND led.atttypid <> 'uuid'::regtype
+   AND pg_indexam_has_property(x.relam, 'can_order')
+   AND CASE WHEN a.attnum IS NULL THEN has_any_column_privilege('app_rw', t.oid, 'SELECT')
+            ELSE has_column_privilege('app_rw', t.oid, a.attnum, 'SELECT') END
+ UNION ALL
 SELECT m.member::regrole::text, 'role', m.roleid::regrole::text, 'MEMBER'
   FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
  WHERE r.rolname IN ('app_owner', 'app_door', 'app_migrator', 'app_rw', 'app_identity', 'app_platform')

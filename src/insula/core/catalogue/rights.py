@@ -176,6 +176,12 @@ def triggers_and_policies_are_in_force(catalogue: Catalogue) -> Problems:
         yield right.object, f"is {right.privilege}"
 
 
+def no_order_spans_tenants(catalogue: Catalogue) -> Problems:
+    """Whoever walks an index in the order of a value learns how many rows of others come before their own."""
+    for right in _of_kind(catalogue, "order"):
+        yield right.object, f"is an order by {right.privilege} of everybody's rows, which {right.role} can walk"
+
+
 def row_security_is_asked_first(catalogue: Catalogue) -> Problems:
     """What is LEAKPROOF is asked before a policy, and how often it was asked tells of everybody's rows."""
     for right in _of_kind(catalogue, "condition"):
@@ -226,6 +232,7 @@ RIGHT_RULES: Final = (
     Rule(nobody_else_becomes_one_of_us, "REVOKE the membership; and ask who granted it."),
     Rule(logins_change_no_schema, _PROVISION),
     Rule(triggers_and_policies_are_in_force, "ALTER ROLE ALL RESET ..., ALTER DATABASE ... RESET ..."),
+    Rule(no_order_spans_tenants, "Begin the index with tenant_id, or make it of a kind without order: hash, BRIN."),
     Rule(row_security_is_asked_first, _PROVISION),
     Rule(the_system_keeps_its_secrets, "REVOKE it from PUBLIC, as a superuser."),
     Rule(the_program_runs_as_its_login, "Let INSULA_DATABASE_URL name app_rw."),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 from litestar.enums import ScopeType
@@ -12,10 +12,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from uuid_utils import uuid7
 
 from insula.core import metrics
-from insula.core.tracing import TRACES, trace_id_of
-
-if TYPE_CHECKING:
-    from insula.core.otlp import Span
+from insula.core.tracing import TRACES, Span, trace_id_of
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 # W3C Trace Context, section 3.2.2: version ff and an all-zero trace or parent are invalid.
@@ -54,7 +51,7 @@ class AccessLog:
             await self._observed(scope, receive, send, request_id, span)
 
     async def _observed(
-        self, scope: HTTPScope, receive: Receive, send: Send, request_id: str, span: "Span | None"
+        self, scope: HTTPScope, receive: Receive, send: Send, request_id: str, span: Span | None
     ) -> None:
         path, header = scope["path"], (b"x-request-id", request_id.encode())
         status, size, started = 0, 0, perf_counter()
@@ -109,7 +106,7 @@ def _record(scope: HTTPScope, path: str, status: int, size: int, seconds: float)
     )
 
 
-def _describe(span: "Span", scope: HTTPScope, status: int) -> None:
+def _describe(span: Span, scope: HTTPScope, status: int) -> None:
     """In the words of OpenTelemetry's semantic conventions for HTTP; the tenant, since nobody counts by it here."""
     method, route = scope["method"][:_LONGEST_METHOD], scope.get("path_template") or metrics.UNMATCHED
     known = get_contextvars()

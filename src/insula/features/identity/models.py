@@ -19,7 +19,8 @@ class User(Timestamped, Versioned, Base):
 
     id: Mapped[str] = mapped_column(TypeID(ID_PREFIX), primary_key=True)
     email: Mapped[str]
-    email_norm: Mapped[str]
+    email_norm: Mapped[str] = mapped_column(deferred=True)
+    """For doors; requests may not read it."""
     name: Mapped[str]
     email_verified_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
