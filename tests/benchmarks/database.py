@@ -45,6 +45,7 @@ async def run(bench: Bench, scale: int) -> bool:
         met = await _row_security(await connect("app_rw"), await connect("bench_plain"), bench, owner, scale)
         await _door(await connect("app_rw"), bench, owner, scale)
         await _untouched(await connect("app_rw"), scale)
+    await bench.world.superuser.execute("DROP OWNED BY bench_plain; DROP ROLE bench_plain")  # no API would start
     return met
 
 

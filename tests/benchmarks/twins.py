@@ -169,6 +169,7 @@ class _Outbox(_Base):
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
     tenant_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     user_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    lane: Mapped[uuid.UUID] = mapped_column(Uuid)
     task: Mapped[str]
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
     trace: Mapped[str | None]
@@ -241,6 +242,7 @@ def _beside(
             id=to_uuid("job", new_id("job")),
             tenant_id=tenant,
             user_id=user,
+            lane=tenant,
             task=Announce.NAME,
             payload={"project_id": project.id},
             trace=facts.trace_id,
