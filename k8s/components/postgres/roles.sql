@@ -14,7 +14,7 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', login, '5s');
         EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', login, '30s');
         EXECUTE format('ALTER ROLE %I SET client_connection_check_interval = %L', login, '1s');
-        EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog, app', login);
+        EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog, pg_temp', login);
         EXECUTE format('ALTER ROLE %I SET timezone = %L', login, 'UTC');
     END LOOP;
 END $$;

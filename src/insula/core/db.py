@@ -27,7 +27,7 @@ DEFAULTS: Final = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "30s",
     "client_connection_check_interval": "1s",  # nobody waits for the answer: a killed client's query ends with it
-    "search_path": "pg_catalog, app",
+    "search_path": "pg_catalog, pg_temp",  # that of doors: a function that sets none keeps its plans inside and outside
     "timezone": "UTC",
 }
 """What every login has for its sessions."""
