@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from insula.core.catalogue import Release
+from insula.core.catalogue import Release, revision_of
 from insula.core.db import Database
 from insula.core.mendable import Mendable
 
@@ -39,9 +39,6 @@ INVENTORY: Final = MIGRATIONS / "inventory.txt"
 RELEASE: Final = Release(REVISION, tuple(INVENTORY.read_text(encoding="utf-8").splitlines()))
 """What the database of this release is made of; a test writes the file anew from the migrations."""
 
-# Migrations write it there: what is said about a schema can be read by every login, without a right to any table.
-_FOUND: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
-
 
 class SchemaBehind(Mendable):
     """The program would look for what is not there yet: it does not start."""
@@ -60,7 +57,7 @@ async def require_migrated(database: Database) -> None:
     """
     try:
         async with database.transaction(read_only=True) as transaction:
-            found = await transaction.driver.fetchval(_FOUND) or ""
+            found = await revision_of(transaction.driver)
     except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):  # not even what begins a transaction
         found = ""
     reached = _newest(found.split())

@@ -21,6 +21,7 @@ from insula import instance, seed
 from insula.app import create_litestar
 from insula.core.logs import configure_logs
 from insula.core.mendable import Mendable
+from insula.core.tracing import TRACES
 from insula.embedded.inbox import Inbox
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.process import FolderServer, free_port, is_free
@@ -86,7 +87,8 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
                 progress.say("Preparing the database...")
                 settings = _settings(home, postgres.port, valkey.url)
                 asyncio.run(_prepare(home, postgres, settings))
-                uvloop.run(_live(home, settings, port, (postgres, valkey), progress))
+                with TRACES.going_to(settings.traces_url, settings.traces_share, "up"):
+                    uvloop.run(_live(home, settings, port, (postgres, valkey), progress))
     finally:
         instance.forget(home)
         lock.release()

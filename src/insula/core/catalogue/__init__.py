@@ -14,6 +14,7 @@ from insula.core.db import Database
 from insula.core.mendable import Mendable
 from insula.core.pool import Driver
 
+# Migrations write it there: what is said about a schema can be read by every login, without a right to any table.
 _REVISION: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
 _MEND: Final = "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations."
 
@@ -78,7 +79,13 @@ async def check_catalogue(driver: Driver, release: Release | None = None) -> lis
 
 async def is_ahead(driver: Driver, release: Release) -> bool:
     """Whether the database says that it is of another release, whose inventory this program does not have."""
-    return bool(await driver.fetchval(_REVISION) != release.revision)
+    return await revision_of(driver) != release.revision
+
+
+async def revision_of(driver: Driver) -> str:
+    """Which revision the schema says it is at, as in ``0014 own_0003``; empty where it says nothing."""
+    found: str | None = await driver.fetchval(_REVISION)
+    return found or ""
 
 
 def _unlike(line: str, wrong: str) -> Finding:

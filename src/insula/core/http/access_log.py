@@ -74,6 +74,7 @@ class AccessLog:
             raise
         finally:
             metrics.HTTP_IN_FLIGHT.dec()
+            status = status or 499  # the caller went away before there was an answer
             _record(scope, path, status, size, perf_counter() - started)
             if span is not None:
                 _describe(span, scope, status)
@@ -91,7 +92,6 @@ def _ids(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str | None]:
 
 
 def _record(scope: HTTPScope, path: str, status: int, size: int, seconds: float) -> None:
-    status = status or 499  # the caller went away before there was an answer
     method, route = scope["method"], scope.get("path_template") or metrics.UNMATCHED
     metrics.observe_request(method, route, status, seconds)
     write = log.debug if path in PROBES else log.error if status >= 500 else log.info
@@ -113,7 +113,7 @@ def _describe(span: Span, scope: HTTPScope, status: int) -> None:
     attributes = {
         "http.request.method": method,
         "http.route": route,
-        "http.response.status_code": status or 499,
+        "http.response.status_code": status,
         **{f"insula.{name}": known[name] for name in ("request_id", "tenant") if name in known},
     }
     span.describe(f"{method} {route}", attributes, failed=status >= 500)
