@@ -1,7 +1,6 @@
 """A program to measure: embedded servers, some data, requests without a network, twins in alternating rounds."""
 
 import asyncio
-import itertools
 import json
 import statistics
 import tempfile
@@ -25,7 +24,8 @@ from insula.provision import LOGINS, migrate, provision
 from tests.benchmarks import twins
 from tests.factories import Member, World, settings_for
 
-Call = Callable[[], Awaitable["Answer"]]
+Call = Callable[[int], Awaitable["Answer"]]
+"""A request of the worker with this number."""
 DATABASE = "bench"
 
 
@@ -53,14 +53,14 @@ class Bench(msgspec.Struct):
         body: Callable[[], Any] | None = None,
         key: str | None = None,
     ) -> Call:
-        """A coroutine function that makes one request in process, of each member in turn, and checks that it succeeded.
+        """A coroutine function that makes one request in process and checks that it succeeded.
 
-        ``key`` names a header that carries a fresh key with every request.
+        Each worker is one of the members. ``key`` names a header that carries a fresh key with every request.
         """
-        turns = itertools.cycle((member.url(path), _headers(member)) for member in members)
+        callers = [(member.url(path), _headers(member)) for member in members]
 
-        async def call() -> Answer:
-            url, headers = next(turns)
+        async def call(worker: int) -> Answer:
+            url, headers = callers[worker % len(callers)]
             content = b""
             if body is not None:
                 content = json.dumps(body()).encode()
@@ -197,11 +197,11 @@ async def compare(calls: dict[str, Call], *, rounds: int, size: int, at_once: in
 async def _burst(call: Call, count: int, at_once: int) -> None:
     remaining = iter(range(count))
 
-    async def work() -> None:
+    async def work(worker: int) -> None:
         for _ in remaining:
-            await call()
+            await call(worker)
 
-    await asyncio.gather(*(work() for _ in range(at_once)))
+    await asyncio.gather(*(work(worker) for worker in range(at_once)))
 
 
 def report(title: str, samples: Samples, goals: dict[str, float]) -> bool:

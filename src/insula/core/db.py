@@ -1,8 +1,9 @@
 """The one place that opens transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -170,24 +171,12 @@ class Database:
         """Connections handed out at this moment."""
         return self._pool.in_use
 
-    @asynccontextmanager
-    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[Transaction]:
+    def transaction(self, *, read_only: bool = False) -> "Block":
         """Begin; the caller commits. Whatever was not committed is rolled back, also under cancellation.
 
         ``read_only`` refuses an ORM session. Raises Unavailable when there is no server.
         """
-        transaction = await self._begin(read_only)
-        try:
-            yield transaction
-        except asyncio.CancelledError:
-            # Cancelled in the middle of a protocol exchange: no state of this connection can be trusted.
-            transaction.driver.terminate()
-            raise
-        except Exception as error:
-            transaction.spoilt = sqlstate_of(error) == STATEMENT_GONE
-            raise
-        finally:
-            await self._end(transaction)
+        return Block(partial(self._begin, read_only), self._end)
 
     async def _begin(self, read_only: bool) -> Transaction:
         failure: Exception | None = None
@@ -226,6 +215,30 @@ class Database:
                 raise
         finally:
             await self._pool.release(transaction.detach())  # also when cancelled: its place must not be lost
+
+
+class Block:
+    """A transaction as a context manager: a class, since every request enters one and generators cost twice as much."""
+
+    def __init__(
+        self, begin: Callable[[], Awaitable[Transaction]], end: Callable[[Transaction], Awaitable[None]]
+    ) -> None:
+        self._begin, self._end = begin, end
+
+    async def __aenter__(self) -> Transaction:
+        self._transaction = await self._begin()
+        return self._transaction
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        transaction = self._transaction
+        try:
+            if isinstance(error, asyncio.CancelledError):
+                # Cancelled in the middle of a protocol exchange: no state of this connection can be trusted.
+                transaction.driver.terminate()
+            elif isinstance(error, Exception):
+                transaction.spoilt = sqlstate_of(error) == STATEMENT_GONE
+        finally:
+            await self._end(transaction)
 
 
 def _engine(url: str, *, old_pgbouncer: bool) -> AsyncEngine:

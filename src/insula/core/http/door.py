@@ -1,7 +1,7 @@
 """A request is one transaction: entered through the door, settled before its first byte is sent."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
@@ -117,27 +117,45 @@ class RequestTransaction(ASGIMiddleware):
     async def _settled(self, request: "_Request", replica: Replica | None, *, may_rerun: bool) -> bool:
         """One run from the door to the commit; False when another is wanted, and nothing was sent."""
         again: Any = {**request.scope, RERUN: None, ASKED: asked(request.scope, request.shown.token)}
-        async with self._shares.of(_owner(again, request.shown)), AsyncExitStack() as stack:
-            transaction = await stack.enter_async_context(self._transaction(again))
-            transaction.facts = facts_of(again)
-            grant = await self._enter(again, transaction, request.shown, replica)
-            try:
-                self._guard(again)
-            except errors.PermissionMissing:
-                await transaction.commit()  # what the guard wrote down about it
-                raise
-            if replica is not None and grant is not None:
+        async with self._shares.of(_owner(again, request.shown)):
+            async with self._transaction(again) as transaction:
+                grant = await self._admit(again, transaction, request.shown, replica)
+                if replica is None or grant is None:
+                    forgiving = replica is not None
+                    reply = HeldReply(again, transaction, request.send, may_rerun=may_rerun, forgiving=forgiving)
+                    return await self._run(request, again, transaction, reply)
                 await transaction.commit()
-                await stack.aclose()  # the primary's connection is for others now
-                try:
-                    reading = await stack.enter_async_context(replica.entered(grant))
-                except NotThere:
-                    return False
-                reading.principal, reading.facts = transaction.principal, transaction.facts
-                again[DB] = transaction = reading
-            reply = HeldReply(again, transaction, request.send, may_rerun=may_rerun, forgiving=replica is not None)
-            await request.next_app(again, request.body, reply)
-            transaction.spoilt = again[RERUN] == errors.STATEMENT_GONE
+            # The primary's connection is for others now.
+            return await self._read(request, again, transaction, replica.entered(grant))
+
+    async def _admit(
+        self, scope: Any, transaction: Transaction, shown: Presented, replica: Replica | None
+    ) -> bytes | None:
+        """Past door and guard; returns the grant for the replica, if there is one."""
+        transaction.facts = facts_of(scope)
+        grant = await self._enter(scope, transaction, shown, replica)
+        try:
+            self._guard(scope)
+        except errors.PermissionMissing:
+            await transaction.commit()  # what the guard wrote down about it
+            raise
+        return grant
+
+    async def _read(
+        self, request: "_Request", again: Any, entered: Transaction, there: AbstractAsyncContextManager[Transaction]
+    ) -> bool:
+        try:
+            async with there as reading:
+                reading.principal, reading.facts = entered.principal, entered.facts
+                again[DB] = reading
+                reply = HeldReply(again, reading, request.send, may_rerun=True, forgiving=True)
+                return await self._run(request, again, reading, reply)
+        except NotThere:
+            return False
+
+    async def _run(self, request: "_Request", again: Any, transaction: Transaction, reply: HeldReply) -> bool:
+        await request.next_app(again, request.body, reply)
+        transaction.spoilt = again[RERUN] == errors.STATEMENT_GONE
         if not reply.rerun:
             self._doors.admission.settled(transaction)
         return not reply.rerun
