@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from insula.app import create_litestar
+from insula.core.db import Database, Transaction
 from insula.core.errors import Unavailable
 from insula.core.http.access_log import AccessLog
 from insula.core.http.room import Room
@@ -132,6 +133,33 @@ async def test_a_search_is_literal_however_it_is_spelt(world: World, search: str
     answer = await owner.client.get(owner.url("/projects"), params={"name_prefix": search})
     assert answer.status_code in {200, 400}
     assert answer.status_code == 400 or answer.json()["data"] == []
+
+
+async def test_far_beyond_its_limit_an_organization_is_refused_without_the_database(
+    settings: Settings, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+    begin = Database._begin
+
+    async def count(database: Database, read_only: bool) -> Transaction:
+        nonlocal begun
+        begun += 1
+        return await begin(database, read_only)
+
+    async with workshop.opened(settings, world.superuser, rate_organization_per_minute=3) as shop:
+        owner, neighbour = await shop.owner(), await shop.owner()
+        colleague = await shop.member(owner.organization_id, "member")
+        assert [(await owner.client.get(owner.url("/projects"))).status_code for _ in range(4)] == [200, 200, 200, 429]
+        monkeypatch.setattr(Database, "_begin", count)
+        answers = [await owner.client.get(owner.url("/projects")) for _ in range(10)]
+        assert {answer.status_code for answer in answers} == {429}
+        assert begun == 0
+        assert 0 < int(answers[-1].headers["retry-after"]) <= 20
+        assert answers[-1].headers["ratelimit"].startswith('"organization";r=0')
+        assert (await colleague.client.get(colleague.url("/projects"))).status_code == 429
+        assert begun == 1
+        assert (await owner.client.get("/v1/me")).status_code == 200, "outside of it they have their own limit"
+        assert (await neighbour.client.get(neighbour.url("/projects"))).status_code == 200
 
 
 async def test_waiting_for_ones_own_share_ends(settings: Settings, world: World) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -52,15 +53,18 @@ class Client:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def connect(cls, port: int) -> Self:
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def connect(cls, port: int, trust: ssl.SSLContext | None = None) -> Self:
+        """``trust`` is what it needs to believe the server's certificate, where it has one."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=trust))
 
-    async def request(self, method: str, path: str, *, token: str = "", body: Any = None) -> int:
+    async def request(self, method: str, path: str, *, token: str = "", body: Any = None, key: str = "") -> int:
         """Returns the status."""
         content = b"" if body is None else msgspec.json.encode(body)
         head = [f"{method} {path} HTTP/1.1", "host: insula.test", f"content-length: {len(content)}"]
         if token:
             head.append(f"authorization: Bearer {token}")
+        if key:
+            head.append(f"idempotency-key: {key}")
         if content:
             head.append("content-type: application/json")
         self._writer.write("\r\n".join([*head, "", ""]).encode() + content)

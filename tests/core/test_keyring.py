@@ -1,5 +1,6 @@
 """Keys in versions: ids say which one goes with them, and the database keeps them wrapped."""
 
+import asyncio
 import stat
 import sys
 from base64 import b64encode
@@ -127,6 +128,26 @@ async def test_the_first_process_makes_the_keys_and_all_others_read_them(
     keys = {version.key for found in rings[0]._versions.values() for version in found}
     stored = b"".join(row["wrapped"] for row in rows)
     assert not any(key in stored for key in (*keys, SECRET))
+
+
+async def test_processes_that_start_together_make_the_keys_in_one_order(
+    platform: Database, superuser: asyncpg.Connection
+) -> None:
+    await superuser.execute("DELETE FROM app.key")
+    add = "INSERT INTO app.key (purpose, active_from, master, wrapped) VALUES ($1, $2, $3, $4)"
+    master = SecretMaster(SECRET)
+    other = superuser.transaction()
+    await other.start()
+    rows = [(name, FIRST, master.name, await master.wrap(master.first(name), name)) for name in PURPOSES]
+    await superuser.execute(add, *rows[0])
+    opening = asyncio.create_task(Vault(platform, [master], Keyring()).open())
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+    async with asyncio.timeout(10):
+        while not await superuser.fetchval(waits):
+            await asyncio.sleep(0.01)
+    await superuser.executemany(add, rows[1:])  # would wait for what the other one has made, which waits for us
+    await other.commit()
+    await opening
 
 
 async def test_another_master_key_is_told_which_one_is_missing(platform: Database) -> None:

@@ -18,6 +18,7 @@ from insula.core.http.rate_limit import (
     headers,
     refusal,
 )
+from insula.core.http.still_refused import StillRefused
 from insula.core.limits import Decision, Limit, Limiter
 
 POLICY = Limit("api", 100, 60)
@@ -66,12 +67,12 @@ def test_a_caller_s_whole_ipv6_network_is_counted_as_one() -> None:
 
 
 def test_the_headers_are_those_of_the_draft() -> None:
-    passed = Decision(allowed=True, limit=POLICY, remaining=50, reset_seconds=30, retry_after=0)
+    passed = Decision(allowed=True, limit=POLICY, remaining=50, reset_seconds=30)
     assert headers(passed) == {b"ratelimit-policy": b'"api";q=100;w=60', b"ratelimit": b'"api";r=50;t=30'}
 
 
 def test_a_refusal_says_when_to_come_back() -> None:
-    refused = Decision(allowed=False, limit=POLICY, remaining=0, reset_seconds=60, retry_after=2)
+    refused = Decision(allowed=False, limit=POLICY, remaining=0, reset_seconds=60, wait=1_200_000)
     error = refusal(refused)
     assert error.status == 429
     assert error.headers == {
@@ -181,6 +182,19 @@ async def test_past_the_limit_guesses_are_refused_without_asking_redis(site: Sit
     assert 0 < int(last.headers["retry-after"]) <= 60
 
 
+async def test_a_refusal_holds_until_one_request_would_pass() -> None:
+    clock = {"now": 100.0}
+    still = StillRefused(lambda: clock["now"])
+    still.hold("ada", Decision(allowed=False, limit=POLICY, remaining=0, reset_seconds=60, wait=1_500_000))
+    assert still.decision("eve") is None
+    for clock["now"], left in ((100.0, 2), (100.6, 1), (101.4, 1)):
+        held = still.decision("ada")
+        assert held is not None
+        assert (held.allowed, held.retry_after) == (False, left)
+    clock["now"] = 101.5
+    assert still.decision("ada") is None
+
+
 async def test_a_guesser_s_neighbours_are_not_turned_away(site: Site) -> None:
     for _ in range(4):
         refused = await site.get("/members", "2001:db8::1", authorization="Bearer guess")
@@ -196,8 +210,8 @@ async def test_probes_are_never_refused(site: Site) -> None:
 
 
 async def test_remembered_guessers_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("insula.core.http.rate_limit._REMEMBERED", 2)
+    monkeypatch.setattr("insula.core.http.still_refused._REMEMBERED", 2)
     for last in (1, 2, 3):
         for _ in range(3):
             await site.get("/members", f"203.0.113.{last}", authorization="Bearer guess")
-    assert list(site.addresses._guessing_until) == ["203.0.113.2", "203.0.113.3"]
+    assert list(site.addresses._guessing._held) == ["203.0.113.2", "203.0.113.3"]

@@ -40,7 +40,7 @@ class Clients:
         """One request, once; Refused for whatever is not the answer to it."""
         owner = self._owners[number % len(self._owners)]
         headers = {"authorization": f"Bearer {owner.person.token}", "idempotency-key": f"key-{number}"}
-        method, path, body = _request(number)
+        method, path, body = request_of(number)
         began = time.monotonic()
         try:
             answer = await self._client.request(method, owner.url(path), json=body, headers=headers)
@@ -91,7 +91,8 @@ class Clients:
         return found
 
 
-def _request(number: int) -> tuple[str, str, dict[str, Any] | None]:
+def request_of(number: int) -> tuple[str, str, dict[str, Any] | None]:
+    """Method, path and body of the request with this number."""
     match number % 4:
         case 0:
             return "POST", "/projects", {"name": f"c{number}", "key": f"C{number}"}

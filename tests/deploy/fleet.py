@@ -49,6 +49,10 @@ class Place:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def ready(self) -> None:
         """Wait until it works."""
         async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient() as client:

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from insula.embedded.process import free_port
 
 _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
-_SERVER: Final = re.compile(r"(?m)^(    server (\w+)) \S+:\d+$")
+_SERVERS: Final = re.compile(r"(?m)((?:^    server \w+ \S+:\d+\n)+)")
 _CADDY_KNOWS_SIZES: Final = (2, 6, 3)
 
 
@@ -53,6 +53,14 @@ class Proxy:
         raise RuntimeError(f"nobody answers behind the proxy: {log.read_text()}")
 
     def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL; entering it again starts it on the same port."""
         self._process.kill()
         self._process.wait(timeout=10)
 
@@ -61,21 +69,22 @@ class HAProxy(Proxy):
     """From deploy/haproxy.cfg, with a certificate of its own."""
 
     def __init__(self, folder: Path, servers: Sequence[int], change: Callable[[str], str] = str) -> None:
-        self._configuration, certificate, port = folder / "haproxy.cfg", folder / "haproxy.pem", free_port()
+        self._configuration, port = folder / "haproxy.cfg", free_port()
+        self.certificate = folder / "haproxy.pem"
         super().__init__(folder, ["haproxy", "-db", "-f", self._configuration])
-        certificate.write_bytes(_certificate())
+        self.certificate.write_bytes(_certificate())
         text = (_DEPLOY / "haproxy.cfg").read_text()
         text = re.sub(r"(?m)^    (user|group|stats socket) .*\n", "", text)
         text = text.replace("maxconn 20000", "maxconn 400")  # as many files as any machine has for us
         text = text.replace("bind :80\n", f"bind 127.0.0.1:{free_port()}\n")
         text = text.replace("bind :443 ", f"bind 127.0.0.1:{port} ")
-        text = text.replace("/etc/haproxy/certs/", str(certificate))
-        places = iter(servers)
-        text = _SERVER.sub(lambda found: f"{found[1]} 127.0.0.1:{next(places)}", text)
-        assert next(places, None) is None, "more servers than the file has places for"
+        text = text.replace("/etc/haproxy/certs/", str(self.certificate))
+        head, _, tail = _SERVERS.split(text, maxsplit=1)
+        places = "".join(f"    server api{number} 127.0.0.1:{port}\n" for number, port in enumerate(servers, 1))
+        text = head + places + tail
         self._configuration.write_text(change(text))
         self.url = f"https://127.0.0.1:{port}"
-        self.trust = ssl.create_default_context(cafile=str(certificate))
+        self.trust = ssl.create_default_context(cafile=str(self.certificate))
 
     def complaints(self) -> str:
         """What `haproxy -c` has to say about the file; nothing, if it is right."""

@@ -19,9 +19,9 @@ _PREPARES_SINCE: Final = (1, 21)
 
 
 class PgBouncer:
-    """One connection to the server for each login, however many clients there are; the rest is as we deploy it."""
+    """Few connections to the server for each login, however many clients there are; the rest is as we deploy it."""
 
-    def __init__(self, folder: Path, admin: str) -> None:
+    def __init__(self, folder: Path, admin: str, *, pool: int = 1) -> None:
         server = urlsplit(admin)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -35,7 +35,7 @@ class PgBouncer:
             auth_file=f"{folder}/users",
             logfile=f"{folder}/log",
             pidfile="",
-            default_pool_size="1",
+            default_pool_size=str(pool),
             reserve_pool_size="0",
             server_tls_sslmode="prefer",
         )
@@ -83,3 +83,12 @@ class PgBouncer:
     ) -> None:
         self._process.terminate()
         self._process.wait(timeout=10)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL; entering it again starts it on the same port."""
+        self._process.kill()
+        self._process.wait()

@@ -95,8 +95,13 @@ class Decision(msgspec.Struct, frozen=True):
     remaining: int
     reset_seconds: int
     """Until the whole burst is there again."""
-    retry_after: int
-    """Seconds until one request would pass; 0 when this one did."""
+    wait: int = 0
+    """Microseconds until one request would pass; 0 when this one did."""
+
+    @property
+    def retry_after(self) -> int:
+        """The wait in whole seconds."""
+        return -(-self.wait // 1_000_000)
 
 
 class Limiter:
@@ -118,7 +123,7 @@ class Limiter:
         if leased is None:
             return await self._decide(limits, take=self._wanted(keys, limits))
         decision = judge(limits, leased, take=True)
-        _counted(decision.limit.name, "allowed").inc()
+        decisions_counter(decision.limit.name, "allowed").inc()
         return decision
 
     async def peek(self, limits: Sequence[tuple[str, Limit]]) -> Decision:
@@ -139,7 +144,7 @@ class Limiter:
             suffix = "_alone"
         decision = judge(limits, backlogs, take=take > 0)
         if take:
-            _counted(decision.limit.name, ("allowed" if decision.allowed else "refused") + suffix).inc()
+            decisions_counter(decision.limit.name, ("allowed" if decision.allowed else "refused") + suffix).inc()
         return decision
 
     async def _ask(self, limits: Sequence[tuple[str, Limit]], *, take: int) -> list[int] | None:
@@ -204,7 +209,7 @@ def judge(limits: Sequence[tuple[str, Limit]], backlogs: Sequence[int], *, take:
             limit, backlog, wait, left = other, ahead, longer, fewer
     allowed = wait == 0
     after = backlog + limit.interval if allowed and take else backlog
-    return Decision(allowed, limit, _left(limit, after), -(-after // 1_000_000), -(-wait // 1_000_000))
+    return Decision(allowed, limit, _left(limit, after), -(-after // 1_000_000), wait)
 
 
 def _wait(limit: Limit, backlog: int) -> int:
@@ -221,5 +226,6 @@ def _quarter(limit: Limit) -> Limit:
 
 
 @lru_cache
-def _counted(limit: str, outcome: str) -> Counter:
+def decisions_counter(limit: str, outcome: str) -> Counter:
+    """The metric that counts such decisions."""
     return metrics.RATE_LIMIT_DECISIONS.labels(limit, outcome)

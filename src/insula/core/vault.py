@@ -38,7 +38,9 @@ class Vault:
         """Read the keys, and make those there are none of. Raises KeysUnreadable."""
         async with self._platform.transaction(read_only=True) as db:
             found = await db.driver.fetch(_READ)
-            missing = set(PURPOSES) - {row["purpose"] for row in found}
+            # In one order everywhere: processes that start together wait for each other's rows.
+            known = {row["purpose"] for row in found}
+            missing = [purpose for purpose in PURPOSES if purpose not in known]
             for purpose in missing:
                 await add_key(db.driver, self._masters[0], purpose, FIRST, self._masters[0].first(purpose))
             if missing:

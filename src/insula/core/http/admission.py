@@ -1,6 +1,7 @@
 """What stands between the door and the handler: rate limits, the count of refused credentials, the relay's bell."""
 
 import asyncio
+import hashlib
 from typing import Final
 
 import structlog
@@ -10,7 +11,9 @@ from redis.exceptions import RedisError
 
 from insula.core.cache import key
 from insula.core.db import Transaction
+from insula.core.http.authentication import Presented
 from insula.core.http.rate_limit import AddressRateLimit, refusal
+from insula.core.http.still_refused import StillRefused
 from insula.core.jobs import wake
 from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Principal
@@ -33,12 +36,19 @@ class RateLimits:
     ) -> None:
         self._limiter, self._addresses = limiter, addresses
         self._credential, self._organization = credential, organization
+        self._still_refused = StillRefused()
         self._bell = Bell(redis)
+
+    def known(self, scope: HTTPScope, shown: Presented) -> None:
+        """Before the door: raises RateLimited for who was refused there a moment ago, which strangers never are."""
+        if decision := self._still_refused.decision(_caller(scope, shown)):
+            scope["state"]["rate_limit"] = decision
+            raise refusal(decision)
 
     async def refused(self, scope: HTTPScope) -> None:
         await self._addresses.credential_refused(scope)
 
-    async def admitted(self, scope: HTTPScope, principal: Principal) -> None:
+    async def admitted(self, scope: HTTPScope, principal: Principal, shown: Presented) -> None:
         if "rate_limit" in scope["state"]:  # it was let in before, and is run once more
             return
         organization = principal.organization_id
@@ -46,21 +56,27 @@ class RateLimits:
         limits = [(key(organization, "credential", who), self._credential)]
         if organization:
             limits.append((key(organization, "requests"), self._organization))
-        await self._count(scope, limits)
+        await self._count(scope, limits, shown)
 
-    async def turned_away(self, scope: HTTPScope, credential_id: str) -> None:
+    async def turned_away(self, scope: HTTPScope, credential_id: str, shown: Presented) -> None:
         """Known, but not here: uncounted, one credential could ask after every organization there is."""
-        await self._count(scope, [(key(None, "credential", credential_id), self._credential)])
+        await self._count(scope, [(key(None, "credential", credential_id), self._credential)], shown)
 
-    async def _count(self, scope: HTTPScope, limits: list[tuple[str, Limit]]) -> None:
+    async def _count(self, scope: HTTPScope, limits: list[tuple[str, Limit]], shown: Presented) -> None:
         decision = await self._limiter.check(limits)
         scope["state"]["rate_limit"] = decision
         if not decision.allowed:
+            self._still_refused.hold(_caller(scope, shown), decision)
             raise refusal(decision)
 
     def settled(self, transaction: Transaction) -> None:
         if transaction.rings:
             self._bell.ring()
+
+
+def _caller(scope: HTTPScope, shown: Presented) -> tuple[bytes, str | None]:
+    """Who asks for whom; secrets are not kept."""
+    return hashlib.sha256(shown.token.encode()).digest(), scope["path_params"].get("organization_id")
 
 
 class Bell:

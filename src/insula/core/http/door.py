@@ -44,11 +44,13 @@ _ENTER_PLATFORM: Final = "SELECT * FROM app.enter_platform($1)"
 class Admission(Protocol):
     """What happens between the door and the handler: rate limits, and the count of refused credentials."""
 
+    def known(self, scope: HTTPScope, shown: Presented) -> None: ...
+
     async def refused(self, scope: HTTPScope) -> None: ...
 
-    async def turned_away(self, scope: HTTPScope, credential_id: str) -> None: ...
+    async def turned_away(self, scope: HTTPScope, credential_id: str, shown: Presented) -> None: ...
 
-    async def admitted(self, scope: HTTPScope, principal: Principal) -> None: ...
+    async def admitted(self, scope: HTTPScope, principal: Principal, shown: Presented) -> None: ...
 
     def settled(self, transaction: Transaction) -> None: ...
 
@@ -99,6 +101,7 @@ class RequestTransaction(ASGIMiddleware):
             await next_app(scope, body, send)
             return
         shown = presented(scope, self._doors.origin)
+        self._doors.admission.known(scope, shown)
         with ExitStack() as held:
             if scope["method"] not in _SAFE:
                 await self._receive(body, scope, shown, held)
@@ -195,14 +198,14 @@ class RequestTransaction(ASGIMiddleware):
             if verdict == "unauthenticated":
                 await doors.admission.refused(scope)
             else:
-                await doors.admission.turned_away(scope, to_text("crd", found["credential_id"]))
+                await doors.admission.turned_away(scope, to_text("crd", found["credential_id"]), shown)
             raise _refusal(verdict)
         principal = _principal(found, scope, doors)
         transaction.principal = principal
         scope["user"], scope[DB], scope[PRESENTED] = principal, transaction, shown
         bind_contextvars(tenant=principal.organization_id)
         AUTH.labels(principal.credential_kind, "admitted").inc()
-        await doors.admission.admitted(scope, principal)
+        await doors.admission.admitted(scope, principal, shown)
         return None if replica is None else found["grant"]
 
     async def _found(self, scope: Any, transaction: Transaction, secret: bytes, replica: Replica | None) -> Any:

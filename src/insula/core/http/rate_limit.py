@@ -1,7 +1,5 @@
 """Who is counted, what callers learn about their limits, and the limits on addresses."""
 
-import time
-from collections import OrderedDict
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -14,6 +12,7 @@ from insula.core import cache
 from insula.core.errors import RateLimited
 from insula.core.http.access_log import PROBES
 from insula.core.http.authentication import carries_credential
+from insula.core.http.still_refused import StillRefused
 from insula.core.limits import Decision, Limit, Limiter
 
 UNKNOWN: Final = "::"
@@ -94,7 +93,7 @@ class AddressRateLimit(ASGIMiddleware):
         self._anonymous = anonymous
         self._refusals = refusals
         self._trusted_hops = trusted_hops
-        self._guessing_until: OrderedDict[str, float] = OrderedDict()
+        self._guessing = StillRefused()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if scope["path"] not in PROBES:  # every pod of a node is probed from one address
@@ -115,17 +114,12 @@ class AddressRateLimit(ASGIMiddleware):
     async def credential_refused(self, scope: Scope) -> None:
         """Count a credential the door did not know; raises RateLimited when its address showed too many."""
         address = counted_address(client_address(scope, self._trusted_hops))
-        wait = self._guessing_until.get(address, 0.0) - time.monotonic()
-        if wait > 0:
-            raise RateLimited(int(wait) + 1)
-        decision = await self._limiter.check([_counter(address, self._refusals)])
-        if decision.allowed:
-            return
-        # Remembered here, so that the next guesses cost the door's look and nothing more.
-        self._guessing_until[address] = time.monotonic() + decision.retry_after
-        self._guessing_until.move_to_end(address)
-        if len(self._guessing_until) > _REMEMBERED:
-            self._guessing_until.popitem(last=False)
+        decision = self._guessing.decision(address)
+        if decision is None:
+            decision = await self._limiter.check([_counter(address, self._refusals)])
+            if decision.allowed:
+                return
+            self._guessing.hold(address, decision)
         raise refusal(decision)
 
 
