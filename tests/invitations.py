@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from insula.core.ids import new_id, to_text, to_uuid
+from insula.features.invitations.letters import addressee
 from tests.factories import Member, Person, World
 
 PASSWORD = "correct horse battery staple"
@@ -30,12 +31,12 @@ async def invite(inviter: Member, email: str | None = None, role: str = "member"
 async def token_of(world: World, invitation: dict[str, Any], sending: int | None = None) -> str:
     """The token that the latest letter carries, or that of an earlier sending."""
     row = await world.superuser.fetchrow(
-        "SELECT credential_id, sendings, email_norm FROM app.invitation WHERE id = $1", to_uuid("inv", invitation["id"])
+        "SELECT tenant_id, credential_id, sendings, email_norm FROM app.invitation WHERE id = $1",
+        to_uuid("inv", invitation["id"]),
     )
     sending = sending or row["sendings"]
-    return world.keyring.mailed(
-        "invitation", to_text("crd", row["credential_id"]), to=row["email_norm"], sending=sending
-    )
+    to = addressee(to_text("org", row["tenant_id"]), invitation["id"], row["email_norm"])
+    return world.keyring.mailed("invitation", to_text("crd", row["credential_id"]), to=to, sending=sending)
 
 
 def sign_up(token: str, **changes: Any) -> dict[str, Any]:

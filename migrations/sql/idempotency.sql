@@ -1,7 +1,7 @@
 -- Take the lock that only one of several duplicates gets, then look for the person's stored answer of this very name: they
 -- cannot look for others, since the rows of all their organizations lie side by side, and what one's SQL could see of
 -- them would tell it of the others. VOLATILE, so that the look-up sees what committed before the lock was granted. The
--- lock ends with the transaction.
+-- lock ends with the transaction. An inner function: each call takes a place in the table of locks, which all share.
 CREATE FUNCTION app.begin_idempotent(name bytea, OUT locked boolean, OUT fingerprint bytea, OUT answer bytea)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -11,7 +11,6 @@ BEGIN
           FROM app.idempotency AS i WHERE i.user_id = app.user_id() AND i.key_hash = name;
     END IF;
 END $$;
-GRANT EXECUTE ON FUNCTION app.begin_idempotent(bytea) TO app_rw;
 
 -- The door of a request with an Idempotency-Key: both in one round trip. The key is looked for inside the context that
 -- the door has just signed; whoever is not let in takes no lock.
@@ -21,7 +20,7 @@ CREATE FUNCTION app.enter_once(
     OUT membership_id uuid, OUT role text, OUT scope text[], OUT limits text,
     OUT locked boolean, OUT fingerprint bytea, OUT answer bytea
 )
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     SELECT * INTO verdict, user_id, credential_id, credential_kind, membership_id, role, scope, limits
       FROM app.enter(secret_hash, organization);
@@ -30,3 +29,17 @@ BEGIN
     END IF;
 END $$;
 GRANT EXECUTE ON FUNCTION app.enter_once(bytea, uuid, bytea) TO app_rw;
+
+-- After a day a key is forgotten: delete at most `batch` answers of before; returns how many.
+CREATE FUNCTION app.purge_idempotency(batch integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    removed integer;
+BEGIN
+    DELETE FROM app.idempotency WHERE (user_id, key_hash) IN (
+        SELECT i.user_id, i.key_hash FROM app.idempotency AS i
+         WHERE i.created_at < now() - interval '24 hours' ORDER BY i.created_at LIMIT batch FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    RETURN removed;
+END $$;
+GRANT EXECUTE ON FUNCTION app.purge_idempotency(integer) TO app_platform;

@@ -9,9 +9,7 @@ DECLARE
     taken app.invitation;
 BEGIN
     SELECT * INTO person FROM app."user" WHERE id = app.user_id() AND app.tenant_id() IS NULL;
-    SELECT * INTO taken FROM app.invitation AS i
-     WHERE i.id = wanted AND i.email_norm = person.email_norm AND person.email_verified_at IS NOT NULL;
-    taken := app.take_invitation(taken.tenant_id, taken.id);
+    taken := app.take_invitation_for(person, wanted);
     IF taken.id IS NULL THEN
         RETURN 'unknown';
     ELSIF taken.status <> 'pending' THEN
@@ -30,7 +28,8 @@ END $$;
 
 GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, jsonb) TO app_rw;
 
--- Delete the invitations that were closed, or were over, longer ago than `age`, at most `batch`; returns how many.
+-- Delete the invitations that were closed, or were over, longer ago than `age` (30 days at least), at most `batch`; returns
+-- how many.
 -- What they came to stands in the events.
 CREATE FUNCTION app.purge_invitations(age interval, batch integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -39,7 +38,7 @@ DECLARE
 BEGIN
     DELETE FROM app.invitation WHERE (tenant_id, id) IN (
         SELECT i.tenant_id, i.id FROM app.invitation AS i
-         WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < least(now() - age, now())
+         WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < least(now() - age, now() - interval '30 days')
          ORDER BY CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END
          LIMIT batch FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS removed = ROW_COUNT;

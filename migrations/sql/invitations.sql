@@ -35,11 +35,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Lock the organization, then the invitation: everything that changes members, and everybody who accepts, takes turns.
+-- What is over is not locked: who was invited once must not be able to hold an organization's row.
 CREATE FUNCTION app.take_invitation(organization uuid, invitation uuid) RETURNS app.invitation
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     taken app.invitation;
 BEGIN
+    SELECT * INTO taken FROM app.invitation AS i WHERE i.tenant_id = organization AND i.id = invitation;
+    IF taken.status <> 'pending' OR taken.expires_at <= now() THEN
+        RETURN taken;
+    END IF;
     PERFORM FROM app.organization AS o WHERE o.tenant_id = organization AND o.id = organization FOR NO KEY UPDATE;
     SELECT * INTO taken FROM app.invitation AS i
      WHERE i.tenant_id = organization AND i.id = invitation FOR NO KEY UPDATE;
@@ -58,6 +63,21 @@ BEGIN
     -- Once more behind the lock: it may have been sent anew while we waited, and this token replaced.
     IF EXISTS (SELECT FROM app.credential WHERE hash = token_hash AND id = taken.credential_id) THEN
         RETURN taken;
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Likewise by its id, where it is for a person's own verified address. Ids are an organization's own: SQL in another one can
+-- give an invitation the same id, and then neither is taken.
+CREATE FUNCTION app.take_invitation_for(person app."user", wanted uuid) RETURNS app.invitation
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    organizations uuid[];
+BEGIN
+    SELECT array_agg(i.tenant_id) INTO organizations FROM app.invitation AS i
+     WHERE i.id = wanted AND i.email_norm = person.email_norm AND person.email_verified_at IS NOT NULL;
+    IF cardinality(organizations) = 1 THEN
+        RETURN app.take_invitation(organizations[1], wanted);
     END IF;
     RETURN NULL;
 END $$;
@@ -159,9 +179,7 @@ BEGIN
     IF token_hash IS NOT NULL THEN
         taken := app.take_invitation_of(token_hash);
     ELSE
-        SELECT * INTO taken FROM app.invitation AS i
-         WHERE i.id = wanted AND i.email_norm = person.email_norm AND person.email_verified_at IS NOT NULL;
-        taken := app.take_invitation(taken.tenant_id, taken.id);
+        taken := app.take_invitation_for(person, wanted);
     END IF;
     verdict := 'unknown';
     IF taken.id IS NULL OR person.id IS NULL THEN

@@ -19,3 +19,14 @@ BEGIN
     RETURN forgotten;
 END $$;
 GRANT EXECUTE ON FUNCTION app.forget_keys() TO app_platform;
+
+-- The first version of a key, of which there is none yet. Later ones are the migrator's (`insula rotate`): one that anybody
+-- could add would supersede what is in use.
+CREATE FUNCTION app.add_first_key(purpose text, master text, wrapped bytea) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO app.key (purpose, active_from, master, wrapped)
+    SELECT $1, timestamptz '2000-01-01 UTC', $2, $3
+     WHERE NOT EXISTS (SELECT FROM app.key AS k WHERE k.purpose = $1)
+    ON CONFLICT DO NOTHING
+$$;
+GRANT EXECUTE ON FUNCTION app.add_first_key(text, text, bytea) TO app_platform;

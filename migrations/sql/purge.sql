@@ -1,4 +1,5 @@
--- Delete for good what was soft-deleted longer ago than `age`, at most `batch` rows of a table; returns how many.
+-- Delete for good what was soft-deleted longer ago than `age`, and 30 days at least: so long it can be restored. At most
+-- `batch` rows of a table; returns how many.
 -- Every tenant table with a deleted_at is found in the catalogue, so that a later one cannot be forgotten. Organizations
 -- are not among them: they end with all they own (app.purge_organizations).
 CREATE FUNCTION app.purge_deleted(age interval, batch integer) RETURNS integer
@@ -19,7 +20,7 @@ BEGIN
         EXECUTE format('DELETE FROM %1$s WHERE (tenant_id, id) IN'
                        ' (SELECT tenant_id, id FROM %1$s WHERE deleted_at < $1'
                        ' ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED)', relation)
-          USING least(now() - age, now()), batch;
+          USING least(now() - age, now() - interval '30 days'), batch;
         GET DIAGNOSTICS removed = ROW_COUNT;
         total := total + removed;
     END LOOP;

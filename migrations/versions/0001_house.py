@@ -88,7 +88,7 @@ def people() -> None:
             sa.Column("version", sa.Integer, nullable=False, server_default="1"),
             sa.CheckConstraint("length(email) <= 320 AND length(name) BETWEEN 1 AND 200", name="user_lengths"),
             # A letter goes to the one and proves the other: they are the same address, whoever writes them.
-            sa.CheckConstraint('email_norm = lower(email COLLATE "C")', name="user_address"),
+            sa.CheckConstraint('email_norm = lower(email COLLATE "C") AND octet_length(email) = length(email)', name="user_address"),
         ),
         schema="app",
     )
@@ -233,8 +233,6 @@ def program() -> None:
         schema="app",
     )
     protect_user_table(op, "idempotency", owner="user_id", grants="INSERT")
-    op.execute("CREATE POLICY platform ON app.idempotency TO app_platform USING (true)")
-    op.execute("GRANT SELECT, DELETE ON app.idempotency TO app_platform")
     op.create_index("idempotency_age", "idempotency", ["created_at"], schema="app")
 
     op.create_table(
@@ -309,7 +307,7 @@ def program() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.execute("SET LOCAL ROLE app_door")
-    for function in ("enter_once", "begin_idempotent", "enter", "delete_membership"):
+    for function in ("purge_idempotency", "enter_once", "begin_idempotent", "enter", "delete_membership"):
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
     for function in (

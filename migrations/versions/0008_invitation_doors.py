@@ -22,6 +22,7 @@ FUNCTIONS = (
     "admit_invited",
     "known_facts",
     "close_invitation",
+    "take_invitation_for",
     "take_invitation_of",
     "take_invitation",
     "invitation_verdict",

@@ -23,21 +23,18 @@ def upgrade() -> None:
             sa.Column("master", sa.Text, nullable=False, comment="which master key wrapped it"),
             sa.Column("wrapped", sa.LargeBinary, nullable=False),
             sa.PrimaryKeyConstraint("purpose", "active_from"),
+            sa.CheckConstraint("purpose IN ('credential', 'mailed_token', 'cursor', 'pseudonym')", name="key_purpose"),
         ),
         schema="app",
     )
-    protect_platform_table(op, "key", grants="SELECT, INSERT")
-    # The first of each; later ones are the migrator's (`insula rotate`), or they would supersede what is in use.
-    op.execute(
-        "CREATE POLICY first ON app.key AS RESTRICTIVE FOR INSERT TO app_platform"
-        " WITH CHECK (active_from = timestamptz '2000-01-01 UTC')"
-    )
+    protect_platform_table(op, "key", grants="SELECT")
     run_script(op, SQL / "keys.sql", role="app_door")
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.execute("SET LOCAL ROLE app_door")
+    op.execute("DROP FUNCTION app.add_first_key")
     op.execute("DROP FUNCTION app.forget_keys")
     op.execute("SET LOCAL ROLE app_owner")
     op.drop_table("key", schema="app")

@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 from insula.core.cache import connect
 from insula.core.catalogue import require_proven
 from insula.core.db import Database
-from insula.core.http.access_log import AccessLog
 from insula.core.http.admission import RateLimits
 from insula.core.http.answer_headers import answer_headers
 from insula.core.http.compression import Compression
@@ -84,11 +83,6 @@ class Parts(msgspec.Struct, frozen=True):
             limiter=Limiter(redis),
             permissions=Permissions(permission for feature in FEATURES for permission in feature.permissions),
         )
-
-
-def create_app(settings: Settings) -> AccessLog:
-    """The API as an ASGI application. Raises RouteUndeclared when a route does not say who may call it."""
-    return AccessLog(create_litestar(settings))
 
 
 def create_litestar(settings: Settings) -> Litestar:

@@ -20,6 +20,7 @@ from insula.settings import Settings
 
 _NOT_COMPARED: Final = (
     ", but for what the schema is made of: it says that it is of another release, of which this program knows nothing"
+    " but how contexts are read and signed"
 )
 
 

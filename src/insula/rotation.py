@@ -13,7 +13,7 @@ from insula.core.keyring import Purpose
 from insula.core.masters import Master
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
-from insula.core.vault import add_key, unwrap
+from insula.core.vault import unwrap
 from insula.settings import Settings
 
 PEPPER: Final[tuple[Purpose, ...]] = ("credential",)
@@ -23,6 +23,9 @@ LEAD: Final = timedelta(minutes=5)
 
 _POLL_SECONDS: Final = 0.2
 
+_ADD: Final = (
+    "INSERT INTO app.key (purpose, active_from, master, wrapped) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+)
 _UNFINISHED: Final = "SELECT EXISTS (SELECT FROM app.door_key WHERE previous_ipad IS NOT NULL)"
 
 # Every transaction holds the lock of its own virtual id, which everybody may see: CREATE INDEX CONCURRENTLY waits so.
@@ -99,7 +102,8 @@ async def rotate_keys(
                 raise RotationError(f"another rotation begins at {latest:%Y-%m-%d %H:%M:%S} UTC")
             active_from: datetime = await connection.fetchval("SELECT date_trunc('milliseconds', now() + $1)", lead)
             for purpose in purposes:
-                await add_key(connection, masters[0], purpose, active_from, secrets.token_bytes(32))
+                wrapped = await masters[0].wrap(secrets.token_bytes(32), purpose)
+                await connection.execute(_ADD, purpose, active_from, masters[0].name, wrapped)
     finally:
         await connection.close()
     return active_from

@@ -11,13 +11,13 @@ from litestar import Litestar
 from insula.core.http.authentication import COOKIE
 from insula.core.ids import new_id, to_uuid
 from insula.core.jobs import JobContext, Services
-from insula.core.mail import Mailer, Relay
+from insula.core.mail import Mail, Mailer, Relay
 from insula.features.invitations.jobs import send_invitation
 from insula.features.invitations.schemas import SendInvitation
 from insula.settings import Settings
 from tests.attacks.test_inviting import Inside
-from tests.factories import World
-from tests.invitations import fresh_address, invite, join
+from tests.factories import Member, World
+from tests.invitations import accept, fresh_address, invite, join, token_of
 
 LIMIT_SECONDS = 1.0
 """Of CPU, for what took ten to a hundred of them."""
@@ -98,6 +98,20 @@ async def test_not_even_the_login_of_sign_up_has_a_letter_prove_another_address(
         await intruder.close()
 
 
+async def letter(litestar: Litestar, owner: Member, invitation: str, *, sending: int) -> Mail:
+    """What the worker would send."""
+    mailer = Mailer(Relay(host="", port=1), sender="a@example.com", sender_name="", base_url="")
+    context = JobContext(new_id("job"), 1, Services(mailer=mailer, keyring=litestar.state.keyring))
+    async with litestar.state.databases.rw.transaction() as db:
+        await db.driver.fetchrow(
+            "SELECT * FROM app.enter($1, $2)",
+            litestar.state.keyring.digest(owner.person.token), to_uuid("org", owner.organization_id),
+        )  # fmt: skip
+        mail = await send_invitation(db, SendInvitation(invitation_id=invitation, sending=sending), context)
+    assert mail is not None
+    return mail
+
+
 @pytest.mark.attack(15)
 @pytest.mark.attack(85)
 async def test_two_invitations_that_sql_gave_one_credential_have_different_tokens(
@@ -114,19 +128,72 @@ async def test_two_invitations_that_sql_gave_one_credential_have_different_token
     assert sent.status_code == 201
     # The victim's link is armed now. The worker writes the attacker's letter, about the same credential.
     await inside.run(("UPDATE app.invitation SET sendings = 2 WHERE id = $1", to_uuid("inv", mallorys)))
-    mailer = Mailer(Relay(host="", port=1), sender="a@example.com", sender_name="", base_url="")
-    context = JobContext(new_id("job"), 1, Services(mailer=mailer, keyring=litestar.state.keyring))
-    async with litestar.state.databases.rw.transaction() as db:
-        await db.driver.fetchrow(
-            "SELECT * FROM app.enter($1, $2)",
-            world.digest(ours.person.token), to_uuid("org", ours.organization_id),
-        )  # fmt: skip
-        mail = await send_invitation(db, SendInvitation(invitation_id=mallorys, sending=2), context)
-    assert mail is not None
+    mail = await letter(litestar, ours, mallorys, sending=2)
     assert mail.to == planted[0][1]
     assert (await join(world, mail.context["token"])).json()["code"] == "link_invalid"
     found = await world.superuser.fetchval('SELECT id FROM app."user" WHERE email_norm = $1', victim)
     assert found is None
+
+
+@pytest.mark.attack(15)
+@pytest.mark.attack(85)
+async def test_no_row_of_ones_own_brings_another_organizations_token(world: World, litestar: Litestar) -> None:
+    ours, theirs, victim = await world.owner(), await world.owner(), fresh_address("victim")
+    invitation = await invite(theirs, victim, role="admin")
+    key = to_uuid("inv", invitation["id"])
+    credential = await world.superuser.fetchval("SELECT credential_id FROM app.invitation WHERE id = $1", key)
+    inside, inviter = Inside(litestar, ours), to_uuid("mem", ours.membership_id)
+    for twin in (new_id("inv"), invitation["id"]):
+        await inside.run((PLANT, to_uuid("inv", twin), victim, victim, inviter, credential))
+        mail = await letter(litestar, ours, twin, sending=1)
+        assert mail.to == victim
+        assert (await join(world, mail.context["token"])).json()["code"] == "link_invalid"
+        await inside.run(("UPDATE app.invitation SET status = 'revoked' WHERE id = $1", to_uuid("inv", twin)))
+    for lookalike in (victim.replace("@", "@fa\u00df."), f"\u212a{victim}"):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await inside.run((PLANT, uuid4(), lookalike, lookalike, inviter, credential))
+    assert (await join(world, await token_of(world, invitation))).status_code == 201
+
+
+@pytest.mark.attack(15)
+async def test_an_id_that_another_organization_gave_again_leads_nowhere_else(world: World, litestar: Litestar) -> None:
+    ours, theirs, invited = await world.owner(), await world.owner(), await world.person()
+    invitation = await invite(theirs, invited.email)
+    twin = (
+        PLANT,
+        to_uuid("inv", invitation["id"]),
+        invited.email,
+        invited.email,
+        to_uuid("mem", ours.membership_id),
+        uuid4(),
+    )
+    await Inside(litestar, ours).run(twin)
+    client = world.client(invited.token)
+    for verb in ("acceptance", "refusal"):
+        answer = await client.post(f"/v1/me/invitations/{invitation['id']}/{verb}")
+        assert answer.status_code == 404, answer.text
+    assert (await accept(world, invited, await token_of(world, invitation))).status_code == 201
+    assert (await client.get(ours.url(""))).status_code == 404
+    assert (await client.get(theirs.url(""))).status_code == 200
+
+
+@pytest.mark.attack(15)
+async def test_who_was_invited_once_holds_nobody_up(world: World, litestar: Litestar) -> None:
+    owner, invited = await world.owner(), await world.person()
+    invitation = await invite(owner, invited.email)
+    revoked = await owner.client.post(owner.url(f"/invitations/{invitation['id']}/revocation"))
+    assert revoked.status_code in {200, 201}, revoked.text
+    async with litestar.state.databases.rw.transaction() as db:
+        await db.driver.fetchrow("SELECT * FROM app.enter($1, NULL)", world.digest(invited.token))
+        verdict = await db.driver.fetchval(
+            "SELECT verdict FROM app.accept_invitation(NULL, $1, 'x', 10, $2, NULL, '{}')",
+            to_uuid("inv", invitation["id"]), uuid4(),
+        )  # fmt: skip
+        assert verdict == "revoked"
+        began = time.monotonic()
+        renamed = await owner.client.patch(owner.url(""), json={"name": "Renamed"}, headers={"if-match": '"1"'})
+        assert renamed.status_code == 200, renamed.text
+        assert time.monotonic() - began < 2
 
 
 @pytest.mark.attack(97)

@@ -36,7 +36,7 @@ async def create(bench: Bench, scale: int) -> bool:
     measured = await compare(
         {
             "ours": bench.requester(owners, "POST", "/twin/ours", body, key="idempotency-key"),
-            "orm twin": bench.requester(owners, "POST", "/twin/orm", body, key="x-key"),
+            "orm twin": bench.requester(owners, "POST", "/twin/orm", body, key="idempotency-key"),
         },
         rounds=20 * scale,
         size=50,

@@ -13,13 +13,14 @@ from advanced_alchemy.service import SQLAlchemyAsyncRepositoryService
 from litestar import Request, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody, QueryParameter
-from sqlalchemy import DateTime, LargeBinary, SmallInteger, Uuid, func, text
+from sqlalchemy import DateTime, LargeBinary, SmallInteger, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from insula.core import crypto
+from insula.core import clock, crypto
 from insula.core.db import Transaction
 from insula.core.feature import Feature
+from insula.core.http.idempotency import ASKED, Asked
 from insula.core.ids import new_id, to_text, to_uuid
 from insula.core.jobs import enqueue
 from insula.core.listing import Page
@@ -186,42 +187,40 @@ class _Idempotency(_Base):
     answer: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-_BEGIN = text("SELECT locked, fingerprint, answer FROM app.begin_idempotent(:name)")
-
-
 @post(f"{_BASE}/orm", permission=WRITE)
 async def orm_create(
     request: Request[Any, Any, Any], db: NamedDependency[Transaction], data: JSONBody[ProjectCreate]
 ) -> _ServiceRead:
-    """The same statements and rows through the ORM at its best: everything added, flushed once."""
+    """The same statements and rows through the ORM at its best: everything added, flushed once.
+
+    The door has looked for a stored answer, as it does for ours; storing this one is the ORM's.
+    """
     session, principal = db.session, request.scope["user"]
-    secret = hashlib.sha256(f"{principal.credential_id}\0{request.headers['x-key']}".encode()).digest()
-    name = hashlib.sha256(b"name" + secret).digest()
-    locked, _, stored = (await session.execute(_BEGIN, {"name": name})).one()
-    assert locked and stored is None
+    del request.scope["insula_remember"]  # type: ignore[typeddict-item]
     await QUOTA.require_room(db)
     project = Project(
+        id=new_id("prj"),
         name=data.name,
         key=data.key,
         status=data.status,
         team_id=data.team_id,
         metadata_=data.metadata,
         created_by=principal.membership_id,
+        created_at=(now := clock.now()),
+        updated_at=now,
+        version=1,
     )
-    session.add(project)
-    await session.flush()  # mints the id that the others speak of
     answer = _Service(session=session).to_schema(project, schema_type=_ServiceRead)
-    session.add_all(_beside(request, project, answer, secret, name))
+    session.add_all([project, *_beside(request, project, answer)])
     await session.flush()
     db.rings = True
     return answer
 
 
-def _beside(
-    request: Request[Any, Any, Any], project: Project, answer: _ServiceRead, secret: bytes, name: bytes
-) -> list[_Base]:
+def _beside(request: Request[Any, Any, Any], project: Project, answer: _ServiceRead) -> list[_Base]:
     """The event, the job and the stored answer."""
     principal, facts = request.scope["user"], request.scope["insula_db"].facts  # type: ignore[typeddict-item]
+    asked: Asked = request.scope[ASKED]  # type: ignore[typeddict-item]
     tenant, user = to_uuid("org", principal.organization_id), to_uuid("usr", principal.user_id)
     kept = msgspec.msgpack.encode([201, [["content-type", "application/json"]], msgspec.json.encode(answer)])
     return [
@@ -249,9 +248,9 @@ def _beside(
         ),
         _Idempotency(
             user_id=user,
-            key_hash=name,
+            key_hash=asked.name,
             fingerprint=hashlib.sha256(request.scope["raw_path"]).digest(),
-            answer=crypto.seal(crypto.derive(secret, "insula/idempotent-answer"), kept, name),
+            answer=crypto.seal(crypto.derive(asked.secret, "insula/idempotent-answer"), kept, asked.name),
         ),
     ]
 

@@ -148,7 +148,7 @@ async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(be
 
 @pytest.mark.attack(15)
 async def test_no_lock_that_requests_can_take_stops_the_relay(bench: Workbench) -> None:
-    """Anybody may take any advisory lock, and one of a session lasts until its idle connection works again."""
+    """Nor an advisory one: doors take those for requests, under names that the request chooses."""
     await bench.flood(A, 1)
     async with bench.platform.transaction() as claiming:
         await claiming.driver.fetch("SELECT * FROM app.claim_jobs(ARRAY[sha256('x')], 60, 30, 10, $1)", UUID(int=0))

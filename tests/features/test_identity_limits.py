@@ -1,5 +1,6 @@
 """How often sign-in and its letters may be asked for."""
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -139,3 +140,24 @@ async def test_a_guesser_in_the_office_is_stopped_and_locks_nobody_out(
         guesses = [await world.client(mint("session", credential_id())).get("/v1/me") for _ in range(6)]
         assert [answer.status_code for answer in guesses] == [401] * 3 + [429] * 3
         assert {(await world.client(person.token).get("/v1/me")).status_code for _ in range(6)} == {200}
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"authorization": "Bearer x"},
+        {"authorization": "Basic x"},
+        {"cookie": "__Host-insula_session=x"},
+    ],
+)
+async def test_what_can_be_no_credential_is_counted_like_a_guess(
+    settings: Settings, superuser: asyncpg.Connection, shown: dict[str, str]
+) -> None:
+    changed = msgspec.structs.replace(settings, rate_anonymous_per_minute=3, trusted_proxies=1)
+    headers = {"x-forwarded-for": f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1", **shown}
+    async with program(changed, superuser) as world:
+        person, stranger = await world.person(), world.client()
+        answers = [(await stranger.post("/v1/me/sessions/revocation", headers=headers)).status_code for _ in range(6)]
+        assert set(answers[:3]) <= {401, 403, 404, 405}
+        assert answers[3:] == [429] * 3
+        assert (await world.client(person.token).get("/v1/me")).status_code == 200

@@ -167,6 +167,10 @@ GRANTS = {
         "a grant to everybody": "GRANT SELECT ON app.project TO PUBLIC",
         "a table granted to app_identity": 'GRANT SELECT (id) ON app."user" TO app_identity',
     },
+    grants.nobody_else_holds_anything: {
+        "a stranger who reads": "CREATE ROLE stranger; GRANT SELECT ON app.project TO stranger",
+        "a migrator who writes by a grant": "GRANT INSERT (name) ON app.team TO app_migrator",
+    },
     grants.partitions_have_no_grants: {
         "a grant on a partition": (
             "DO $$ BEGIN EXECUTE (SELECT format('GRANT SELECT ON %s TO app_rw', inhrelid::regclass) FROM"
@@ -347,6 +351,7 @@ RIGHTS = {
     },
     rights.row_security_is_asked_first: {
         "documents looked into before the policy": "ALTER TYPE jsonb SET (SUBSCRIPT = jsonb_subscript_handler)",
+        "ids compared before the policy": "ALTER FUNCTION uuid_ge(uuid, uuid) COST 10",
         "texts compared before the policy": "ALTER FUNCTION text_ge(text, text) LEAKPROOF",
         "a cast that tells what it cannot cast": "ALTER FUNCTION int4div(integer, integer) LEAKPROOF",
     },

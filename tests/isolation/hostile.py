@@ -427,6 +427,9 @@ DOORS = {
         "SELECT app.drop_event_partitions('90 days')",
         "SELECT app.purge_organizations(1)",
         "SELECT app.purge_invitations('1 day', 1)",
+        "SELECT count(app.begin_idempotent(uuid_send(gen_random_uuid()))) FROM generate_series(1, 30000)",
+        "SELECT app.add_first_key('credential', 'x', 'x')",
+        "SELECT app.purge_idempotency(1)",
     ],
     "doors inside the context": [
         "SELECT * FROM app.my_organizations()",
@@ -437,7 +440,6 @@ DOORS = {
         "SELECT app.decline_my_invitation('{b_project}', NULL, '{{}}')",
         "SELECT app.follow_latest_event('{b}', ARRAY['00000000-0000-7000-8000-000000000000'::uuid])",
         "SELECT app.milliseconds_of('{b_project}')",
-        "SELECT * FROM app.begin_idempotent('x')",
         "SELECT app.arm_invitations(ARRAY['{b_project}'::uuid], ARRAY[sha256('x')])",
     ],
 }

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from insula.core.ids import to_uuid
 from insula.core.rls import TableClass
 from tests.conftest import address
 from tests.isolation.arena import Arena
@@ -45,7 +46,7 @@ async def test_no_login_but_the_requests_reads_a_tenants_or_a_persons_table(aren
         " WHERE c.relnamespace = 'app'::regnamespace AND d.description = ANY ($1)",
         [f"class: {kind}" for kind in (TableClass.TENANT, TableClass.USER)],
     )
-    tables = {row[0] for row in owned} - ({"app.idempotency"} if login == "app_platform" else set())
+    tables = {row[0] for row in owned}
     assert len(tables) >= 8
     connection = await connect(arena, login)
     try:
@@ -56,11 +57,15 @@ async def test_no_login_but_the_requests_reads_a_tenants_or_a_persons_table(aren
         await connection.close()
 
 
-@pytest.mark.parametrize("age", ["-10 years", "-1200 months 36001 days"])
+@pytest.mark.parametrize("age", ["-10 years", "-1200 months 36001 days", "0"])
 async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(arena: Arena, age: str) -> None:
     alive = "SELECT count(*) FROM app.credential WHERE expires_at > now() AND revoked_at IS NULL"
     before = await arena.superuser.fetchval(alive)
     assert before > 0
+    ours = arena.b.owner
+    project = (await ours.client.post(ours.url("/projects"), json={"name": "Precious", "key": "PRECIOUS"})).json()
+    gone = await ours.client.delete(ours.url(f"/projects/{project['id']}"), headers={"if-match": '"1"'})
+    assert gone.status_code == 204
     connection = await connect(arena, "app_platform")
     try:
         async with connection.transaction():
@@ -69,6 +74,9 @@ async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(aren
     finally:
         await connection.close()
     assert await arena.superuser.fetchval(alive) == before
+    back = await ours.client.post(ours.url(f"/deleted-projects/{project['id']}/restoration"))
+    assert back.status_code == 201, back.text
+    await arena.superuser.execute("DELETE FROM app.project WHERE id = $1", to_uuid("prj", project["id"]))
     for tenant in (arena.a, arena.b):
         assert await arena.works_for(tenant)
 
@@ -76,10 +84,15 @@ async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(aren
 async def test_housekeeping_replaces_no_key(arena: Arena) -> None:
     connection = await connect(arena, "app_platform")
     try:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(
                 "INSERT INTO app.key (purpose, active_from, wrapped, master)"
                 " SELECT purpose, active_from + interval '1 microsecond', 'x', master FROM app.key"
             )
+        with pytest.raises(asyncpg.CheckViolationError):
+            await connection.execute("SELECT app.add_first_key('bogus', 'nobody', 'x')")
+        keys = await connection.fetch("SELECT * FROM app.key ORDER BY 1, 2")
+        await connection.execute("SELECT app.add_first_key(purpose, 'nobody', 'x') FROM app.key")
+        assert await connection.fetch("SELECT * FROM app.key ORDER BY 1, 2") == keys
     finally:
         await connection.close()

@@ -66,7 +66,9 @@ async def told(arena: Arena, plan: str, statement: str, explain: str) -> str:
     async with arena.inside(arena.a, read_only=True) as transaction:
         if PLANS[plan]:
             await transaction.driver.execute(PLANS[plan])
-        return json.dumps(await transaction.driver.fetchval(f"EXPLAIN ({explain}, FORMAT JSON) {statement}"))
+        # Not by fetchval, which keeps the statement, with the neighbour's value in its text, for whoever comes next.
+        explaining = await transaction.driver.prepare(f"EXPLAIN ({explain}, FORMAT JSON) {statement}")
+        return json.dumps(await explaining.fetchval())
 
 
 def without_words(plan: str, value: str) -> Any:
@@ -158,3 +160,49 @@ async def test_no_document_is_looked_into_before_row_security(arena: Arena) -> N
             await transaction.driver.fetch("SELECT 1 FROM app.project WHERE metadata['x'] IS NOT NULL")
         await transaction.driver.execute("ROLLBACK")
         transaction.settled = True
+
+
+IDS = {
+    "ranges": "tenant_id >= '{b}' AND tenant_id <= '{b}' AND id > (SELECT gen_random_uuid())",
+    "one of several": "tenant_id = ANY (ARRAY['{b}'::uuid, '{b}'::uuid]) AND id = ANY (ARRAY[(SELECT gen_random_uuid())])",
+    "none of several": "tenant_id <> ALL ('{{{a}}}') AND id > (SELECT gen_random_uuid())",
+    "not distinct": "NOT (tenant_id IS DISTINCT FROM '{b}') AND id > (SELECT gen_random_uuid())",
+    "rows": "ROW(tenant_id, id) >= ROW('{b}'::uuid, '{b}'::uuid) AND id > (SELECT gen_random_uuid())",
+    "the same or nothing": "NULLIF(tenant_id, '{b}') IS NULL AND id > (SELECT gen_random_uuid())",
+}
+"""Conditions on ids, of which the last one tells whether those before it were met by anybody's row: it asks a query."""
+
+
+@pytest.mark.attack(16)
+@pytest.mark.parametrize("cost", ["0.0025", "0", "1e-307", "1e308"])
+@pytest.mark.parametrize("shape", IDS)
+async def test_no_comparison_of_ids_is_made_before_row_securitys(arena: Arena, shape: str, cost: str) -> None:
+    assert await first_conditions(arena, shape, cost) == {"policy"}
+
+
+async def test_the_order_of_conditions_would_tell_where_comparisons_are_cheap(arena: Arena) -> None:
+    await arena.superuser.execute(
+        "ALTER FUNCTION uuid_ge(uuid, uuid) COST 1; ALTER FUNCTION uuid_le(uuid, uuid) COST 1"
+    )
+    try:
+        found = await first_conditions(arena, "ranges", "0.0025")
+    finally:
+        await arena.superuser.execute(
+            "ALTER FUNCTION uuid_ge(uuid, uuid) COST 20; ALTER FUNCTION uuid_le(uuid, uuid) COST 20"
+        )
+    assert "the attacker's" in found
+
+
+async def first_conditions(arena: Arena, shape: str, cost: str) -> set[str]:
+    """Whose condition is asked first, of every table with a tenant."""
+    words = {"a": to_uuid("org", arena.a.owner.organization_id), "b": to_uuid("org", arena.b.owner.organization_id)}
+    found = set()
+    async with arena.inside(arena.a, read_only=True) as transaction:
+        await transaction.driver.execute(f"{PLANS['no index']}; SET LOCAL cpu_operator_cost = '{cost}'")
+        for table in ("app.project", "app.membership", "app.invitation", "app.team"):
+            statement = f"EXPLAIN (COSTS OFF) SELECT 1 FROM {table} WHERE {IDS[shape].format(**words)}"
+            plan = await transaction.driver.fetch(statement)
+            (asked,) = [row[0] for row in plan if "Filter: " in row[0]]
+            policy = re.match(r" *Filter: \(+(?:tenant_id = \(InitPlan|\(InitPlan \d+\)\.col1 = tenant_id)", asked)
+            found.add("policy" if policy else "the attacker's")
+    return found

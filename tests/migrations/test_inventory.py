@@ -74,6 +74,14 @@ async def test_a_schema_that_is_ahead_is_not_compared(addresses: dict[str, str],
         await connection.execute("COMMENT ON SCHEMA app IS '9999'; CREATE SEQUENCE app.numbers")
         findings = await check_catalogue(connection, RELEASE)
         assert not [found for found in findings if found.rule == "the_schema_is_the_releases"]
+        await connection.execute(
+            "CREATE OR REPLACE FUNCTION app.tenant_id() RETURNS uuid LANGUAGE sql STABLE"
+            " AS $$ SELECT current_setting('app.told', true)::uuid $$"
+        )
+        wrong = [found for found in await check_catalogue(connection, RELEASE) if "app.tenant_id" in found.object]
+        assert {found.rule for found in wrong} >= {"the_schema_is_the_releases"}, (
+            "contexts are read alike in all releases"
+        )
     finally:
         await transaction.rollback()
         await connection.close()

@@ -15,6 +15,7 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', login, '30s');
         EXECUTE format('ALTER ROLE %I SET client_connection_check_interval = %L', login, '1s');
         EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog, pg_temp', login);
+        EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', login, '1GB');
         EXECUTE format('ALTER ROLE %I SET timezone = %L', login, 'UTC');
     END LOOP;
 END $$;

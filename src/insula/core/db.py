@@ -29,6 +29,7 @@ DEFAULTS: Final = {
     "idle_in_transaction_session_timeout": "30s",
     "client_connection_check_interval": "1s",  # nobody waits for the answer: a killed client's query ends with it
     "search_path": "pg_catalog, pg_temp",  # that of doors: a function that sets none keeps its plans inside and outside
+    "temp_file_limit": "1GB",  # of a session; only a superuser may lift it
     "timezone": "UTC",
 }
 """What every login has for its sessions."""

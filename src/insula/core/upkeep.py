@@ -51,12 +51,7 @@ CHORES: Final = (
         "DELETE FROM app.outbox WHERE id IN (SELECT id FROM app.outbox WHERE status IN ('done', 'discarded')"  # noqa: S608  # our own number
         f" AND finished_at < now() - interval '3 days' ORDER BY finished_at LIMIT {_BATCH})",
     ),
-    Chore(
-        "purge_idempotency",
-        timedelta(minutes=1),
-        "DELETE FROM app.idempotency WHERE (user_id, key_hash) IN (SELECT user_id, key_hash FROM app.idempotency"  # noqa: S608
-        f" WHERE created_at < now() - interval '24 hours' ORDER BY created_at LIMIT {_BATCH})",
-    ),
+    Chore("purge_idempotency", timedelta(minutes=1), f"SELECT app.purge_idempotency({_BATCH})"),
     Chore(
         "purge_credentials",
         timedelta(minutes=10),

@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Final
 
 import asyncpg
@@ -12,17 +11,14 @@ import structlog
 
 from insula.core.db import Database
 from insula.core.errors import Unavailable
-from insula.core.keyring import FIRST, PURPOSES, Keyring, Purpose, Version, since
+from insula.core.keyring import PURPOSES, Keyring, Purpose, Version, since
 from insula.core.masters import KeysUnreadable, Master
-from insula.core.pool import Driver
 
 LOOK_SECONDS: Final = 10.0
 """So soon every process knows a new version; a rotation leaves it much longer."""
 
 _READ: Final = "SELECT purpose, active_from, master, wrapped FROM app.key ORDER BY purpose, active_from"
-_ADD: Final = (
-    "INSERT INTO app.key (purpose, active_from, master, wrapped) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
-)
+_ADD_FIRST: Final = "SELECT app.add_first_key($1, $2, $3)"
 
 _log = structlog.get_logger("insula.vault")
 
@@ -42,7 +38,10 @@ class Vault:
             known = {row["purpose"] for row in found}
             missing = [purpose for purpose in PURPOSES if purpose not in known]
             for purpose in missing:
-                await add_key(db.driver, self._masters[0], purpose, FIRST, self._masters[0].first(purpose))
+                master = self._masters[0]
+                await db.driver.execute(
+                    _ADD_FIRST, purpose, master.name, await master.wrap(master.first(purpose), purpose)
+                )
             if missing:
                 found = await db.driver.fetch(_READ)  # another process may have been quicker
             await db.commit()
@@ -77,6 +76,8 @@ class Vault:
     async def _use(self, rows: list[asyncpg.Record]) -> None:
         versions: defaultdict[Purpose, list[Version]] = defaultdict(list)
         for row in rows:
+            if row["purpose"] not in PURPOSES:  # of a newer release
+                continue
             wrapped = row["wrapped"]
             if wrapped not in self._unwrapped:
                 self._unwrapped[wrapped] = await unwrap(self._masters, row)
@@ -84,11 +85,6 @@ class Vault:
         if missing := set(PURPOSES) - versions.keys():
             raise KeysUnreadable(f"The database shows no key for {', '.join(sorted(missing))}.")
         self._keyring.use(versions)
-
-
-async def add_key(driver: Driver, master: Master, purpose: Purpose, active_from: datetime, key: bytes) -> None:
-    """Store a version of a key, unless there is one of that moment."""
-    await driver.execute(_ADD, purpose, active_from, master.name, await master.wrap(key, purpose))
 
 
 async def unwrap(masters: Sequence[Master], row: asyncpg.Record) -> bytes:

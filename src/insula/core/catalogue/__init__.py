@@ -7,7 +7,7 @@ import structlog
 
 from insula.core.catalogue.facts import read_catalogue
 from insula.core.catalogue.grants import GRANT_RULES
-from insula.core.catalogue.inventory import read_inventory
+from insula.core.catalogue.inventory import context_of, read_inventory
 from insula.core.catalogue.rights import RIGHT_RULES
 from insula.core.catalogue.tables import TABLE_RULES
 from insula.core.db import Database
@@ -56,13 +56,14 @@ async def require_proven(database: Database, release: Release) -> None:
     if findings:
         raise Unproven(findings)
     if ahead:
-        _log.warning("the schema is of another release: what it is made of was not compared")
+        _log.warning("the schema is of another release: of what it is made of, only the context was compared")
 
 
 async def check_catalogue(driver: Driver, release: Release | None = None) -> list[Finding]:
     """Every broken rule, found in the transaction that the caller began; empty when isolation is proven.
 
-    A database at the release's own revision must also be made of the same things; one that is ahead has newer ones.
+    A database at the release's own revision must also be made of the same things; one that is ahead has newer ones, but
+    reads and signs contexts as ours does.
     """
     catalogue = await read_catalogue(driver)
     findings = [
@@ -70,8 +71,10 @@ async def check_catalogue(driver: Driver, release: Release | None = None) -> lis
         for rule in RULES
         for object_, wrong in rule.check(catalogue)
     ]
-    if release is not None and not await is_ahead(driver, release):
+    if release is not None:
         found, expected = set(await read_inventory(driver)), set(release.inventory)
+        if await is_ahead(driver, release):
+            found, expected = context_of(found), context_of(expected)
         findings += [_unlike(line, "should not be there") for line in sorted(found - expected)]
         findings += [_unlike(line, "is missing") for line in sorted(expected - found)]
     return findings

@@ -10,7 +10,7 @@ APP_RW: Final = {
     "end_session": "nothing; ends its own connection",
     # Doors: a secret goes in, a context comes out.
     "enter": "the hash of a session",
-    "enter_once": "the hash of a session; then, inside its context, as begin_idempotent",
+    "enter_once": "the hash of a session; then, inside its context, the user's own answer of that name",
     "enter_for_replica": "the hash of a session; the grant it gives is for the tenant it lets in",
     "enter_by_grant": "a grant of enter_for_replica, five seconds old at most; on replicas only",
     "enter_job": "a job's lease",
@@ -19,7 +19,6 @@ APP_RW: Final = {
     "follow_latest_event": "a context: row security shows the tenant's own latest event",
     "milliseconds_of": "nothing; reads an id",
     "later_id": "nothing; reads an id",
-    "begin_idempotent": "a context: row security shows the user's own answers",
     "claim_slug": "a context with a tenant",
     "my_organizations": "a context with a user and no tenant",
     "arm_credential": "a context with the credential's user",
@@ -75,11 +74,13 @@ APP_PLATFORM: Final = {
     "purge_credentials": "nothing; deletes what opens nothing any more",
     "purge_sign_ups": "nothing; deletes what nobody confirmed",
     "purge_organizations": "nothing; deletes what was deleted, after its restore window",
-    "purge_invitations": "nothing; deletes what was closed or over, and long ago",
+    "purge_invitations": "nothing; deletes what was closed or over for 30 days at least",
     "create_event_partitions": "nothing; makes the coming months' partitions",
     "drop_event_partitions": "nothing; drops months of events that are over for 90 days at least",
+    "purge_idempotency": "nothing; deletes answers that are a day old",
+    "add_first_key": "nothing; adds the first version of a key, where there is none",
     "forget_keys": "nothing; deletes versions of keys that nothing alive was made with",
-    "purge_deleted": "nothing; deletes only what its organization deleted, and long ago",
+    "purge_deleted": "nothing; deletes only what its organization deleted 30 days ago or earlier",
 }
 
 EXECUTABLE: Final = {"app_rw": APP_RW, "app_identity": APP_IDENTITY, "app_platform": APP_PLATFORM}

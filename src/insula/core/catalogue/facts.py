@@ -12,6 +12,7 @@ from insula.core.rls import SCHEMA, TableClass
 F = TypeVar("F", bound=msgspec.Struct)
 
 LOGINS: Final = frozenset(EXECUTABLE)
+OWNERS: Final = frozenset({"app_owner", "app_door"})
 OUTSIDERS: Final = LOGINS | {"PUBLIC"}
 """Whoever a policy has to hold against; app_owner and app_door are the house itself."""
 

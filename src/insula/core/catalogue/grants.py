@@ -3,15 +3,13 @@
 import re
 from typing import Final
 
-from insula.core.catalogue.facts import OUTSIDERS, Catalogue
+from insula.core.catalogue.facts import OUTSIDERS, OWNERS, Catalogue
 from insula.core.catalogue.rule import Problems, Rule
 from insula.core.catalogue.tables import owner_columns
 from insula.core.rls import SCHEMA, TableClass
 
 APPEND_ONLY: Final = frozenset({f"{SCHEMA}.event", f"{SCHEMA}.operator_action"})
 """What happened stays as it was written."""
-SWEPT: Final = frozenset({f"{SCHEMA}.idempotency"})
-"""What the platform's login itself may look through: answers that only their clients can decrypt."""
 SECRET: Final = re.compile(r"(^|_)(hash|secret|password|ipad|opad)$")
 NO_SECRET: Final = {f"{SCHEMA}.idempotency.key_hash": "names an answer that only its client can decrypt"}
 
@@ -46,6 +44,13 @@ def nobody_can_lock_a_table(catalogue: Catalogue) -> Problems:
             yield grant.object, f"{grant.grantee} holds {grant.privilege} on all of it"
 
 
+def nobody_else_holds_anything(catalogue: Catalogue) -> Problems:
+    """A role that is none of ours has neither our limits nor, perhaps, row security."""
+    for grant in catalogue.grants:
+        if grant.grantee not in OUTSIDERS | OWNERS:
+            yield grant.object, f"{grant.grantee} holds {grant.privilege}"
+
+
 def nothing_is_granted_to_everybody(catalogue: Catalogue) -> Problems:
     """PUBLIC holds nothing; app_identity reaches tables through functions only."""
     for grant in catalogue.held(by=frozenset({"PUBLIC", "app_identity"})):
@@ -75,10 +80,10 @@ def the_platform_reads_nobodys_rows(catalogue: Catalogue) -> Problems:
     """Housekeeping of what tenants and people own is a door's, which says how many rows it removed and nothing else."""
     owned = catalogue.of_class(TableClass.TENANT).keys() | catalogue.of_class(TableClass.USER).keys()
     for grant in catalogue.held(by=frozenset({"app_platform"})):
-        if grant.table in owned - SWEPT:
+        if grant.table in owned:
             yield grant.object, f"app_platform holds {grant.privilege}"
     for policy in catalogue.policies:
-        if policy.table in owned - SWEPT and "app_platform" in policy.roles:
+        if policy.table in owned and "app_platform" in policy.roles:
             yield policy.table, f"has the policy {policy.name} for app_platform"
 
 
@@ -124,6 +129,7 @@ GRANT_RULES: Final = (
     Rule(rows_cannot_move, "Grant UPDATE on the columns that change, as core/rls.py does."),
     Rule(nothing_reaches_past_rows, _REVOKE),
     Rule(nobody_can_lock_a_table, "Grant UPDATE on columns, and let rows be deleted by a door, as core/rls.py does."),
+    Rule(nobody_else_holds_anything, _REVOKE),
     Rule(nothing_is_granted_to_everybody, _REVOKE),
     Rule(partitions_have_no_grants, _REVOKE),
     Rule(registry_tables_are_for_doors_alone, "REVOKE it, drop the policy, and write a door."),

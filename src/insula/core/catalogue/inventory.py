@@ -1,5 +1,6 @@
 """Everything a schema is made of, line by line: what the database of a release must have, and nothing beside it."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from insula.core.pool import Driver
@@ -62,7 +63,17 @@ SELECT format('setting of the database %s', setting)
    AND setting ~ '^(session_replication_role|row_security|role)='
 """
 
+_CONTEXT: Final = tuple(
+    f"function app.{name}("
+    for name in ("tenant_id", "user_id", "set_context", "clear_context", "context_mac", "prove_untouched")
+)
+
 
 async def read_inventory(driver: Driver) -> list[str]:
     """What there is, in an order of its own; in a transaction whose search_path is pg_catalog."""
     return sorted(row[0] for row in await driver.fetch(_INVENTORY))
+
+
+def context_of(inventory: Iterable[str]) -> set[str]:
+    """The functions that read, sign and verify contexts: what all policies ask, the same in every release."""
+    return {line for line in inventory if line.startswith(_CONTEXT)}

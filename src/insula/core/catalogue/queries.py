@@ -165,7 +165,7 @@ SELECT 'public', 'system object', coalesce(p.oid::regprocedure::text, c.oid::reg
                     WHERE b.grantee = 0 AND b.privilege_type = acl.privilege_type)
  UNION ALL
 SELECT 'public', 'condition', p.oid::regprocedure::text, 'LEAKPROOF'
-  FROM pg_proc p WHERE p.proleakproof AND NOT p.proargtypes::oid[] <@ ARRAY['uuid'::regtype::oid]
+  FROM pg_proc p WHERE p.proleakproof AND (p.procost < 20 OR NOT p.proargtypes::oid[] <@ ARRAY['uuid'::regtype::oid])
  UNION ALL
 SELECT 'public', 'condition', 'a subscript of ' || t.oid::regtype::text, 'LEAKPROOF'
   FROM pg_type t WHERE t.typsubscript <> 0 AND t.typsubscript <> 'array_subscript_handler'::regproc

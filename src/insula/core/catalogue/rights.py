@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from insula.core.catalogue.doors import EXECUTABLE, RUNS_AS_OWNER
-from insula.core.catalogue.facts import LOGINS, OUTSIDERS, Catalogue, Right
+from insula.core.catalogue.facts import LOGINS, OUTSIDERS, OWNERS, Catalogue, Right
 from insula.core.catalogue.rule import Problems, Rule
 from insula.core.db import DEFAULTS
 from insula.core.rls import SCHEMA, TableClass, delete_door
 
-OWNERS: Final = frozenset({"app_owner", "app_door"})
 PINNED: Final = "search_path=pg_catalog, pg_temp"
 CONTEXT: Final = frozenset({"tenant_id", "user_id"})
 
@@ -183,7 +182,7 @@ def no_order_spans_tenants(catalogue: Catalogue) -> Problems:
 
 
 def row_security_is_asked_first(catalogue: Catalogue) -> Problems:
-    """What is LEAKPROOF is asked before a policy, and how often it was asked tells of everybody's rows."""
+    """What is LEAKPROOF and cheap is asked before a policy, and how often it was asked tells of everybody's rows."""
     for right in _of_kind(catalogue, "condition"):
         yield right.object, "is LEAKPROOF"
 

@@ -13,7 +13,7 @@ from structlog.contextvars import bind_contextvars
 
 from insula.core import errors
 from insula.core.db import Database, Transaction
-from insula.core.http.authentication import Presented, presented
+from insula.core.http.authentication import Presented, carries_credential, presented
 from insula.core.http.bodies import Incoming
 from insula.core.http.held_reply import HeldReply
 from insula.core.http.idempotency import ASKED, Asked, asked
@@ -100,7 +100,12 @@ class RequestTransaction(ASGIMiddleware):
                 await _receive_from_stranger(body)
             await next_app(scope, body, send)
             return
-        shown = presented(scope, self._doors.origin)
+        try:
+            shown = presented(scope, self._doors.origin)
+        except (errors.Unauthenticated, errors.Forbidden):
+            if carries_credential(scope):  # who shows none at all is counted already
+                await self._doors.admission.refused(scope)
+            raise
         self._doors.admission.known(scope, shown)
         with ExitStack() as held:
             if scope["method"] not in _SAFE:

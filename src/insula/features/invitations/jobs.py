@@ -5,10 +5,10 @@ from typing import Final
 
 from insula.core.db import Transaction
 from insula.core.jobs import Handler, JobContext, mailing
-from insula.core.listing import normalize
 from insula.core.mail import Mail
 from insula.core.schemas import Task
 from insula.core.upkeep import Chore
+from insula.features.invitations.letters import addressee
 from insula.features.invitations.repository import LETTER
 from insula.features.invitations.schemas import SendInvitation
 
@@ -19,7 +19,8 @@ async def send_invitation(db: Transaction, task: SendInvitation, context: JobCon
     if letter is None:
         return None
     keyring = context.services.keyring
-    token = keyring.mailed("invitation", letter.credential_id, to=normalize(letter.email), sending=task.sending)
+    to = addressee(letter.organization_id, task.invitation_id, letter.email_norm)
+    token = keyring.mailed("invitation", letter.credential_id, to=to, sending=task.sending)
     return Mail(
         to=letter.email,
         template="invitations/invitation",

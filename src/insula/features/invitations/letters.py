@@ -5,6 +5,7 @@ from typing import Final
 
 from insula.core import cache
 from insula.core.errors import FieldError, InvalidRequest, RateLimited
+from insula.core.ids import to_text
 from insula.core.keyring import Keyring
 from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Principal
@@ -41,11 +42,17 @@ class Letters:
 
     def token_digest(self, invitation: Invitation) -> bytes:
         """What is stored of the token that the invitation's latest letter will carry."""
-        token = self._keyring.mailed(
-            "invitation", invitation.credential_id, to=invitation.email_norm, sending=invitation.sendings
-        )
+        to = addressee(to_text("org", invitation.tenant_id), invitation.id, invitation.email_norm)
+        token = self._keyring.mailed("invitation", invitation.credential_id, to=to, sending=invitation.sendings)
         return self._keyring.digest(token)
 
     def _all_at_once(self, letters: int) -> Limit:
         """The limiter takes one at a time: so many letters are one that takes as many times as long to pay off."""
         return Limit("invitations", self._per_day, letters * _DAY, burst=self._per_day // letters, strict=True)
+
+
+def addressee(organization: str, invitation: str, email_norm: str) -> str:
+    """Whom a token is for: a row of another organization, or for another address, that names the same credential has
+    another token.
+    """
+    return f"{organization} {invitation} {email_norm}"

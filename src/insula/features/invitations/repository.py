@@ -114,10 +114,12 @@ class Letter(Read, frozen=True):
     """What the letter of an invitation says."""
 
     email: str
+    email_norm: str
     role: str
     credential_id: str
     expires_at: datetime
     inviter_name: str
+    organization_id: str
     organization_name: str
 
 
@@ -126,10 +128,12 @@ _ORGANIZATIONS = Organization.__table__.c
 LETTER = Query(
     sa.select(
         _INVITATIONS.email,
+        _INVITATIONS.email_norm,
         _INVITATIONS.role,
         _INVITATIONS.credential_id,
         _INVITATIONS.expires_at,
         _INVITER.c.name.label("inviter_name"),
+        _ORGANIZATIONS.id.label("organization_id"),
         _ORGANIZATIONS.name.label("organization_name"),
     )
     .join_from(Invitation, _INVITER, _WITH_INVITER)
