@@ -40,7 +40,8 @@ def main() -> None:
     help="Where the API listens; 0 takes a free port.",
 )
 @click.option("--fresh", is_flag=True, help="Forget everything first.")
-def up(port: int, *, fresh: bool) -> None:
+@click.option("--base-url", metavar="URL", help="Where your front end is, such as http://localhost:5173; else the API.")
+def up(port: int, *, fresh: bool, base_url: str | None) -> None:
     """Run everything on this machine, with PostgreSQL, Valkey and an inbox of its own.
 
     INSULA_* variables change what is not of this machine's making: limits, lifetimes, logs, the sender of mail.
@@ -49,7 +50,7 @@ def up(port: int, *, fresh: bool) -> None:
 
     try:
         with _plainly():
-            start(_home(), port, fresh=fresh, console=Console(soft_wrap=True))
+            start(_home(), port, fresh=fresh, console=Console(soft_wrap=True), base_url=base_url)
     except* KeyboardInterrupt:
         sys.exit(130)
 

@@ -24,6 +24,8 @@ def unsafe(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _weak_secrets(given)
     yield from _wrong_databases(given)
     yield from _wrong_addresses(given)
+    if given.get("session_idle_hours", 0) > given.get("session_max_hours", float("inf")):
+        yield "INSULA_SESSION_IDLE_HOURS: no longer than INSULA_SESSION_MAX_HOURS, which ends every session"
     if given.get("environment") == "production":
         if "base_url" in given and urlsplit(given["base_url"]).scheme != "https":
             yield "INSULA_BASE_URL: must be https"
@@ -60,6 +62,12 @@ def _wrong_addresses(given: Mapping[str, Any]) -> Iterator[str]:
             yield "INSULA_BASE_URL: an origin such as https://app.example.com is needed"
     if "redis_url" in given and urlsplit(given["redis_url"]).scheme not in {"redis", "rediss", "unix"}:
         yield "INSULA_REDIS_URL: not a redis:// address"
+    if "traces_url" in given:
+        traces = urlsplit(given["traces_url"])
+        if traces.scheme not in {"http", "https"} or not traces.hostname:
+            yield "INSULA_TRACES_URL: an address such as http://collector:4318/v1/traces is needed"
+    if given.get("smtp_host") == "":
+        yield "INSULA_SMTP_HOST: the name of a mail server is needed"
     if "mail_from" in given and not _is_mailbox(given["mail_from"]):
         yield "INSULA_MAIL_FROM: an address such as no-reply@example.com is needed"
 

@@ -34,6 +34,7 @@ from insula.worker import create_worker
 
 DATABASE: Final = "insula"
 _LOCALHOST: Final = "127.0.0.1"
+_OF_THE_API: Final = f"http://{_LOCALHOST}"
 _SECRETS: Final = "secrets.json"
 _PLANTED: Final = "planted"
 _PATIENCE_SECONDS: Final = 90
@@ -62,8 +63,11 @@ class _Secrets(msgspec.Struct):
     passwords: dict[str, str]
 
 
-def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
-    """Start everything in ``home`` and stay until Ctrl-C or SIGTERM. Port 0 takes a free one."""
+def up(home: Path, port: int, *, fresh: bool, console: Console, base_url: str | None = None) -> None:
+    """Start everything in ``home`` and stay until Ctrl-C or SIGTERM. Port 0 takes a free one.
+
+    ``base_url`` is where a front end is that hands its calls on: mailed links lead there, browsers may come from there.
+    """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -77,7 +81,9 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
             raise CannotStart(f"Port {port} is in use. Choose another with --port; --port 0 takes a free one.")
         if fresh:
             _forget(home)
-        _settings(home, 0, "redis://localhost")  # what is wrong with the environment is told before anything starts
+        _settings(
+            home, 0, "redis://localhost", base_url
+        )  # what is wrong with the environment is told before anything starts
         if unused := sorted(name for name in os.environ if name.removesuffix("_FILE") in OURS):
             console.print(f"Not used here, where all servers are Insula's own: {', '.join(unused)}", style="dim")
         with _Progress(console) as progress:
@@ -85,7 +91,7 @@ def up(home: Path, port: int, *, fresh: bool, console: Console) -> None:
             postgres, valkey = EmbeddedPostgres(home / "postgres"), EmbeddedValkey(home / "valkey")
             with postgres, valkey:
                 progress.say("Preparing the database...")
-                settings = _settings(home, postgres.port, valkey.url)
+                settings = _settings(home, postgres.port, valkey.url, base_url)
                 asyncio.run(_prepare(home, postgres, settings))
                 with TRACES.going_to(settings.traces_url, settings.traces_share, "up"):
                     uvloop.run(_live(home, settings, port, (postgres, valkey), progress))
@@ -140,7 +146,7 @@ def _secrets(home: Path) -> _Secrets:
         raise CannotStart(f"{path} is damaged ({error}): restore it, or forget this instance with --fresh.") from error
 
 
-def _settings(home: Path, postgres_port: int, redis_url: str) -> Settings:
+def _settings(home: Path, postgres_port: int, redis_url: str, base_url: str | None) -> Settings:
     """Ours where they are about this machine, else what the environment says.
 
     Without the ports, which `_on_free_ports` chooses at the moment when they are taken.
@@ -160,7 +166,7 @@ def _settings(home: Path, postgres_port: int, redis_url: str) -> Settings:
             owner_database_url=address("app_migrator"),
             redis_url=redis_url,
             host=_LOCALHOST,
-            base_url=f"http://{_LOCALHOST}",
+            base_url=base_url or _OF_THE_API,
             smtp_host=_LOCALHOST,
             smtp_tls="none",
             mail_from="no-reply@insula.example",
@@ -223,10 +229,14 @@ def _on_free_ports(settings: Settings, port: int, inbox: Inbox) -> Settings:
     return msgspec.structs.replace(
         settings,
         port=port,
-        base_url=f"http://{_LOCALHOST}:{port}",
+        base_url=_address(port) if settings.base_url == _OF_THE_API else settings.base_url,
         metrics_port=metrics_port,
         smtp_port=inbox.smtp_port,
     )
+
+
+def _address(port: int) -> str:
+    return f"{_OF_THE_API}:{port}"
 
 
 async def _answers(settings: Settings) -> None:
@@ -234,7 +244,7 @@ async def _answers(settings: Settings) -> None:
     async with httpx.AsyncClient() as client:
         for _ in range(_PATIENCE_SECONDS * 20):
             with contextlib.suppress(httpx.TransportError):
-                if (await client.get(f"{settings.base_url}/readyz")).status_code == HTTPStatus.OK:
+                if (await client.get(f"{_address(settings.port)}/readyz")).status_code == HTTPStatus.OK:
                     return
             await asyncio.sleep(0.05)
     raise CannotStart(
@@ -266,8 +276,8 @@ async def _ending(part: Any, stopping: asyncio.Event) -> None:
 
 def _announce(home: Path, settings: Settings, inbox: Inbox) -> None:
     addresses = {
-        "INSULA_URL": settings.base_url,
-        "INSULA_DOCS_URL": f"{settings.base_url}/docs",
+        "INSULA_URL": _address(settings.port),
+        "INSULA_DOCS_URL": f"{_address(settings.port)}/docs",
         "INSULA_INBOX_URL": inbox.url,
         "INSULA_METRICS_URL": f"http://{settings.metrics_host}:{settings.metrics_port}/metrics",
     }
@@ -276,8 +286,8 @@ def _announce(home: Path, settings: Settings, inbox: Inbox) -> None:
 
 def _welcome(console: Console, settings: Settings, inbox: Inbox) -> None:
     console.print("[bold green]Insula is up.[/]  Ctrl-C stops all of it.\n")
-    console.print(f"  API       {settings.base_url}")
-    console.print(f"  Docs      {settings.base_url}/docs")
+    console.print(f"  API       {_address(settings.port)}")
+    console.print(f"  Docs      {_address(settings.port)}/docs")
     console.print(f"  Inbox     {inbox.url}   (every mail it sends)")
     console.print(f"  Metrics   http://{settings.metrics_host}:{settings.metrics_port}/metrics\n")
     console.print(f"  Demo accounts, all with the password [bold]{seed.PASSWORD}[/]:")

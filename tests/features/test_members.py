@@ -273,3 +273,12 @@ async def test_ownership_goes_to_nobody_unknown_suspended_or_oneself(world: Worl
         other = members[role]
         answer = await other.client.post(other.url("/ownership-transfer"), json={"member_id": other.membership_id})
         assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("role", ["owner", "admin"])
+async def test_nobody_suspends_themselves(world: World, role: str) -> None:
+    owner = await world.owner()
+    member = await world.member(owner.organization_id, role)
+    answer = await act(member, member, "suspension")
+    assert (answer.status_code, answer.json()["code"]) == (409, "suspends_yourself")
+    assert (await member.client.get(member.url("/members"))).status_code == 200

@@ -134,7 +134,11 @@ def test_the_demo_is_there_mail_arrives_and_nothing_survives_a_kill_but_the_data
     assert instance.left_running() == []
     assert instance.run("env").returncode == 1
 
-    again = instance.start()
+    again = instance.start("--base-url", "http://localhost:5173")
+    by_cookie = {"email": "newcomer@example.org", "password": "a long enough password", "transport": "cookie"}
+    for origin, status in (("http://localhost:5173", 200), (again["INSULA_URL"], 403)):
+        answer = httpx.post(f"{again['INSULA_URL']}/v1/auth/sign-in", json=by_cookie, headers={"origin": origin})
+        assert answer.status_code == status, answer.text
     with signed_in(again["INSULA_URL"], "newcomer@example.org", "a long enough password") as client:
         assert client.get("/v1/me/organizations").json()["data"][0]["id"] == acme["id"]
     second = instance.run("up", "--port", "0")

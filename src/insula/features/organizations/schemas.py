@@ -148,6 +148,12 @@ class LastOwner(Conflict):
     code, title = "last_owner", "The organization needs another active owner first"
 
 
+class SuspendsThemselves(Conflict):
+    """They could neither come back by themselves nor leave."""
+
+    code, title = "suspends_yourself", "You cannot suspend yourself; you can leave"
+
+
 class MemberSuspended(Conflict):
     """Who may not enter cannot own."""
 

@@ -38,6 +38,7 @@ from insula.features.organizations.schemas import (
     RestoreWindowOver,
     RoleAboveYours,
     SlugTaken,
+    SuspendsThemselves,
     TooManyOrganizations,
 )
 from insula.features.organizations.slugs import RESERVED, candidates
@@ -145,11 +146,13 @@ class MemberService:
         return await self._update(member, data.changes())
 
     async def suspend(self, member_id: str) -> Membership:
-        """Keep a member out for now. Raises RoleAboveYours and LastOwner."""
+        """Keep a member out for now. Raises RoleAboveYours, SuspendsThemselves and LastOwner."""
         actor = await self._actor()
         member = await self._members.get(member_id)
         self._require_authority(actor, member.role)
         await self._require_owner_beside(member)
+        if member.id == actor.id:
+            raise SuspendsThemselves
         if member.status != "suspended":
             member.status = "suspended"
             await self._db.flush()
