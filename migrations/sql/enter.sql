@@ -62,3 +62,27 @@ BEGIN
 END $$;
 
 GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO app_rw;
+
+-- A member who is kept out leaves a trace in the organization's record, though not as somebody whom the context is for.
+-- It is written in the caller's transaction, for the session that is shown; `reason` is the verdict of app.enter.
+CREATE FUNCTION app.record_kept_out(
+    secret_hash bytea, organization uuid, permission text, operation text, facts jsonb
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shown record;
+BEGIN
+    SELECT * INTO shown FROM app.enter(secret_hash, organization);
+    IF shown.verdict IN ('member_suspended', 'organization_suspended') THEN
+        INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
+                               target_type, target_id, data, context)
+        VALUES (organization, (app.next_event_ids(organization, 1))[1], 'access.denied', 1, 'user',
+                app.type_id('usr', shown.user_id), app.type_id('crd', shown.credential_id),
+                'member', app.type_id('mem', shown.membership_id),
+                jsonb_build_object('permission', left(permission, 100), 'operation', left(operation, 100),
+                                   'reason', shown.verdict),
+                app.known_facts(facts));
+    END IF;
+END $$;
+
+GRANT EXECUTE ON FUNCTION app.record_kept_out(bytea, uuid, text, text, jsonb) TO app_rw;

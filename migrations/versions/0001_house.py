@@ -307,7 +307,7 @@ def program() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.execute("SET LOCAL ROLE app_door")
-    for function in ("purge_idempotency", "enter_once", "begin_idempotent", "enter", "delete_membership"):
+    for function in ("purge_idempotency", "enter_once", "begin_idempotent", "record_kept_out", "enter", "delete_membership"):
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
     for function in (

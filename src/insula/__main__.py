@@ -33,11 +33,7 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Where the API listens; 0 takes a free port.",
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="The API's; 0: a free one."
 )
 @click.option("--fresh", is_flag=True, help="Forget everything first.")
 @click.option("--base-url", metavar="URL", help="Where your front end is, such as http://localhost:5173; else the API.")

@@ -30,3 +30,25 @@ async def test_what_cannot_be_recorded_does_not_happen(world: World) -> None:
         await world.superuser.execute("DROP FUNCTION public.no_more_events")
     page = (await owner.client.get(owner.url("/projects"))).json()["data"]
     assert [(project["name"], project["version"]) for project in page] == [("Before", 1)]
+
+
+@pytest.mark.attack(138)
+async def test_a_suspended_members_attempts_are_recorded_and_change_nothing(world: World) -> None:
+    owner = await world.owner()
+    member = await world.member(owner.organization_id, "admin")
+    suspended = await owner.client.post(owner.url(f"/members/{member.membership_id}/suspension"))
+    assert suspended.status_code == 201
+    for _ in range(2):  # the second time in a minute says nothing new
+        refused = await member.client.post(member.url("/projects"), json={"name": "Mine", "key": "MINE"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert (await member.client.get(member.url("/members"))).status_code == 403
+    stranger = await world.owner()
+    assert (await stranger.client.get(owner.url("/projects"))).status_code == 404
+    events = (await owner.client.get(owner.url("/events"), params={"type": "access.denied"})).json()["data"]
+    assert sorted(event["data"]["operation"] for event in events) == ["create_project", "list_members"]
+    for event in events:
+        assert (event["actor_id"], event["target_id"]) == (member.person.id, member.membership_id)
+        assert event["data"]["reason"] == "member_suspended"
+        assert event["data"]["permission"] in {"projects:write", "members:read"}
+        assert event["context"]["ip"] == "203.0.113.7"
+    assert (await owner.client.get(owner.url("/projects"))).json()["data"] == []

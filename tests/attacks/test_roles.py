@@ -200,6 +200,10 @@ async def test_every_refused_attempt_is_recorded_with_who_where_and_why(
     shown = (await owner.client.get(owner.url("/events"), params={"type": "access.denied"})).json()["data"]
     assert [row["actor_id"] for row in shown] == [admin.person.id, admin.person.id, viewer.person.id]
     assert shown[-1]["context"]["ip"] == "203.0.113.7"
-    assert shown[-1]["data"] == {"permission": "organization:update", "operation": "update_organization"}
+    assert shown[-1]["data"] == {
+        "permission": "organization:update",
+        "operation": "update_organization",
+        "reason": "permission_missing",
+    }
     neighbour = await world.owner()
     assert (await neighbour.client.get(neighbour.url("/events"), params={"type": "access.denied"})).json()["data"] == []

@@ -1,6 +1,6 @@
 """The one append-only stream: every state change records what happened, in its own transaction."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -41,6 +41,7 @@ class AccessDenied(Event, frozen=True, kw_only=True):
 
     permission: str
     operation: str
+    reason: Literal["permission_missing", "member_suspended", "organization_suspended"]
 
 
 def record(db: Transaction, event: Event) -> None:

@@ -17,6 +17,7 @@ from insula.core.http.authentication import Presented, carries_credential, prese
 from insula.core.http.bodies import Incoming
 from insula.core.http.held_reply import HeldReply
 from insula.core.http.idempotency import ASKED, Asked, asked
+from insula.core.http.kept_out import REASONS, record_kept_out
 from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
@@ -204,6 +205,9 @@ class RequestTransaction(ASGIMiddleware):
                 await doors.admission.refused(scope)
             else:
                 await doors.admission.turned_away(scope, to_text("crd", found["credential_id"]), shown)
+            if verdict in REASONS:
+                secret = doors.keyring.digest(shown.token)
+                await record_kept_out(transaction, secret, _organization(scope), found, scope["route_handler"])
             raise _refusal(verdict)
         principal = _principal(found, scope, doors)
         transaction.principal = principal

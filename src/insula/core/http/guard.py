@@ -36,7 +36,10 @@ def guard(scope: HTTPScope) -> None:
     record(
         scope[DB],  # type: ignore[typeddict-item]
         AccessDenied(
-            target_id=principal.membership_id, permission=permission.name, operation=str(handler.handler_name)
+            target_id=principal.membership_id,
+            permission=permission.name,
+            operation=str(handler.handler_name),
+            reason="permission_missing",
         ),
     )
     raise PermissionMissing(permission.name)

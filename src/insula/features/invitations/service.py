@@ -159,6 +159,7 @@ class InvitationService:
                 target_id=str(self._principal.membership_id),
                 permission=WRITE.name,
                 operation="grant a role above one's own",
+                reason="permission_missing",
             ),
         )
         return refusal

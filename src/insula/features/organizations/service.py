@@ -226,7 +226,12 @@ class MemberService:
         self._db.keeps_refusal = True
         record(
             self._db,
-            AccessDenied(target_id=actor.id, permission=MANAGE_MEMBERS.name, operation=f"act on {role}"),
+            AccessDenied(
+                target_id=actor.id,
+                permission=MANAGE_MEMBERS.name,
+                operation=f"act on {role}",
+                reason="permission_missing",
+            ),
         )
         raise RoleAboveYours
 
