@@ -7,6 +7,7 @@ from insula.core.catalogue import check_catalogue
 from insula.core.catalogue.inventory import read_inventory
 from insula.schema import INVENTORY, RELEASE
 from tests.conftest import TEMPLATE
+from tests.migrations.diagram import DIAGRAM, drawn
 
 
 async def inventory(connection: asyncpg.Connection) -> list[str]:
@@ -26,6 +27,19 @@ async def test_the_file_is_the_inventory_of_the_migrations(
     if pytestconfig.getoption("--write-inventory", False):
         INVENTORY.write_text("".join(f"{line}\n" for line in found), encoding="utf-8")
     assert INVENTORY.read_text(encoding="utf-8").splitlines() == found, (
+        "after a migration: ./insula test tests/migrations/test_inventory.py --write-inventory"
+    )
+
+
+async def test_the_diagram_is_that_of_the_migrations(addresses: dict[str, str], pytestconfig: pytest.Config) -> None:
+    connection = await asyncpg.connect(addresses["admin"], database=TEMPLATE)
+    try:
+        text = await drawn(connection)
+    finally:
+        await connection.close()
+    if pytestconfig.getoption("--write-inventory", False):
+        DIAGRAM.write_text(text, encoding="utf-8")
+    assert DIAGRAM.read_text(encoding="utf-8") == text, (
         "after a migration: ./insula test tests/migrations/test_inventory.py --write-inventory"
     )
 
