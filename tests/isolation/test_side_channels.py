@@ -193,6 +193,10 @@ async def test_the_order_of_conditions_would_tell_where_comparisons_are_cheap(ar
     assert "the attacker's" in found
 
 
+_ASKED = r"(?:\(InitPlan \d+\)\.col1|\$\d+)"
+"""Who the tenant is, in the words of PostgreSQL 18 or of those before."""
+
+
 async def first_conditions(arena: Arena, shape: str, cost: str) -> set[str]:
     """Whose condition is asked first, of every table with a tenant."""
     words = {"a": to_uuid("org", arena.a.owner.organization_id), "b": to_uuid("org", arena.b.owner.organization_id)}
@@ -203,6 +207,6 @@ async def first_conditions(arena: Arena, shape: str, cost: str) -> set[str]:
             statement = f"EXPLAIN (COSTS OFF) SELECT 1 FROM {table} WHERE {IDS[shape].format(**words)}"
             plan = await transaction.driver.fetch(statement)
             (asked,) = [row[0] for row in plan if "Filter: " in row[0]]
-            policy = re.match(r" *Filter: \(+(?:tenant_id = \(InitPlan|\(InitPlan \d+\)\.col1 = tenant_id)", asked)
+            policy = re.match(rf" *Filter: \(+(?:tenant_id = {_ASKED}|{_ASKED} = tenant_id)", asked)
             found.add("policy" if policy else "the attacker's")
     return found
