@@ -21,6 +21,7 @@ from insula.core.logs import configure_logs
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.valkey import EmbeddedValkey
 from insula.provision import LOGINS, migrate, provision
+from insula.settings import Settings
 from tests.benchmarks import twins
 from tests.factories import Member, World, settings_for
 
@@ -113,11 +114,26 @@ def _headers(member: Member) -> list[tuple[bytes, bytes]]:
 @asynccontextmanager
 async def running(admin: str, redis: str) -> AsyncIterator[Bench]:
     """The program with the twins' routes added."""
+    settings = settings_at(admin, redis)
+    configure_logs("error", json=True)
+    program.FEATURES = (*program.FEATURES, twins.FEATURE)
+    litestar = program.create_litestar(settings)
+    async with litestar.lifespan():
+        superuser = await asyncpg.connect(admin, database=DATABASE)
+        try:
+            app = AccessLog(litestar)
+            yield Bench(app, World(app, settings, superuser), admin, settings)
+        finally:
+            await superuser.close()
+
+
+def settings_at(admin: str, redis: str) -> Settings:
+    """With these servers, eight connections and no limit that a benchmark would reach."""
 
     def url(login: str) -> str:
         return f"postgresql://{login}:{login}@{admin.rsplit('@', 1)[1].split('/', 1)[0]}/{DATABASE}"
 
-    settings = settings_for(
+    return settings_for(
         database_url=url("app_rw"),
         identity_database_url=url("app_identity"),
         platform_database_url=url("app_platform"),
@@ -131,16 +147,6 @@ async def running(admin: str, redis: str) -> AsyncIterator[Bench]:
         rate_anonymous_per_minute=10_000_000,
         rate_sign_in_per_minute=10_000_000,
     )
-    configure_logs("error", json=True)
-    program.FEATURES = (*program.FEATURES, twins.FEATURE)
-    litestar = program.create_litestar(settings)
-    async with litestar.lifespan():
-        superuser = await asyncpg.connect(admin, database=DATABASE)
-        try:
-            app = AccessLog(litestar)
-            yield Bench(app, World(app, settings, superuser), admin, settings)
-        finally:
-            await superuser.close()
 
 
 def servers() -> tuple[EmbeddedPostgres, EmbeddedValkey]:
