@@ -19,6 +19,7 @@ from insula.embedded.postgres import EmbeddedPostgres
 from tests.benchmarks.harness import DATABASE, prepare, servers, settings_at
 from tests.benchmarks.peers import data
 from tests.benchmarks.peers.contestants import (
+    AUTH_DATABASE,
     BETTER_AUTH,
     FASTAPI,
     FASTIFY,
@@ -27,12 +28,13 @@ from tests.benchmarks.peers.contestants import (
     Contestant,
     Ground,
     all_running,
+    database,
     make_auth_database,
     sign_up,
 )
 from tests.benchmarks.peers.install import install
 from tests.benchmarks.peers.measure import Asked, Course, Requests, report
-from tests.benchmarks.peers.prove import alike, cast_of
+from tests.benchmarks.peers.prove import alike, asks_the_database, cast_of
 from tests.benchmarks.peers.raw import Raw
 from tests.factories import World
 
@@ -92,7 +94,8 @@ async def main(only: list[str], rounds: int, postgres: EmbeddedPostgres, redis: 
     cast = await cast_of(world, callers)
     met = True
     async with all_running(Ground(installed, settings, admin, folder)) as contestants:
-        await sign_up(contestants[BETTER_AUTH], callers)
+        await sign_up(contestants[BETTER_AUTH], [*callers, cast["viewer"]])
+        await asks_the_database(contestants[BETTER_AUTH], cast["viewer"], database(admin, AUTH_DATABASE))
         await alike([contestants[name] for name in (OURS, FASTIFY, FASTAPI, NINJA)], cast, superuser)
         course = Course(callers, _postmaster(postgres.data), rounds)
         race = Race(contestants, course, Raw(admin, folder, callers))

@@ -20,7 +20,7 @@ from tests.benchmarks.peers.place import Command, running
 
 OURS, FASTIFY, FASTAPI, NINJA = "ours", "Fastify + pg", "FastAPI + SQLAlchemy", "Django Ninja"
 BETTER_AUTH: Final = "better-auth"
-_AUTH_DATABASE: Final = "better_auth"
+AUTH_DATABASE: Final = "better_auth"
 _TWINS: Final = "tests.benchmarks.peers.twins"
 _PER_MINUTE: Final = 10_000_000
 
@@ -58,8 +58,8 @@ async def all_running(ground: Ground) -> AsyncIterator[dict[str, Contestant]]:
 def _commands(ground: Ground) -> dict[str, Command]:
     settings, installed = ground.settings, ground.installed
     shared = {
-        "PEER_DATABASE_URL": _database(ground.admin, DATABASE),
-        "PEER_AUTH_DATABASE_URL": _database(ground.admin, _AUTH_DATABASE),
+        "PEER_DATABASE_URL": database(ground.admin, DATABASE),
+        "PEER_AUTH_DATABASE_URL": database(ground.admin, AUTH_DATABASE),
         "PEER_REDIS_URL": settings.redis_url,
         "PEER_SECRET": secrets.token_urlsafe(32),
         "PEER_PER_MINUTE": str(_PER_MINUTE),
@@ -90,14 +90,14 @@ def _commands(ground: Ground) -> dict[str, Command]:
     }
 
 
-def _database(admin: str, name: str) -> str:
+def database(admin: str, name: str) -> str:
     return f"{admin.rsplit('/', 1)[0]}/{name}"
 
 
 async def make_auth_database(admin: str) -> None:
     """better-auth has tables of its own, and makes them itself."""
     connection = await asyncpg.connect(admin)
-    await connection.execute(f"CREATE DATABASE {_AUTH_DATABASE}")
+    await connection.execute(f"CREATE DATABASE {AUTH_DATABASE}")
     await connection.close()
 
 

@@ -15,7 +15,8 @@ from tests.benchmarks.peers.place import cpu_seconds
 from tests.benchmarks.peers.raw import Raw
 
 _SECONDS: Final = 0.7
-_WARM_SECONDS: Final = 1.0
+_WARM_SECONDS: Final = 1.5
+_PATIENCE_SECONDS: Final = 30
 
 
 class Sample(NamedTuple):
@@ -66,7 +67,8 @@ class Course(NamedTuple):
         before = cpu_seconds(self.postgres)
         if isinstance(asked.of, Raw):
             began = time.perf_counter()
-            rate = await asked.of.rate(1)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                rate = await asked.of.rate(1)
             count = rate * min(1.0, time.perf_counter() - began)
             return Sample(rate, 0.0, (cpu_seconds(self.postgres) - before) / count * 1e6)
         lines = [await Line.connect(asked.of.port) for _ in self.callers]
@@ -76,7 +78,8 @@ class Course(NamedTuple):
             _work(line, asked.requests(asked.of.paths, caller), until)
             for line, caller in zip(lines, self.callers, strict=True)
         ]
-        count = sum(await asyncio.gather(*works))
+        async with asyncio.timeout(seconds + _PATIENCE_SECONDS):
+            count = sum(await asyncio.gather(*works))
         took = time.perf_counter() - began
         served, stored = cpu_seconds(asked.of.process) - server, cpu_seconds(self.postgres) - before
         for line in lines:

@@ -9,7 +9,7 @@ import msgspec
 
 from insula.core.ids import to_uuid
 from tests.benchmarks.peers.contestants import OURS, Contestant
-from tests.benchmarks.peers.data import Caller, creation, known_to_twins, pages, sessions, singles
+from tests.benchmarks.peers.data import Caller, creation, known_to_twins, pages, sessions, singles, with_cookie
 from tests.benchmarks.peers.line import Line
 from tests.factories import World
 
@@ -95,3 +95,20 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in row.items() if name not in {"id", "created_by", "created_at", "updated_at"}
     } | {"fields": sorted(row)}
+
+
+async def asks_the_database(better_auth: Contestant, caller: Caller, auth_database: str) -> None:
+    """Raise AssertionError where better-auth believes the cookie of a session that was deleted."""
+    requests = [next(with_cookie(path, caller)) for path in ("/api/auth/get-session", "/me")]
+    line = await Line.connect(better_auth.port)
+    for request in requests:
+        status, body = await line.exchange(request)
+        assert (status, caller.member.person.email.encode() in body) == (200, True), body
+    connection = await asyncpg.connect(auth_database)
+    await connection.execute(
+        'DELETE FROM session USING "user" AS u WHERE u.id = "userId" AND u.email = $1', caller.member.person.email
+    )
+    await connection.close()
+    answers = [await line.exchange(request) for request in requests]
+    assert answers == [(200, b"null"), (401, b"")], answers
+    line.close()

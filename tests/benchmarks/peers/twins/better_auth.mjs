@@ -17,7 +17,7 @@ const auth = betterAuth({
   session: { cookieCache: { enabled: false } },
   rateLimit: { enabled: false }, // counted below as the others do, in one round trip and not in its two
   telemetry: { enabled: false },
-  advanced: { database: { joins: process.env.PEER_JOINS !== "0" } },
+  advanced: { database: { joins: true } },
 });
 const migrations = await getMigrations(auth.options);
 await migrations.runMigrations();
