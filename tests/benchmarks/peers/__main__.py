@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import itertools
+import os
 import shutil
 import signal
 import sys
@@ -93,6 +94,7 @@ async def main(only: list[str], rounds: int, postgres: EmbeddedPostgres, redis: 
     callers = await data.people(world)
     cast = await cast_of(world, callers)
     met = True
+    print(f"This machine has {os.cpu_count()} cores and was at a load of {os.getloadavg()[0]:.1f} when this began.")
     async with all_running(Ground(installed, settings, admin, folder)) as contestants:
         await sign_up(contestants[BETTER_AUTH], [*callers, cast["viewer"]])
         await asks_the_database(contestants[BETTER_AUTH], cast["viewer"], database(admin, AUTH_DATABASE))
