@@ -20,6 +20,7 @@ from insula.core.permissions import Permission
 from insula.core.schemas import Task
 from insula.product import FEATURES
 from tests.architecture.sources import ROOT, last_name, sources
+from tests.resources import CORE_PREFIXES
 
 FOLDER = ROOT / "src" / "insula" / "features"
 ORDER = next(
@@ -27,9 +28,6 @@ ORDER = next(
     for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     if contract["name"] == "Features in one order"
 )
-CORE_PREFIXES = {"job": "job"}
-"""Ids that core mints for itself."""
-
 every_feature = pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
 
 

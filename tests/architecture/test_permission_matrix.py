@@ -10,17 +10,9 @@ from insula.core.http.guard import declared_routes
 from insula.core.ids import new_id
 from insula.core.permissions import Role
 from tests.factories import Member, World
+from tests.resources import prefix_of
 
 GOLDEN = Path(__file__).with_name("permission_matrix.txt")
-PREFIXES = {
-    "project_id": "prj",
-    "team_id": "tea",
-    "member_id": "mem",
-    "invitation_id": "inv",
-    "event_id": "evt",
-    "session_id": "crd",
-    "job_id": "job",
-}
 
 
 def tenant_routes(app: Litestar) -> list[tuple[str, str, str]]:
@@ -36,7 +28,7 @@ def filled(path: str, organization: str) -> str:
     """The path with the organization's id and, for everything else, ids that nothing has."""
     return re.sub(
         r"\{(\w+)\}",
-        lambda name: organization if name[1] == "organization_id" else new_id(PREFIXES.get(name[1], "xxx")),
+        lambda name: organization if name[1] == "organization_id" else new_id(prefix_of(name[1])),
         path,
     )
 

@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from insula.core.http.guard import DECLARATIONS, RouteUndeclared, declared_routes, refuse_undeclared
 from insula.product import FEATURES
+from tests.resources import PREFIXES
 
 PLANES = {
     "/v1/organizations/{organization_id}": {"permission"},
@@ -81,6 +82,16 @@ def test_operations_are_a_verb_and_a_noun(routes: list[tuple[str, str, HTTPRoute
         verb = name.split("_")[0]
         if handler.resolve_include_in_schema() and path.startswith("/v1/"):
             assert (verb in reading) == (method == "GET") or verb == "preview", f"{method} {path} is {name}"
+
+
+def test_an_id_in_a_path_is_named_after_what_a_feature_says_its_prefix_names(
+    routes: list[tuple[str, str, HTTPRouteHandler]],
+) -> None:
+    """By its name the generated attacks know whose ids to put there."""
+    nouns = {noun.replace(" ", "_") for noun in PREFIXES}
+    for _, path, _ in routes:
+        unknown = [name for name in re.findall(r"\{(\w+)_id\}", path) if name not in nouns]
+        assert unknown == [], f"{path}: no feature has these in its id_prefixes"
 
 
 def test_every_operation_has_a_summary_and_a_tag(litestar: Litestar) -> None:

@@ -22,7 +22,8 @@ from insula.core.ids import new_id, to_uuid
 from insula.settings import Settings
 from tests.conftest import running
 from tests.factories import World
-from tests.isolation.estate import Estate, Route, found, inventory, routes_of, unknown_id
+from tests.isolation.estate import Estate, Route, found, inventory, routes_of
+from tests.resources import prefix_of
 
 
 class Siege:
@@ -41,10 +42,10 @@ class Siege:
 
     def own(self, route: Route) -> dict[str, str]:
         """The route's parameters, filled with what is the attacker's."""
-        return {name: self.a.ids[unknown_id(name).split("_")[0]][0] for name in route.parameters}
+        return {name: self.a.ids[prefix_of(name)][0] for name in route.parameters}
 
     def foreign(self, name: str) -> list[str]:
-        return self.b.ids[unknown_id(name).split("_")[0]]
+        return self.b.ids[prefix_of(name)]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,9 @@ async def test_the_neighbours_resources_are_like_random_ids(siege: Siege, superu
         for name in route.parameters:
             for foreign in siege.foreign(name):
                 there = await route.call(siege.attacker, siege.home, **(siege.own(route) | {name: foreign}))
-                nowhere = await route.call(siege.attacker, siege.home, **(siege.own(route) | {name: unknown_id(name)}))
+                nowhere = await route.call(
+                    siege.attacker, siege.home, **(siege.own(route) | {name: new_id(prefix_of(name))})
+                )
                 assert there.status_code == 404, (route, name, there.text)
                 assert told(there) == told(nowhere), route
                 tried += 1
@@ -132,14 +135,12 @@ async def test_the_neighbours_ids_in_a_body_are_like_random_ids(siege: Siege, su
     before = await inventory(superuser, siege.b)
     tried = 0
     for route in siege.routes:
-        for name in ("team_id", "member_id", "project_id"):
-            if name not in route.fields:
-                continue
+        for name, prefix in route.references.items():
             answers = [
                 await msgspec.structs.replace(route, body=route.body | {name: value}).call(
                     siege.attacker, siege.home, **siege.own(route)
                 )
-                for value in (siege.foreign(name)[0], unknown_id(name))
+                for value in (siege.b.ids[prefix][0], new_id(prefix))
             ]
             assert answers[0].status_code in {403, 404, 422}, (route, answers[0].text)
             assert told(answers[0]) == told(answers[1]), route

@@ -6,7 +6,7 @@ import pytest
 from insula.core.catalogue.facts import read_catalogue
 from insula.core.ids import to_uuid
 from tests.isolation.arena import Arena
-from tests.isolation.rows import insert, plausible
+from tests.rows import insert, plausible
 
 INVITE = (
     "INSERT INTO app.invitation (id, email, email_norm, role, status, invited_by, credential_id, sendings, expires_at,"

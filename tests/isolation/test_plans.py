@@ -13,67 +13,57 @@ import sqlalchemy as sa
 
 from insula.core.ids import to_text
 from insula.core.listing import Listing, first_id_of
-from insula.product import FEATURES
 from tests.isolation.arena import Arena
 from tests.isolation.conftest import opened
+from tests.resources import ListRoute, list_routes
+from tests.rows import allowed
 
-SPECIAL: Final = {
-    ("membership", "status"): "'active'",
-    ("project", "status"): "'active'",
-    ("project", "deleted_at"): "CASE n / 10 % 50 WHEN 0 THEN now() END",
-    ("invitation", "status"): "'declined'",
-}
-TABLES: Final = ("membership", "team", "team_member", "project", "invitation", "event")
+SPECIAL: Final = {("invitation", "status"): "'declined'"}
+"""What a column holds, where not just any value will do: nobody is invited twice at a time."""
 TENANTS: Final = 100
 """The one that asks has a tenth of all rows; the others share the rest."""
 COLUMNS: Final = """
-SELECT column_name, data_type FROM information_schema.columns
- WHERE table_schema = 'app' AND table_name = $1 AND column_name NOT IN ('tenant_id', 'id') AND is_generated = 'NEVER'
- ORDER BY ordinal_position
+SELECT a.attname, format_type(a.atttypid, NULL),
+       (SELECT string_agg(pg_get_constraintdef(k.oid), ' ') FROM pg_constraint k
+         WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum])
+  FROM pg_attribute a
+ WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+   AND a.attname NOT IN ('tenant_id', 'id')
+ ORDER BY a.attnum
 """
 VALUES: Final = {
     "uuid": "md5(n::text)::uuid",
     "text": "'word ' || n",
+    "text[]": "'{}'",
+    "bytea": "''",
     "jsonb": "'{}'",
+    "boolean": "n % 2 = 0",
+    "date": "current_date",
     "timestamp with time zone": "now() + n * interval '1 ms'",
+    "bigint": "1",
     "integer": "1",
     "smallint": "1",
 }
+DELETED: Final = "CASE n / 10 % 50 WHEN 0 THEN now() END"
 ASKED: Final = {"since": datetime(2020, 1, 1, tzinfo=UTC), "until": datetime(2100, 1, 1, tzinfo=UTC)}
-NOT_OF_A_TENANT: Final = (
-    "my_organizations()",
-    "my_invitations()",
-    "my_sessions()",
-    "app.outbox",
-    "app.operator_action",
-)
 
 
-def lists() -> Iterator[tuple[str, Listing[Any]]]:
+def lists() -> list[ListRoute]:
     """Every list of the product that reads a tenant's tables, by its name."""
-    found: dict[str, Listing[Any]] = {}
-    for feature in FEATURES:
-        for controller in feature.controllers:
-            for handler in vars(controller).values():
-                listing = getattr(handler, "opt", {}).get("listing")
-                if listing is not None and not any(name in str(listing._statement) for name in NOT_OF_A_TENANT):
-                    found[handler.fn.__name__] = listing
-    yield from sorted(found.items())
+    return sorted((found for found in list_routes() if found.tables), key=lambda found: found.name)
 
 
 def questions() -> Iterator[Any]:
     """Each order, alone and with each filter, on the first page and on a later one."""
-    for name, listing in lists():
-        required = frozenset(listing.filters) if name in REQUIRED else frozenset()
+    for found in lists():
+        listing = found.listing
+        assert listing is not None
+        required = frozenset(listing.filters) & frozenset(found.parameters)
         for sort in listing.offered:
-            for active in [required, *(frozenset({one}) for one in listing.filters if not required)]:
+            for active in [required, *(required | {one} for one in listing.filters if one not in required)]:
                 for continued in (False, True):
-                    words = [name, sort, *sorted(active), *(["continued"] if continued else [])]
+                    words = [found.name, sort, *sorted(active), *(["continued"] if continued else [])]
                     yield pytest.param(listing, sort, active, continued, id=" ".join(words))
-
-
-REQUIRED: Final = {"list_team_members", "list_member_teams"}
-"""Their filter is part of the path."""
 
 
 @pytest.fixture(scope="module")
@@ -81,23 +71,24 @@ async def crowded(addresses: dict[str, str], redis_url: str, pytestconfig: pytes
     """Many rows of many tenants in every table that lists read."""
     name = f"insula_plans_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     rows = int(pytestconfig.getoption("--plan-rows"))
+    tables = dict.fromkeys(table for found in lists() for table in found.tables)
     async with opened(addresses["admin"], name, redis_url=redis_url) as arena:
         async with arena.superuser.transaction():
             await arena.superuser.execute(
                 "SET LOCAL session_replication_role = replica"
             )  # what they refer to is no matter
-            for table in TABLES:
+            for table in tables:
                 await plant(arena.superuser, table, arena.a.id, rows)
-        for table in TABLES:
-            await arena.superuser.execute(f"ANALYZE app.{table}")
+        for table in tables:
+            await arena.superuser.execute(f"ANALYZE {table.fullname}")
         yield arena
 
 
-async def plant(superuser: asyncpg.Connection, table: str, tenant: str, rows: int) -> None:
-    columns = [(row[0], row[1]) for row in await superuser.fetch(COLUMNS, table)]
-    values = [SPECIAL.get((table, name)) or VALUES[kind] for name, kind in columns]
+async def plant(superuser: asyncpg.Connection, table: sa.Table, tenant: str, rows: int) -> None:
+    columns = [tuple(row) for row in await superuser.fetch(COLUMNS, table.fullname)]
+    values = [value(table, *column) for column in columns]
     await superuser.execute(
-        f"INSERT INTO app.{table} (tenant_id, id, {', '.join(name for name, _ in columns)})"
+        f"INSERT INTO {table.fullname} (tenant_id, id, {', '.join(column[0] for column in columns)})"
         " SELECT CASE n % 10 WHEN 0 THEN $1::uuid ELSE lpad(to_hex(n % $3), 32, '0')::uuid END,"
         " (lpad(to_hex((extract(epoch FROM now() + n % 4 * interval '30 days') * 1000)::bigint), 12, '0')"
         " || '7' || lpad(to_hex(n), 19, '0'))::uuid,"
@@ -108,15 +99,29 @@ async def plant(superuser: asyncpg.Connection, table: str, tenant: str, rows: in
     )
 
 
-def prefix_of(listing: Listing[Any], name: str) -> str | None:
-    return getattr(listing.filters[name].column.type, "prefix", None)
+def value(table: sa.Table, name: str, kind: str, checks: str | None) -> str:
+    """What row ``n`` holds in a column, in SQL."""
+    if special := SPECIAL.get((table.name, name)):
+        return special
+    if name == "deleted_at":
+        return DELETED
+    word = allowed(checks or "")
+    return f"'{word}'" if word else VALUES[kind]
 
 
 def last_row(listing: Listing[Any], sort: str) -> list[Any]:
     """What the cursor of a page before says."""
     column = listing.sorts[sort.removeprefix("-")]
-    value = datetime.now(UTC).isoformat() if isinstance(column.type, sa.DateTime) else "word 5"
-    return [to_text(listing._key.type.prefix, first_id_of(datetime.now(UTC) + timedelta(days=45))), value]
+    last = datetime.now(UTC).isoformat() if isinstance(column.type, sa.DateTime) else sample(column, "word 5")
+    return [to_text(listing._key.type.prefix, first_id_of(datetime.now(UTC) + timedelta(days=45))), last]
+
+
+def sample(column: Any, word: str) -> Any:
+    """Something to ask for in a column."""
+    if isinstance(column.type, sa.Boolean | sa.Integer):
+        return column.type.python_type(1)
+    prefix = getattr(column.type, "prefix", None)
+    return to_text(prefix, uuid4()) if prefix else word
 
 
 @pytest.mark.parametrize(("listing", "sort", "active", "continued"), list(questions()))
@@ -126,7 +131,7 @@ async def test_a_list_is_an_index_scan(
     query = listing._query(sort, active, continued, 21)
     binds: dict[str, Any] = {}
     for name in active:
-        asked = ASKED.get(name, to_text(prefix, uuid4()) if (prefix := prefix_of(listing, name)) else "word 500")
+        asked = ASKED.get(name) or sample(listing.filters[name].column, "word 500")
         binds |= listing.filters[name].binds(name, asked)
     if continued:
         binds |= listing._after(sort, last_row(listing, sort))

@@ -13,7 +13,7 @@ from insula.core.db import Driver
 from insula.core.ids import to_uuid
 from insula.core.rls import ISOLATION, TableClass
 from tests.isolation.arena import Arena, Tenant
-from tests.isolation.rows import insert, plausible
+from tests.rows import insert, plausible
 
 READS = (
     "SELECT {owner} FROM {table}",
