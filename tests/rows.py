@@ -27,6 +27,7 @@ SELECT a.attname AS name, f.confrelid::regclass::text AS target, g.attname AS ke
   FROM pg_constraint f, unnest(f.conkey, f.confkey) AS pair (here, there), pg_attribute a, pg_attribute g
  WHERE f.contype = 'f' AND f.conrelid = $1::text::regclass AND a.attname <> 'tenant_id'
    AND a.attrelid = f.conrelid AND a.attnum = pair.here AND g.attrelid = f.confrelid AND g.attnum = pair.there
+ ORDER BY a.attnum
 """
 
 SOFT_DELETED = """
@@ -52,33 +53,37 @@ async def stock(superuser: asyncpg.Connection, table: str, tenant: UUID, word: s
     """Two rows of an organization's in a table, and two deleted ones where rows are soft-deleted; returns their ids.
 
     What they refer to are rows that the organization has; those that it lacks are planted before. Each text begins
-    with ``word``, unless it may hold other ones only.
+    with ``word``, unless it may hold other ones only. One row it is where another would be the same.
     """
-    kinds: list[dict[str, Any]] = [{}, {}]
-    if await superuser.fetchval(SOFT_DELETED, table):
-        kinds += [{"deleted_at": clock.now()}] * 2
-    return [await _plant(superuser, table, tenant, word, also) for also in kinds]
+    references = await superuser.fetch(REFERENCES, table)
+    made = []
+    for number in range(4 if await superuser.fetchval(SOFT_DELETED, table) else 2):
+        row = await plausible(superuser, table, "tenant_id", tenant, word)
+        for place, reference in enumerate(each for each in references if each["name"] in row):
+            targets = await _targets(superuser, reference, tenant, word)
+            row[reference["name"]] = targets[number % 2 if place else 0]  # both are below the same one
+        if number > 1:
+            row["deleted_at"] = clock.now()
+        if await insert(superuser, table, row, "ON CONFLICT DO NOTHING") == "INSERT 0 1":
+            made.append(row["id"])
+    return made
 
 
-async def _plant(superuser: asyncpg.Connection, table: str, tenant: UUID, word: str, also: dict[str, Any]) -> UUID:
-    row = await plausible(superuser, table, "tenant_id", tenant, word)
-    for reference in await superuser.fetch(REFERENCES, table):
-        if reference["name"] in row:
-            row[reference["name"]] = await _target(superuser, reference, tenant, word)
-    await insert(superuser, table, row | also)
-    found: UUID = row["id"]
-    return found
-
-
-async def _target(superuser: asyncpg.Connection, reference: asyncpg.Record, tenant: UUID, word: str) -> Any:
-    """The first that there is: whatever refers to one of the organization's, refers to the same one."""
-    found = f"SELECT {reference['key']} FROM {reference['target']}"
+async def _targets(superuser: asyncpg.Connection, reference: asyncpg.Record, tenant: UUID, word: str) -> list[Any]:
+    """Two rows to refer to, or twice the only one."""
+    key, target = reference["key"], reference["target"]
     if not reference["paired"]:
-        return await superuser.fetchval(f"{found} LIMIT 1")
-    found += " WHERE tenant_id = $1 ORDER BY id LIMIT 1"
-    if await superuser.fetchval(found, tenant) is None:
-        await stock(superuser, reference["target"], tenant, word)
-    return await superuser.fetchval(found, tenant)
+        found = await superuser.fetch(f"SELECT {key} FROM {target} ORDER BY 1 LIMIT 2")
+    else:
+        if await first(superuser, target, tenant) is None:
+            await stock(superuser, target, tenant, word)
+        found = await superuser.fetch(f"SELECT {key} FROM {target} WHERE tenant_id = $1 ORDER BY id LIMIT 2", tenant)
+    return [found[0][0], found[-1][0]]
+
+
+async def first(superuser: asyncpg.Connection, table: str, tenant: UUID) -> Any:
+    """The id of the first row that an organization has in a table."""
+    return await superuser.fetchval(f"SELECT id FROM {table} WHERE tenant_id = $1 ORDER BY id LIMIT 1", tenant)
 
 
 async def plausible(
