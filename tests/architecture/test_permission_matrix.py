@@ -40,7 +40,7 @@ async def ask(client: object, method: str, url: str) -> tuple[int, str]:
     return answer.status_code, answer.json().get("code", "") if answer.content else ""
 
 
-def test_the_matrix_is_the_one_that_was_reviewed(litestar: Litestar) -> None:
+def test_the_matrix_is_the_one_that_was_reviewed(litestar: Litestar, pytestconfig: pytest.Config) -> None:
     permissions = litestar.state.permissions
     width = max(len(f"{method} {path}") for method, path, _ in tenant_routes(litestar))
     lines = [f"{'':<{width}}  {'  '.join(role.value for role in Role)}"]
@@ -48,9 +48,12 @@ def test_the_matrix_is_the_one_that_was_reviewed(litestar: Litestar) -> None:
         marks = "  ".join(("x" if permission in permissions.of(role) else "-").center(len(role)) for role in Role)
         lines.append(f"{f'{method} {path}':<{width}}  {marks}")
     matrix = "\n".join(line.rstrip() for line in lines) + "\n"
-    if matrix != GOLDEN.read_text(encoding="utf-8"):
-        GOLDEN.with_suffix(".new").write_text(matrix, encoding="utf-8")
-        pytest.fail(f"who may do what has changed: review {GOLDEN.with_suffix('.new')} and move it over {GOLDEN.name}")
+    if pytestconfig.getoption("--write-golden"):
+        GOLDEN.write_text(matrix, encoding="utf-8")
+    assert matrix.splitlines() == GOLDEN.read_text(encoding="utf-8").splitlines(), (
+        "who may do what has changed: if it should,"
+        " ./insula test tests/architecture/test_permission_matrix.py --write-golden"
+    )
 
 
 @pytest.mark.parametrize("role", list(Role))

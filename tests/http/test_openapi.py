@@ -125,6 +125,7 @@ def test_every_list_shows_its_sorts_and_offers_all_of_its_filters(
         if get_origin(get_type_hints(handler.fn).get("return")) is not Page:
             assert LISTING not in handler.opt
             continue
+        assert LISTING in handler.opt, f"{path} does not say its listing="
         listing = handler.opt[LISTING]
         query = {each["name"]: each for each in described[method.lower(), path]["parameters"] if each["in"] == "query"}
         assert tuple(query["sort"]["schema"]["enum"]) == listing.offered

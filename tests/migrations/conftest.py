@@ -18,10 +18,6 @@ SCRIPTS: list[Path] = sorted(
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-inventory", action="store_true", help="write migrations/inventory.txt anew")
-
-
 def revisions() -> list[str]:
     """Every revision, each after those that it needs."""
     return [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][::-1]

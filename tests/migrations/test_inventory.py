@@ -24,10 +24,10 @@ async def test_the_file_is_the_inventory_of_the_migrations(
         found = await inventory(connection)
     finally:
         await connection.close()
-    if pytestconfig.getoption("--write-inventory", False):
+    if pytestconfig.getoption("--write-golden"):
         INVENTORY.write_text("".join(f"{line}\n" for line in found), encoding="utf-8")
     assert INVENTORY.read_text(encoding="utf-8").splitlines() == found, (
-        "after a migration: ./insula test tests/migrations/test_inventory.py --write-inventory"
+        "after a migration: ./insula test tests/migrations/test_inventory.py --write-golden"
     )
 
 
@@ -37,10 +37,10 @@ async def test_the_diagram_is_that_of_the_migrations(addresses: dict[str, str], 
         text = await drawn(connection)
     finally:
         await connection.close()
-    if pytestconfig.getoption("--write-inventory", False):
+    if pytestconfig.getoption("--write-golden"):
         DIAGRAM.write_text(text, encoding="utf-8")
     assert DIAGRAM.read_text(encoding="utf-8") == text, (
-        "after a migration: ./insula test tests/migrations/test_inventory.py --write-inventory"
+        "after a migration: ./insula test tests/migrations/test_inventory.py --write-golden"
     )
 
 

@@ -1,0 +1,69 @@
+"""Following the walk-through of the projects folder: its blocks are files and changes, its commands are run."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.architecture.sources import ROOT
+
+README = ROOT / "src" / "insula" / "features" / "projects" / "README.md"
+BLOCK = re.compile(r'^```(?P<kind>\w+) title="(?P<path>[^"]+)"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(r"^```sh\n(?P<lines>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+NOT_OURS = ("PYTEST_", "INSULA_", "COVERAGE_")
+"""Variables of this run of the tests, which the copy has nothing to do with."""
+
+
+class Steps:
+    """The README's blocks, and a copy of the project to carry them out in."""
+
+    def __init__(self, copy: Path) -> None:
+        self.copy = copy
+
+    def follow(self) -> None:
+        for block in BLOCK.finditer(README.read_text(encoding="utf-8")):
+            (self._insert if block["kind"] == "diff" else self._write)(self.copy / block["path"], block["text"])
+        (commands,) = COMMANDS.findall(README.read_text(encoding="utf-8"))
+        *before, last = commands.splitlines()
+        for line in before:
+            self._command(shlex.split(line, comments=True))
+        assert last == "./insula test"  # test_the_generated_tests_cover_the_new_resource
+
+    def run(self, *command: str, **environment: str) -> str:
+        """Run Python with the copy's program; returns what it printed."""
+        run = subprocess.run(
+            [sys.executable, *command], cwd=self.copy, env=self.environment(**environment), capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-4000:]
+        return run.stdout
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Ours, without what belongs to this run of the tests."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
+        return ours | {"PYTHONPATH": f"{self.copy / 'src'}:{self.copy}"} | more
+
+    def _command(self, words: list[str]) -> None:
+        """With the packages of this run of the tests: the copy has no .venv."""
+        match words:
+            case ["./insula", "test", *arguments]:
+                self.run("-m", "pytest", "-q", "-n", "0", *arguments)
+            case [program, *arguments]:
+                assert program.startswith(".venv/bin/"), program
+                self.run("-m", Path(program).name, *arguments)
+
+    def _write(self, path: Path, text: str) -> None:
+        assert not path.exists(), path
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def _insert(self, path: Path, text: str) -> None:
+        lines = text.splitlines(keepends=True)
+        before = "".join(line[1:] for line in lines if line[0] != "+")
+        after = "".join(line[1:] for line in lines if line[0] != "-")
+        current = path.read_text(encoding="utf-8")
+        assert current.count(before) == 1, f"{before!r} stands {current.count(before)} times in {path}"
+        path.write_text(current.replace(before, after), encoding="utf-8")
