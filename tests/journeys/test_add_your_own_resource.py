@@ -36,14 +36,14 @@ GENERATED = (
     "tests/features/test_tickets.py",
     "tests/features/test_organization_end.py",
     "tests/attacks/test_isolation.py",
-    "tests/isolation/test_bounds.py",
+    "tests/isolation/test_bounds.py::test_every_moment_that_requests_may_write_has_bounds",
     "tests/isolation/test_catalogue.py::test_our_own_schema_breaks_no_rule",
-    "tests/isolation/test_functions.py",
-    "tests/isolation/test_logins.py",
     "tests/isolation/test_plans.py",
     "tests/isolation/test_tables.py",
     "tests/http/test_openapi.py",
-    "tests/migrations",
+    "tests/migrations/test_inventory.py::test_the_file_is_the_inventory_of_the_migrations",
+    "tests/migrations/test_squawk.py::test_what_the_migrations_send_passes",
+    "tests/migrations/test_up_and_down.py::test_down_and_up_again_leaves_the_same_schema_at_every_revision",
     "tests/architecture/test_features.py",
     "tests/architecture/test_permission_matrix.py",
     "tests/architecture/test_routes.py",
@@ -155,7 +155,7 @@ async def test_a_newer_insula_migrates_beside_what_is_ones_own(
 
 
 def test_the_generated_tests_cover_the_new_resource(steps: Steps) -> None:
-    said = steps.run("-m", "pytest", "-q", "-n", "2", *GENERATED)
+    said = steps.run("-m", "pytest", "-q", "-n", "0", *GENERATED)
     assert " passed" in said
 
 
