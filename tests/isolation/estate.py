@@ -14,7 +14,7 @@ from insula.core.http.guard import declared_routes
 from insula.core.ids import new_id, to_text, to_uuid
 from tests.factories import Member, World
 from tests.resources import TABLES
-from tests.rows import stock
+from tests.rows import first, stock
 
 SCOPE = "/v1/organizations/{organization_id}"
 _serial = itertools.count(1)
@@ -116,18 +116,21 @@ async def found(world: World, superuser: asyncpg.Connection) -> Estate:
         for membership in ids["mem"][:2]:
             joined = await owner.client.put(owner.url(f"/teams/{team}/members/{membership}"))
             assert joined.status_code in {200, 201, 204}, joined.text
-    await stock_the_rest(superuser, owner, word, ids)
     events = (await owner.client.get(owner.url("/events"))).json()["data"]
     ids["evt"] = [event["id"] for event in events[:2]]
+    await stock_the_rest(superuser, owner, word, ids)
     return Estate(owner, word, ids)
 
 
 async def stock_the_rest(superuser: asyncpg.Connection, owner: Member, word: str, ids: dict[str, list[str]]) -> None:
     """What features bring that nobody has spelled out above."""
     tenant = to_uuid("org", owner.organization_id)
+    for table in TABLES.values():
+        if await first(superuser, table.fullname, tenant) is None:
+            await stock(superuser, table.fullname, tenant, word)
     for prefix, table in TABLES.items():
-        if not await superuser.fetchval(f"SELECT count(*) FROM {table.fullname} WHERE tenant_id = $1", tenant):
-            ids[prefix] = [to_text(prefix, made) for made in await stock(superuser, table.fullname, tenant, word)]
+        rows = await superuser.fetch(f"SELECT id FROM {table.fullname} WHERE tenant_id = $1 ORDER BY id", tenant)
+        ids.setdefault(prefix, [to_text(prefix, row["id"]) for row in rows])
 
 
 async def inventory(superuser: asyncpg.Connection, estate: Estate) -> dict[str, list[str]]:
