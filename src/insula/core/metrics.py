@@ -74,6 +74,12 @@ REPLICA_READS: Final = _counter(
 AUTH: Final = _counter("auth", "Credentials shown.", "kind", "outcome")
 
 
+@lru_cache(maxsize=256)
+def shown(kind: str, outcome: str) -> Counter:
+    """What counts credentials of a kind that the door so answered."""
+    return AUTH.labels(kind, outcome)
+
+
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request; ``route`` is the template, never the path."""
     answered, duration = _series(method, route, status)

@@ -41,7 +41,7 @@ class RateLimits:
 
     def known(self, scope: HTTPScope, shown: Presented) -> None:
         """Before the door: raises RateLimited for who was refused there a moment ago, which strangers never are."""
-        if decision := self._still_refused.decision(_caller(scope, shown)):
+        if self._still_refused and (decision := self._still_refused.decision(_caller(scope, shown))):
             scope["state"]["rate_limit"] = decision
             raise refusal(decision)
 

@@ -11,7 +11,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from insula.core import errors
+from insula.core import errors, metrics
 from insula.core.db import Database, Transaction
 from insula.core.http.authentication import Presented, carries_credential, presented
 from insula.core.http.bodies import Incoming
@@ -22,7 +22,6 @@ from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
 from insula.core.keyring import Keyring
-from insula.core.metrics import AUTH
 from insula.core.permissions import Facts, Permissions, Principal
 from insula.core.replica import NotThere, Replica
 from insula.core.shares import Shares
@@ -200,7 +199,7 @@ class RequestTransaction(ASGIMiddleware):
         if verdict == "organization_deleted" and "deleted_organization" in options:
             verdict = "admitted"
         if verdict != "admitted":
-            AUTH.labels("session", verdict).inc()
+            metrics.shown("session", verdict).inc()
             if verdict == "unauthenticated":
                 await doors.admission.refused(scope)
             else:
@@ -213,7 +212,7 @@ class RequestTransaction(ASGIMiddleware):
         transaction.principal = principal
         scope["user"], scope[DB], scope[PRESENTED] = principal, transaction, shown
         bind_contextvars(tenant=principal.organization_id)
-        AUTH.labels(principal.credential_kind, "admitted").inc()
+        metrics.shown(principal.credential_kind, "admitted").inc()
         await doors.admission.admitted(scope, principal, shown)
         return None if replica is None else found["grant"]
 

@@ -23,6 +23,9 @@ class StillRefused:
         self._now = seconds
         self._held: OrderedDict[Hashable, tuple[Decision, float]] = OrderedDict()
 
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
     def decision(self, who: Hashable) -> Decision | None:
         """The refusal that holds for them, with what is left of its wait."""
         held = self._held.get(who)
