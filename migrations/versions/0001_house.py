@@ -88,7 +88,9 @@ def people() -> None:
             sa.Column("version", sa.Integer, nullable=False, server_default="1"),
             sa.CheckConstraint("length(email) <= 320 AND length(name) BETWEEN 1 AND 200", name="user_lengths"),
             # A letter goes to the one and proves the other: they are the same address, whoever writes them.
-            sa.CheckConstraint('email_norm = lower(email COLLATE "C") AND octet_length(email) = length(email)', name="user_address"),
+            sa.CheckConstraint(
+                'email_norm = lower(email COLLATE "C") AND octet_length(email) = length(email)', name="user_address"
+            ),
         ),
         schema="app",
     )
@@ -307,7 +309,14 @@ def program() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.execute("SET LOCAL ROLE app_door")
-    for function in ("purge_idempotency", "enter_once", "begin_idempotent", "record_kept_out", "enter", "delete_membership"):
+    for function in (
+        "purge_idempotency",
+        "enter_once",
+        "begin_idempotent",
+        "record_kept_out",
+        "enter",
+        "delete_membership",
+    ):
         op.execute(f"DROP FUNCTION app.{function}")
     op.execute("SET LOCAL ROLE app_owner")
     for function in (

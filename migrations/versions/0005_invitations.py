@@ -31,7 +31,8 @@ def upgrade() -> None:
         ),
         # The letter goes to the one, and lets the other in.
         sa.CheckConstraint(
-            'email_norm = lower(email COLLATE "C") AND octet_length(email) = length(email)', name="invitation_address"),
+            'email_norm = lower(email COLLATE "C") AND octet_length(email) = length(email)', name="invitation_address"
+        ),
         updatable=("status", "invited_by", "sendings", "expires_at", "updated_at", "version"),
     )
     op.execute("CREATE UNIQUE INDEX invitation_open ON app.invitation (tenant_id, email_norm) WHERE status = 'pending'")
