@@ -3,8 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from insula.core.mendable import Mendable
-from insula.settings import Settings, SettingsError, is_configured, load, load_owner_database_url, variable_of
+from insula.plainly import plainly
+from insula.settings import Settings, SettingsError, is_configured, load, load_owner_database_url
 
 _WRAPPER = """
 \b
@@ -44,10 +43,13 @@ def up(port: int, *, fresh: bool, base_url: str | None) -> None:
     """
     from insula.up import up as start
 
+    interrupted = False
     try:
-        with _plainly():
+        with plainly():
             start(_home(), port, fresh=fresh, console=Console(soft_wrap=True), base_url=base_url)
     except* KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
         sys.exit(130)
 
 
@@ -90,7 +92,7 @@ def migrate(revision: str) -> None:
     """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator)."""
     from insula.provision import migrate as run
 
-    with _plainly():
+    with plainly():
         asyncio.run(run(load_owner_database_url(), revision))
     click.echo("The schema is up to date." if revision == "heads" else f"The schema is at {revision}.")
 
@@ -108,7 +110,7 @@ def rotate(key: str, lead: int) -> None:
     """
     from insula.rotation import rotate
 
-    with _plainly():
+    with plainly():
         click.echo(asyncio.run(rotate(key, load(), load_owner_database_url(), lead)))
 
 
@@ -126,7 +128,7 @@ def add_operator(email: str) -> None:
     """Let somebody operate who has an account."""
     from insula.operators import add_operator
 
-    with _plainly():
+    with plainly():
         added = asyncio.run(add_operator(load_owner_database_url(_environment()), email))
     click.echo(f"{email} is an operator{'' if added else ' already'}.")
 
@@ -137,7 +139,7 @@ def remove_operator(email: str) -> None:
     """Let somebody operate no more; their next request is refused."""
     from insula.operators import remove_operator
 
-    with _plainly():
+    with plainly():
         removed = asyncio.run(remove_operator(load_owner_database_url(_environment()), email))
     click.echo(f"{email} is {'no longer an' if removed else 'no'} operator.")
 
@@ -147,7 +149,7 @@ def list_operators() -> None:
     """Show who operates."""
     from insula.operators import list_operators
 
-    with _plainly():
+    with plainly():
         for email, name in asyncio.run(list_operators(load_owner_database_url(_environment()))):
             click.echo(f"{email}  {name}")
 
@@ -160,7 +162,7 @@ def provision() -> None:
     settings = _settings()
     if settings.admin_database_url is None:
         raise click.ClickException("INSULA_ADMIN_DATABASE_URL is missing: only a superuser creates logins")
-    with _plainly():
+    with plainly():
         asyncio.run(provision_for(settings))
     click.echo("Logins and database are there; next: insula migrate")
 
@@ -170,7 +172,7 @@ def seed() -> None:
     """Plant the demo data; not where INSULA_ENVIRONMENT is production."""
     from insula.seed import plant
 
-    with _plainly():
+    with plainly():
         planted = asyncio.run(plant(_settings()))
     click.echo("The demo is planted." if planted else "The demo is there already.")
 
@@ -266,31 +268,8 @@ def _any_settings() -> Settings:
 def _run(part: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
-    with _plainly():
+    with plainly():
         uvloop.run(part)
-
-
-@contextmanager
-def _plainly() -> Iterator[None]:
-    """What went wrong becomes the command's message, without the way it came."""
-    try:
-        yield
-    except* (Mendable, OSError) as errors:
-        raise click.ClickException("\n".join(map(_told, _leaves(errors)))) from None
-
-
-def _told(error: BaseException) -> str:
-    from insula.core.reach import Unreachable
-
-    return f"{variable_of(error.login)}: {error}" if isinstance(error, Unreachable) else str(error)
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 if __name__ == "__main__":
