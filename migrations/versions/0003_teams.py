@@ -19,13 +19,16 @@ def upgrade() -> None:
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True)),
         sa.Column("version", sa.Integer, nullable=False),
-        sa.UniqueConstraint("tenant_id", "name_norm", name="team_name"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="team_name_length"),
         sa.CheckConstraint("length(description) <= 1000", name="team_description_length"),
-        updatable=("name", "name_norm", "description", "updated_at", "version"),
-        deletable=True,
+        updatable=("name", "name_norm", "description", "updated_at", "deleted_at", "version"),
     )
+    # A deleted team's name is free again; restoring it then is a conflict.
+    op.execute("CREATE UNIQUE INDEX team_name ON app.team (tenant_id, name_norm) WHERE deleted_at IS NULL")
+    op.execute("CREATE INDEX team_deleted ON app.team (tenant_id, id) WHERE deleted_at IS NOT NULL")
+    op.execute("CREATE INDEX team_purge ON app.team USING brin (deleted_at) WHERE deleted_at IS NOT NULL")
     op.execute('CREATE INDEX team_name_order ON app.team (tenant_id, name_norm COLLATE "C", id)')
     create_tenant_table(
         op,
@@ -45,7 +48,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.execute("SET LOCAL ROLE app_door")
-    op.execute("DROP FUNCTION app.delete_team_member, app.delete_team")
+    op.execute("DROP FUNCTION app.delete_team_member")
     op.execute("SET LOCAL ROLE app_owner")
     op.drop_table("team_member", schema="app")
     op.drop_table("team", schema="app")

@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('pending', 'accepted', 'declined', 'revoked', 'expired')", name="invitation_status"
         ),
+        sa.CheckConstraint("role IN ('owner', 'admin', 'member', 'billing', 'viewer')", name="invitation_roles"),
         # The letter goes to the one, and lets the other in.
         sa.CheckConstraint(
             'email_norm = lower(email COLLATE "C") AND octet_length(email) = length(email)', name="invitation_address"

@@ -40,7 +40,7 @@ async def test_a_suspended_members_attempts_are_recorded_and_change_nothing(worl
     assert suspended.status_code == 201
     for _ in range(2):  # the second time in a minute says nothing new
         refused = await member.client.post(member.url("/projects"), json={"name": "Mine", "key": "MINE"})
-        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert (refused.status_code, refused.json()["code"]) == (403, "membership_suspended")
         assert (await member.client.get(member.url("/members"))).status_code == 403
     stranger = await world.owner()
     assert (await stranger.client.get(owner.url("/projects"))).status_code == 404

@@ -168,29 +168,33 @@ async def test_accents_may_be_typed_on_any_keyboard(world: World, stranger: http
 
 
 @pytest.mark.parametrize(
-    ("password", "complaint"),
+    ("password", "code", "complaint"),
     [
-        ("fourteen chars", "at least 15 characters"),
-        ("fifteen\x00characters", "no control characters"),
-        ("fifteen\u2028characters", "no control characters"),
-        ("!gracehopper@navy.example!", "must not contain your name or your e-mail address"),
-        ("I am Grace Hopper herself", "must not contain your name or your e-mail address"),
-        ("\uff47\uff52\uff41\uff43\uff45hopper is my name", "must not contain your name or your e-mail address"),
-        ("a" * 256, GUESSED),
-        ("passwordpassword", GUESSED),
-        ("123456789012345", GUESSED),
-        ("qwertyuiopasdfghjkl", GUESSED),
+        ("fourteen chars", "too_short", "at least 15 characters"),
+        ("fifteen\x00characters", "malformed", "no control characters"),
+        ("fifteen\u2028characters", "malformed", "no control characters"),
+        ("!gracehopper@navy.example!", "guessable", "must not contain your name or your e-mail address"),
+        ("I am Grace Hopper herself", "guessable", "must not contain your name or your e-mail address"),
+        (
+            "\uff47\uff52\uff41\uff43\uff45hopper is my name",
+            "guessable",
+            "must not contain your name or your e-mail address",
+        ),
+        ("a" * 256, "guessable", GUESSED),
+        ("passwordpassword", "guessable", GUESSED),
+        ("123456789012345", "guessable", GUESSED),
+        ("qwertyuiopasdfghjkl", "guessable", GUESSED),
     ],
 )
 async def test_a_password_that_is_no_good_is_refused(
-    stranger: httpx.AsyncClient, password: str, complaint: str
+    stranger: httpx.AsyncClient, password: str, code: str, complaint: str
 ) -> None:
     answer = await stranger.post(
         "/v1/auth/sign-up", json={"name": "Grace Hopper", "email": "gracehopper@navy.example", "password": password}
     )
     assert answer.status_code == 422, answer.text
     assert answer.json()["code"] == "password_refused"
-    assert answer.json()["errors"] == [{"pointer": "/password", "detail": complaint}]
+    assert answer.json()["errors"] == [{"pointer": "/password", "code": code, "detail": complaint}]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +232,13 @@ async def test_a_new_password_ends_every_other_session_and_every_link(
     here = world.client(person.token)
     wrong = await here.put("/v1/me/password", json={"current_password": NEW_PASSWORD, "new_password": NEW_PASSWORD})
     assert wrong.status_code == 422
-    assert wrong.json()["errors"] == [{"pointer": "/current_password", "detail": "is not your password"}]
+    assert wrong.json()["errors"] == [
+        {
+            "pointer": "/current_password",
+            "code": "current_password_wrong",
+            "detail": "This is not your password",
+        }
+    ]
     short = await here.put("/v1/me/password", json={"current_password": PASSWORD, "new_password": "short"})
     assert short.json()["errors"][0]["pointer"] == "/new_password"
     body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}

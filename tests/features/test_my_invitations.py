@@ -111,7 +111,7 @@ async def test_a_suspended_member_does_not_come_back_by_an_invitation(world: Wor
     await owner.client.post(owner.url(f"/members/{member.membership_id}/suspension"))
     refused = await world.client(person.token).post(ACCEPT, json={"token": await token_of(world, invitation)})
     assert refused.status_code == 403
-    assert "suspended" in refused.json()["detail"]
+    assert refused.json()["code"] == "membership_suspended"
     status = await world.superuser.fetchval(
         "SELECT status FROM app.membership WHERE id = $1", to_uuid("mem", member.membership_id)
     )

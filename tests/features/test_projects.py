@@ -96,7 +96,7 @@ async def test_a_team_that_is_absent_malformed_or_the_neighbours_is_the_same_to_
         assert answer.status_code == 422
         bodies.append({name: value for name, value in answer.json().items() if name != "request_id"})
     assert all(body == bodies[0] for body in bodies)
-    assert bodies[0]["errors"] == [{"pointer": "/team_id", "detail": "does not exist"}]
+    assert bodies[0]["errors"] == [{"pointer": "/team_id", "code": "no_such", "detail": "does not exist"}]
     project = await create(owner)
     moved = await owner.client.patch(
         owner.url(f"/projects/{project['id']}"), json={"team_id": theirs}, headers={"if-match": "*"}
@@ -104,13 +104,18 @@ async def test_a_team_that_is_absent_malformed_or_the_neighbours_is_the_same_to_
     assert moved.status_code == 422
 
 
-async def test_a_deleted_team_leaves_its_projects_without_one(world: World) -> None:
+async def test_a_team_that_cannot_be_restored_any_more_leaves_its_projects_without_one(world: World) -> None:
     owner = await world.owner()
     team = (await owner.client.post(owner.url("/teams"), json={"name": "Web"})).json()
     project = await create(owner, team_id=team["id"])
     assert await listed(owner, team_id=team["id"]) == ["WEB"]
     gone = await owner.client.delete(owner.url(f"/teams/{team['id']}"), headers={"if-match": "*"})
     assert gone.status_code == 204
+    await world.superuser.execute(
+        "UPDATE app.team SET deleted_at = now() - interval '31 days' WHERE id = $1", to_uuid("tea", team["id"])
+    )
+    await world.superuser.execute("SELECT app.purge_deleted(interval '30 days', 1000)")
+    assert (await owner.client.post(owner.url(f"/deleted-teams/{team['id']}/restoration"))).status_code == 404
     url = owner.url(f"/projects/{project['id']}")
     orphan = await owner.client.get(url, headers={"if-none-match": '"1"'})
     assert (orphan.status_code, orphan.json()["team_id"], orphan.headers["etag"]) == (200, None, '"2"')

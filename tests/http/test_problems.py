@@ -63,14 +63,17 @@ async def test_a_wrong_body_is_answered_with_where_and_what(
 async def test_all_that_is_wrong_with_a_body_is_said_at_once(owner: Member) -> None:
     body = {"name": "", "key": "web", "status": "new", "metadata": {"a b": "x", "c": []}, "nmae": 1}
     answer = await owner.client.post(owner.url("/projects"), json=body)
-    found = {error["pointer"]: error["detail"] for error in problem(answer, 400, "invalid_request")["errors"]}
-    assert found == {
-        "/nmae": "unknown field",
-        "/name": "must not be empty",
-        "/key": "2 to 10 capital letters and digits, beginning with a letter, such as WEB",
-        "/status": "one of active, archived, paused",
-        "/metadata/a b": "as a key, letters, digits, _ . and - only",
-        "/metadata/c": "text or a whole number or a number or true or false or null is needed, not a list",
+    found = {error.pop("pointer"): error for error in problem(answer, 400, "invalid_request")["errors"]}
+    assert {at: (error["code"], error["detail"]) for at, error in found.items()} == {
+        "/nmae": ("unknown", "unknown field"),
+        "/name": ("too_short", "must not be empty"),
+        "/key": ("malformed", "2 to 10 capital letters and digits, beginning with a letter, such as WEB"),
+        "/status": ("not_offered", "one of active, archived, paused"),
+        "/metadata/a b": ("malformed", "as a key, letters, digits, _ . and - only"),
+        "/metadata/c": (
+            "wrong_type",
+            "text or a whole number or a number or true or false or null is needed, not a list",
+        ),
     }
 
 
@@ -79,10 +82,10 @@ async def test_what_is_wrong_in_a_list_is_said_of_each_item_up_to_a_hundred(owne
     people = [person | {"role": "king"}, person, *[{}] * 98]
     answer = await owner.client.post(owner.url("/invitations/batch"), json={"invitations": people})
     found = problem(answer, 400, "invalid_request")["errors"]
-    assert [(error["pointer"], error["detail"]) for error in found[:3]] == [
-        ("/invitations/0/role", "one of owner, admin, member, billing, viewer"),
-        ("/invitations/2/email", "missing"),
-        ("/invitations/2/role", "missing"),
+    assert [(error["pointer"], error["code"], error["detail"]) for error in found[:3]] == [
+        ("/invitations/0/role", "not_offered", "one of owner, admin, member, billing, viewer"),
+        ("/invitations/2/email", "missing", "missing"),
+        ("/invitations/2/role", "missing", "missing"),
     ]
     assert len(found) == 100
 
@@ -96,7 +99,7 @@ async def test_metadata_are_bounded_all_together(owner: Member) -> None:
     small = {"metadata": {f"key{number}": key for number in range(4)}}
     headers = {"if-match": made.headers["etag"]}
     url = owner.url(f"/projects/{made.json()['id']}")
-    too_large = [{"pointer": "/metadata", "detail": "at most 16384 bytes of JSON in all"}]
+    too_large = [{"pointer": "/metadata", "code": "too_long", "detail": "at most 16384 bytes of JSON in all"}]
     for answer in (
         await owner.client.patch(url, json=large, headers=headers),
         await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "YY", **large}),
@@ -111,24 +114,28 @@ async def test_metadata_are_bounded_all_together(owner: Member) -> None:
 async def test_of_a_list_that_is_too_long_only_that_is_said(owner: Member) -> None:
     answer = await owner.client.post(owner.url("/invitations/batch"), json={"invitations": [{}] * 101})
     assert problem(answer, 400, "invalid_request")["errors"] == [
-        {"pointer": "/invitations", "detail": "at most 100 items"}
+        {"pointer": "/invitations", "code": "too_long", "detail": "at most 100 items"}
     ]
 
 
 @pytest.mark.parametrize(
-    ("query", "detail"),
+    ("query", "code", "detail"),
     [
-        ("limit=0", "at least 1"),
-        ("limit=101", "at most 100"),
-        ("limit=x", "a whole number is needed, not text"),
-        ("status=new", "one of active, archived, paused"),
-        ("cursor=", "must not be empty"),
+        ("limit=0", "too_low", "at least 1"),
+        ("limit=101", "too_high", "at most 100"),
+        ("limit=x", "wrong_type", "a whole number is needed, not text"),
+        ("status=new", "not_offered", "one of active, archived, paused"),
+        ("sort=new", "not_offered", "one of created_at, -created_at, name, -name, updated_at, -updated_at"),
+        ("cursor=", "too_short", "must not be empty"),
+        ("cursor=x", "malformed", "not a cursor of this list, sort and filters"),
+        ("nmae=x", "unknown", "unknown parameter"),
+        ("key=web", "malformed", "2 to 10 capital letters and digits, beginning with a letter, such as WEB"),
     ],
 )
-async def test_a_wrong_parameter_is_told_what_is_right(owner: Member, query: str, detail: str) -> None:
+async def test_a_wrong_parameter_is_told_what_is_right(owner: Member, query: str, code: str, detail: str) -> None:
     answer = await owner.client.get(owner.url(f"/projects?{query}"))
     (error,) = problem(answer, 400, "invalid_request")["errors"]
-    assert error == {"pointer": f"query/{query.partition('=')[0]}", "detail": detail}
+    assert error == {"pointer": f"query/{query.partition('=')[0]}", "code": code, "detail": detail}
 
 
 async def test_a_wrong_moment_is_told_what_is_right(owner: Member) -> None:
@@ -165,7 +172,9 @@ async def test_half_of_a_surrogate_pair_is_called_that(owner: Member, half: str)
 async def test_a_missing_body_is_asked_for(owner: Member) -> None:
     for headers in (JSON, {}):
         answer = await owner.client.post(owner.url("/projects"), headers=headers)
-        assert problem(answer, 400, "invalid_request")["errors"] == [{"pointer": "", "detail": "a JSON body is needed"}]
+        assert problem(answer, 400, "invalid_request")["errors"] == [
+            {"pointer": "", "code": "missing", "detail": "a JSON body is needed"}
+        ]
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,48 @@
 """Everything that can go wrong, with the answer it deserves (RFC 9457)."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from enum import StrEnum
+from typing import Annotated, ClassVar, Final, Self
 
 import msgspec
+from msgspec import Meta
+
+
+class Wrong(StrEnum):
+    """What can be wrong with a value, whichever field it is in."""
+
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    """There is no field or parameter of this name."""
+    REPEATED = "repeated"
+    WRONG_TYPE = "wrong_type"
+    MALFORMED = "malformed"
+    NOT_OFFERED = "not_offered"
+    """It is not one of those that can be chosen."""
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    TOO_LOW = "too_low"
+    TOO_HIGH = "too_high"
+    GUESSABLE = "guessable"
+    """A new password that others would come to early."""
+    NO_SUCH = "no_such"
+    """It names something that is not there, or is somebody else's."""
 
 
 class FieldError(msgspec.Struct, frozen=True):
     """One thing wrong with the request: where (a JSON pointer, or `query/name`, `header/name`) and what."""
 
     pointer: str
-    detail: str
+    code: Annotated[
+        str,
+        Meta(
+            description="For programs: a problem's own `code`, or one of "
+            + ", ".join(f"`{each}`" for each in Wrong)
+            + ".",
+            examples=[Wrong.TOO_LONG.value],
+        ),
+    ]
+    detail: Annotated[str, Meta(description="For people.")]
 
 
 class DomainError(Exception):
@@ -32,13 +64,23 @@ class DomainError(Exception):
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail
-        self.errors = errors or ([FieldError(self.pointer, self.title)] if self.pointer else ())
+        self.errors = errors or ([self.at(self.pointer)] if self.pointer else ())
         self.headers = headers or {}
         self.private = private
+
+    @classmethod
+    def at(cls, pointer: str) -> FieldError:
+        """This refusal, told of one field."""
+        return FieldError(pointer, cls.code, cls.title)
 
 
 class InvalidRequest(DomainError):
     status, code, title = 400, "invalid_request", "The request is malformed"
+
+    @classmethod
+    def about(cls, pointer: str, code: Wrong, detail: str) -> Self:
+        """The refusal of a request in which one thing is wrong."""
+        return cls(errors=[FieldError(pointer, code, detail)])
 
 
 class Unauthenticated(DomainError):
@@ -62,6 +104,20 @@ class PermissionMissing(Forbidden):
         self.permission = permission
 
 
+class MembershipSuspended(Forbidden):
+    code, title = "membership_suspended", "Your membership of this organization is suspended"
+
+
+class OrganizationSuspended(Forbidden):
+    code, title = "organization_suspended", "This organization is suspended"
+
+
+class CrossSite(Forbidden):
+    """A request with the session cookie that any page could have had the browser send."""
+
+    code, title = "cross_site", "With the session cookie, the request must show that the product's own page sent it"
+
+
 class NotFound(DomainError):
     """Also the answer to strangers: what you may not see does not exist."""
 
@@ -78,6 +134,10 @@ class RequestTimeout(DomainError):
 
 class Conflict(DomainError):
     status, code, title = 409, "conflict", "The request conflicts with the resource's state"
+
+
+class NotDead(Conflict):
+    code, title = "not_dead", "Only a dead letter can be retried or discarded"
 
 
 class PreconditionFailed(DomainError):
@@ -98,6 +158,15 @@ class Unprocessable(DomainError):
     """Well-formed, but it refers to something that is not there or breaks a rule of the field."""
 
     status, code, title = 422, "unprocessable", "The request cannot be carried out as written"
+
+
+class UnknownReference(Unprocessable):
+    """The one answer to an id in a body that is malformed, absent or somebody else's."""
+
+    code, title = "unknown_reference", "The request refers to something that does not exist"
+
+    def __init__(self, pointer: str) -> None:
+        super().__init__(errors=[FieldError(pointer, Wrong.NO_SUCH, "does not exist")])
 
 
 class PreconditionRequired(DomainError):
@@ -124,11 +193,6 @@ class Unavailable(DomainError):
 
 class TimedOut(DomainError):
     status, code, title = 504, "timed_out", "The request took too long and was stopped"
-
-
-def unknown_reference(pointer: str) -> Unprocessable:
-    """The one answer to an id in a body that is malformed, absent or somebody else's."""
-    return Unprocessable(errors=[FieldError(pointer, "does not exist")])
 
 
 STATEMENT_GONE: Final = "26000"

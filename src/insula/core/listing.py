@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from asyncpg import Record
 
 from insula.core.db import Transaction
-from insula.core.errors import FieldError, InvalidRequest
+from insula.core.errors import InvalidRequest, Wrong
 from insula.core.queries import Query
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -129,7 +129,7 @@ class Listing(Generic[R]):
         """The page asked for. Raises InvalidRequest for an unknown sort or a cursor that is not this list's."""
         sort = request.sort or self.default
         if sort not in self.offered:
-            raise InvalidRequest(errors=[FieldError("query/sort", f"one of {', '.join(self.offered)}")])
+            raise InvalidRequest.about("query/sort", Wrong.NOT_OFFERED, f"one of {', '.join(self.offered)}")
         active = {name: value for name, value in given.items() if value is not None}
         binds: dict[str, Any] = {}
         for name, value in active.items():
@@ -219,7 +219,7 @@ def _open(keys: list[bytes], cursor: str, binding: bytes) -> list[Any]:
         sealed = b""
     mac, payload = sealed[:_MAC], sealed[_MAC:]
     if not any(hmac.compare_digest(mac, _mac(key, payload, binding)) for key in keys):
-        raise InvalidRequest(errors=[FieldError("query/cursor", "not a cursor of this list, sort and filters")])
+        raise InvalidRequest.about("query/cursor", Wrong.MALFORMED, "not a cursor of this list, sort and filters")
     position: list[Any] = msgspec.json.decode(payload)
     return position
 

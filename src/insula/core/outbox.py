@@ -3,7 +3,7 @@
 from typing import Final
 
 from insula.core.db import Transaction
-from insula.core.errors import Conflict, NotFound
+from insula.core.errors import NotDead, NotFound
 from insula.core.ids import to_uuid
 from insula.core.jobs import ID_PREFIX
 
@@ -15,12 +15,12 @@ _DISCARD: Final = "UPDATE app.outbox SET status = 'discarded', finished_at = now
 
 
 async def retry_job(db: Transaction, job_id: str) -> None:
-    """Give a dead letter all of its attempts again. Raises NotFound, Conflict."""
+    """Give a dead letter all of its attempts again. Raises NotFound and NotDead."""
     await _decide(db, job_id, _RETRY)
 
 
 async def discard_job(db: Transaction, job_id: str) -> None:
-    """Give a dead letter up for good. Raises NotFound, Conflict."""
+    """Give a dead letter up for good. Raises NotFound and NotDead."""
     await _decide(db, job_id, _DISCARD)
 
 
@@ -30,5 +30,5 @@ async def _decide(db: Transaction, job_id: str, statement: str) -> None:
     if status is None:
         raise NotFound
     if status != "dead":
-        raise Conflict("Only a dead letter can be retried or discarded.")
+        raise NotDead
     await db.driver.execute(statement, key)

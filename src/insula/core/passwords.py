@@ -18,7 +18,7 @@ from zxcvbn import zxcvbn
 from zxcvbn.matching import L33T_TABLE
 
 from insula.core import metrics
-from insula.core.errors import FieldError, RateLimited, Unprocessable
+from insula.core.errors import FieldError, RateLimited, Unprocessable, Wrong
 
 T = TypeVar("T")
 
@@ -45,6 +45,7 @@ _NICE: Final = 10
 _SHORTEST_GIVEAWAY: Final = 4
 """Shorter names occur inside of good passwords by chance."""
 _UNTYPABLE: Final = {"Cc", "Cs", "Zl", "Zp"}
+_TOO_EASY: Final = "too easy to guess: common words and patterns, repeated or in a row, are tried first"
 _JUDGED: Final = 40
 """Characters; zxcvbn's work grows with their square."""
 _READINGS: Final = 16
@@ -83,17 +84,17 @@ class Passwords:
         truncation (NIST SP 800-63B-4, section 3.1.1.2). Raises RateLimited when too many wait already.
         """
         text = _normalized(password)
-        complaints = []
+        complaints: list[tuple[Wrong, str]] = []
         if len(text) < self._min_length:
-            complaints.append(f"at least {self._min_length} characters")
+            complaints.append((Wrong.TOO_SHORT, f"at least {self._min_length} characters"))
         if any(unicodedata.category(character) in _UNTYPABLE for character in text):
-            complaints.append("no control characters")
+            complaints.append((Wrong.MALFORMED, "no control characters"))
         if any(giveaway in text.casefold() for giveaway in _giveaways(about)):
-            complaints.append("must not contain your name or your e-mail address")
+            complaints.append((Wrong.GUESSABLE, "must not contain your name or your e-mail address"))
         if not complaints and await self._in_thread(_predictable, text):
-            complaints.append("too easy to guess: common words and patterns, repeated or in a row, are tried first")
+            complaints.append((Wrong.GUESSABLE, _TOO_EASY))
         if complaints:
-            raise PasswordRefused(errors=[FieldError(pointer, complaint) for complaint in complaints])
+            raise PasswordRefused(errors=[FieldError(pointer, code, detail) for code, detail in complaints])
 
     async def hash(self, password: str) -> str:
         """What to store for a new password. Raises RateLimited when too many wait already."""

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from litestar.types import HTTPScope, Scope
 
-from insula.core.errors import Forbidden, Unauthenticated
+from insula.core.errors import CrossSite, Unauthenticated
 from insula.core.tokens import well_formed
 
 COOKIE: Final = "__Host-insula_session"
@@ -39,7 +39,7 @@ def presented(scope: HTTPScope, origin: str) -> Presented:
 
 
 def refuse_forgery(scope: HTTPScope, origin: str) -> None:
-    """Raise Forbidden for a request that the browser may have sent on behalf of another site's page.
+    """Raise CrossSite for a request that the browser may have sent on behalf of another site's page.
 
     It sends the session cookie with such requests, and would keep the one of an answer; but they cannot name our
     origin or set headers.
@@ -48,10 +48,10 @@ def refuse_forgery(scope: HTTPScope, origin: str) -> None:
     sent = headers.get(b"origin")
     ours = b"x-requested-with" in headers if sent is None else sent == origin
     if not ours:
-        raise Forbidden(f"The session cookie is for the product's own pages: the request must say Origin: {origin}.")
+        raise CrossSite(f"The session cookie is for the product's own pages: the request must say Origin: {origin}.")
     has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
     if has_body and not headers.get(b"content-type", "").startswith("application/json"):
-        raise Forbidden("With the session cookie, bodies must be application/json.")
+        raise CrossSite("With the session cookie, bodies must be application/json.")
 
 
 def carries_credential(scope: Scope) -> bool:

@@ -13,7 +13,7 @@ from litestar import Request
 from litestar.types import Receive
 from litestar.utils.scope.state import ScopeState
 
-from insula.core.errors import FieldError, InvalidRequest, RequestTimeout, UnsupportedMediaType
+from insula.core.errors import FieldError, InvalidRequest, RequestTimeout, UnsupportedMediaType, Wrong
 from insula.core.http.complaints import UNCLEAR, complaints
 
 _CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
@@ -80,7 +80,7 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
         return
     body = await request.body()  # received before the transaction began: this waits for nobody
     if not body:
-        raise InvalidRequest(errors=[FieldError("", "a JSON body is needed")])
+        raise InvalidRequest.about("", Wrong.MISSING, "a JSON body is needed")
     if not _is_json(request) or request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType
     try:
@@ -117,7 +117,7 @@ def _converted(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         found = complaints(msgspec.json.decode(body), decoder.type)
-        raise InvalidRequest(errors=found or [FieldError("", UNCLEAR)]) from error
+        raise InvalidRequest(errors=found or [FieldError("", Wrong.MALFORMED, UNCLEAR)]) from error
 
 
 @cache
@@ -139,7 +139,8 @@ def _once_each(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         ((repeated, _),) = Counter(names).most_common(1)  # one pass, however many names a stranger sends
-        raise InvalidRequest(errors=[FieldError("", f"the name {repeated[:_LONGEST_NAME]!r} is given more than once")])
+        detail = f"the name {repeated[:_LONGEST_NAME]!r} is given more than once"
+        raise InvalidRequest.about("", Wrong.REPEATED, detail)
 
 
 # Python's decoder, beside msgspec's: two microseconds, and the only one of the two that shows repeated names.

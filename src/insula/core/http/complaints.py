@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, inspect
 
-from insula.core.errors import FieldError
+from insula.core.errors import FieldError, Wrong
 from insula.core.schemas import MOST_BYTES, WANTED, json_length, too_long
 
 UNCLEAR: Final = "not of the documented form"
@@ -38,6 +38,8 @@ _NEEDED: Final[dict[type, str]] = {
     inspect.NoneType: "null",
     inspect.DateTimeType: "a date and time with its offset, such as 2026-11-01T09:30:00Z",
 }
+_Complaint = tuple[Wrong, str]
+
 _ITEMS: Final[dict[type, str]] = {inspect.DictType: "entries", inspect.ListType: "items"}
 
 
@@ -46,11 +48,11 @@ def complaints(value: Any, annotation: Any) -> list[FieldError]:
     return list(islice(_walk(value, inspect.type_info(annotation), "", _budget()), _MOST))
 
 
-def complaint_about_text(text: str, annotation: Any) -> str:
+def complaint_about_text(text: str, annotation: Any, at: str) -> FieldError:
     """What is wrong with a query parameter, in which numbers are written as text."""
     kind = inspect.type_info(annotation)
     value = int(text) if _WHOLE.fullmatch(text) and _fits(int(text), kind) else text
-    return next((each.detail for each in _walk(value, kind, "", _budget())), UNCLEAR)
+    return next(_walk(value, kind, at, _budget()), FieldError(at, Wrong.MALFORMED, UNCLEAR))
 
 
 def _budget() -> Iterator[int]:
@@ -66,19 +68,19 @@ def _walk(
             extra = extra or {}
             yield from _walk(value, inner, at, budget, extra.get(WANTED, wanted))
             if (most := extra.get(MOST_BYTES)) is not None and json_length(value) > most:
-                yield FieldError(at, too_long(most))
+                yield FieldError(at, Wrong.TOO_LONG, too_long(most))
         case inspect.UnionType(types=types):
             yield from _in_union(value, types, at, budget, wanted)
         case inspect.StructType() if isinstance(value, dict):
             yield from _in_struct(value, kind, at, budget)
         case inspect.DictType() | inspect.ListType() if _fits(value, kind):
-            if (detail := _of_length(len(value), kind, _ITEMS[type(kind)])) is not None:
-                yield FieldError(at, detail)  # and nothing about its parts: there may be any number of them
+            if (complaint := _of_length(len(value), kind, _ITEMS[type(kind)])) is not None:
+                yield FieldError(at, *complaint)  # and nothing about its parts: there may be any number of them
             else:
                 yield from _in_parts(value, kind, at, budget)
         case _:
-            if (detail := _of_one(value, kind, wanted)) is not None:
-                yield FieldError(at, detail)
+            if (complaint := _of_one(value, kind, wanted)) is not None:
+                yield FieldError(at, *complaint)
 
 
 def _in_parts(
@@ -97,12 +99,12 @@ def _in_struct(value: dict[str, Any], kind: inspect.StructType, at: str, budget:
     known = {field.encode_name: field for field in kind.fields}
     for name in value:
         if name not in known and kind.forbid_unknown_fields:
-            yield FieldError(f"{at}/{_escaped(name)}", "unknown field")
+            yield FieldError(f"{at}/{_escaped(name)}", Wrong.UNKNOWN, "unknown field")
     for (name, field), _ in zip(known.items(), budget, strict=False):
         if name in value:
             yield from _walk(value[name], field.type, f"{at}/{name}", budget)
         elif field.required:
-            yield FieldError(f"{at}/{name}", "missing")
+            yield FieldError(f"{at}/{name}", Wrong.MISSING, "missing")
 
 
 def _in_union(
@@ -114,15 +116,15 @@ def _in_union(
         if _fits(value, each):
             yield from _walk(value, each, at, budget, wanted)
             return
-    yield FieldError(at, _needed(" or ".join(_name(each) for each in types), value))
+    yield FieldError(at, *_needed(" or ".join(_name(each) for each in types), value))
 
 
-def _of_one(value: Any, kind: inspect.Type, wanted: str | None) -> str | None:
+def _of_one(value: Any, kind: inspect.Type, wanted: str | None) -> _Complaint | None:
     """What is wrong with a value that has no parts, or not those it should have."""
     if isinstance(kind, inspect.AnyType | inspect.RawType):
         return None
     if isinstance(kind, inspect.LiteralType | inspect.EnumType):
-        return None if isinstance(value, str) and value in _permitted(kind) else _name(kind)
+        return None if isinstance(value, str) and value in _permitted(kind) else (Wrong.NOT_OFFERED, _name(kind))
     if not _fits(value, kind):
         return _needed(_name(kind), value)
     if isinstance(kind, inspect.StrType):
@@ -132,27 +134,28 @@ def _of_one(value: Any, kind: inspect.Type, wanted: str | None) -> str | None:
     return None
 
 
-def _of_text(value: str, kind: inspect.StrType, wanted: str | None) -> str | None:
+def _of_text(value: str, kind: inspect.StrType, wanted: str | None) -> _Complaint | None:
     if (length := _of_length(len(value), kind, "characters")) is not None:
         return length
     if kind.pattern is not None and not re.search(kind.pattern, value):
-        return wanted or UNCLEAR
+        return Wrong.MALFORMED, wanted or UNCLEAR
     return None
 
 
-def _of_number(value: float, kind: inspect.IntType | inspect.FloatType) -> str | None:
+def _of_number(value: float, kind: inspect.IntType | inspect.FloatType) -> _Complaint | None:
     if kind.ge is not None and value < kind.ge:
-        return f"at least {kind.ge}"
+        return Wrong.TOO_LOW, f"at least {kind.ge}"
     if kind.le is not None and value > kind.le:
-        return f"at most {kind.le}"
+        return Wrong.TOO_HIGH, f"at most {kind.le}"
     return None
 
 
-def _of_length(length: int, kind: Any, noun: str) -> str | None:
+def _of_length(length: int, kind: Any, noun: str) -> _Complaint | None:
     if length < (kind.min_length or 0):
-        return "must not be empty" if kind.min_length == 1 else f"at least {kind.min_length} {noun}"
+        least = "must not be empty" if kind.min_length == 1 else f"at least {kind.min_length} {noun}"
+        return Wrong.TOO_SHORT, least
     if kind.max_length is not None and length > kind.max_length:
-        return f"at most {kind.max_length} {noun}"
+        return Wrong.TOO_LONG, f"at most {kind.max_length} {noun}"
     return None
 
 
@@ -193,8 +196,8 @@ def _name(kind: inspect.Type) -> str:
     return _NEEDED.get(type(kind), "something else")
 
 
-def _needed(what: str, value: Any) -> str:
-    return f"{what} is needed, not {_SENT[type(value)]}"
+def _needed(what: str, value: Any) -> _Complaint:
+    return Wrong.WRONG_TYPE, f"{what} is needed, not {_SENT[type(value)]}"
 
 
 def _escaped(name: str) -> str:

@@ -9,7 +9,7 @@ from litestar.types import Scope
 from msgspec import Meta
 
 from insula.core.db import Transaction
-from insula.core.errors import FieldError, InvalidRequest, PreconditionFailed, PreconditionRequired
+from insula.core.errors import InvalidRequest, PreconditionFailed, PreconditionRequired, Wrong
 from insula.core.http.door import DB
 from insula.core.listing import DEFAULT_LIMIT, MAX_LIMIT, PageRequest
 from insula.core.permissions import Principal
@@ -58,7 +58,7 @@ def provide_version(
     if if_match is None:
         raise PreconditionRequired
     if sum(name == b"if-match" for name, _ in scope["headers"]) > 1:
-        raise InvalidRequest(errors=[FieldError("header/If-Match", "one ETag, in one header")])
+        raise InvalidRequest.about("header/If-Match", Wrong.REPEATED, "one ETag, in one header")
     text = if_match.strip().removeprefix("W/")  # as a proxy may have weakened it: it names a version all the same
     if text == "*":
         return None
@@ -66,7 +66,7 @@ def provide_version(
         return min(int(text[1:-1][:18]), 2**31)
     if text.startswith('"') and "," not in text:
         raise PreconditionFailed  # a tag of somebody's, but not one that we gave
-    raise InvalidRequest(errors=[FieldError("header/If-Match", 'an ETag such as "3"')])
+    raise InvalidRequest.about("header/If-Match", Wrong.MALFORMED, 'an ETag such as "3"')
 
 
 DEPENDENCIES: Final = {

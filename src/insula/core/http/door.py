@@ -260,9 +260,9 @@ def _refusal(verdict: str) -> errors.DomainError:
     if verdict == "unauthenticated":
         return errors.Unauthenticated(private="unknown, expired or revoked credential")
     if verdict == "member_suspended":
-        return errors.Forbidden("Your membership of this organization is suspended.", private=verdict)
+        return errors.MembershipSuspended(private=verdict)
     if verdict == "organization_suspended":
-        return errors.Forbidden("This organization is suspended.", private=verdict)
+        return errors.OrganizationSuspended(private=verdict)
     return errors.NotFound(private=verdict)
 
 

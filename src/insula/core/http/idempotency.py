@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from insula.core import crypto
 from insula.core.db import Transaction
-from insula.core.errors import Conflict, DomainError, FieldError, InvalidRequest, Unprocessable
+from insula.core.errors import Conflict, DomainError, InvalidRequest, Unprocessable, Wrong
 from insula.core.http.reply import Reply
 
 ASKED: Final = "insula_idempotency"
@@ -93,7 +93,7 @@ def _refuse_wrong_key(request: Request[Any, Any, Any]) -> None:
         return
     keys = request.headers.getall("idempotency-key", [])
     if keys and (wanted := _wanted(keys)):
-        raise InvalidRequest(errors=[FieldError("header/Idempotency-Key", wanted)])
+        raise InvalidRequest.about("header/Idempotency-Key", Wrong.MALFORMED, wanted)
 
 
 def _wanted(keys: list[str]) -> str:

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request, Response
 from msgspec import inspect
 
-from insula.core.errors import FieldError, InvalidRequest
+from insula.core.errors import FieldError, InvalidRequest, Wrong
 from insula.core.http.bodies import read_body
 from insula.core.http.complaints import complaint_about_text
 from insula.core.http.idempotency import replay
@@ -35,14 +35,14 @@ def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
     wrong = []
     for name, values in request.query_params.dict().items():
         if name not in known:
-            wrong.append(FieldError(f"query/{name[:100]}", "unknown parameter"))
+            wrong.append(FieldError(f"query/{name[:100]}", Wrong.UNKNOWN, "unknown parameter"))
         elif len(values) > 1:
-            wrong.append(FieldError(f"query/{name}", "given more than once"))
+            wrong.append(FieldError(f"query/{name}", Wrong.REPEATED, "given more than once"))
         else:
             try:
                 msgspec.convert(values[0], known[name], strict=_is_text(known[name]))
             except msgspec.ValidationError:
-                wrong.append(FieldError(f"query/{name}", complaint_about_text(values[0], known[name])))
+                wrong.append(complaint_about_text(values[0], known[name], f"query/{name}"))
     if wrong:
         raise InvalidRequest(errors=wrong[:20])
 

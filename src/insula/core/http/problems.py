@@ -120,7 +120,7 @@ def _stale_data(request: Request[Any, Any, Any], error: StaleDataError) -> Respo
 def _validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
     """A parameter that Litestar could not convert; it forgets the source of those that dependencies take."""
     found = error.extra if isinstance(error.extra, list) else []
-    fields = [FieldError(f"{_source(item)}/{item['key']}", item["message"]) for item in found]
+    fields = [FieldError(f"{_source(item)}/{item['key']}", errors.Wrong.MALFORMED, item["message"]) for item in found]
     return _domain_error(request, errors.InvalidRequest(None if fields else error.detail, errors=fields))
 
 

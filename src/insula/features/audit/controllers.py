@@ -6,7 +6,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
 from insula.core.db import Transaction
-from insula.core.errors import FieldError, InvalidRequest, NotFound
+from insula.core.errors import InvalidRequest, NotFound, Wrong
 from insula.core.events import record
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import STAFF, Permission, Principal
@@ -47,7 +47,7 @@ class AuditController(Controller):
     ) -> Page[EventRead]:
         """List events, the newest first; that somebody looked is an event as well, once in ten minutes."""
         if type is not None and all(type != known.TYPE for feature in state.features for known in feature.events):
-            raise InvalidRequest(errors=[FieldError("query/type", "no type of event; see the list of them")])
+            raise InvalidRequest.about("query/type", Wrong.NOT_OFFERED, "no type of event; see the list of them")
         given = {
             "type": type,
             "actor_id": actor_id,

@@ -11,8 +11,8 @@ from insula.core.schemas import Read, Timestamp
 EventId = Annotated[str, describe("evt", "an event")]
 EventType = Annotated[str, Meta(max_length=100, description="`noun.verb_past`", examples=["member.updated"])]
 ActorType = Annotated[
-    Literal["user", "job", "system", "operator"],
-    Meta(description="A person, background work, the program itself, or who runs it."),
+    Literal["user", "job", "system"],
+    Meta(description="A person, background work, or the program itself."),
 ]
 ReferenceId = Annotated[str, Meta(max_length=100, description="The id of anything.")]
 TargetType = Annotated[str, Meta(max_length=100, description="What kind of thing it happened to.", examples=["member"])]

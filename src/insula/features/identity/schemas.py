@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from insula.core.errors import InvalidRequest, Unauthenticated
+from insula.core.errors import InvalidRequest, Unauthenticated, Unprocessable
 from insula.core.ids import describe
 from insula.core.passwords import Password
 from insula.core.schemas import Change, Email, PersonName, Read, Task, Timestamp, Write
@@ -131,6 +131,13 @@ class SignInFailed(Unauthenticated):
     """One answer to every failure: which it was would say who has an account."""
 
     code, title = "sign_in_failed", "The e-mail address or the password is wrong"
+
+
+class CurrentPasswordWrong(Unprocessable):
+    """A session alone, left open somewhere, is not enough to change the password."""
+
+    pointer = "/current_password"
+    code, title = "current_password_wrong", "This is not your password"
 
 
 class LinkInvalid(InvalidRequest):

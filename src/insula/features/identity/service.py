@@ -6,7 +6,7 @@ import structlog
 
 from insula.core import metrics
 from insula.core.db import Transaction
-from insula.core.errors import FieldError, NotFound, RateLimited, Unauthenticated, Unprocessable
+from insula.core.errors import NotFound, RateLimited, Unauthenticated
 from insula.core.events import changed
 from insula.core.passwords import Passwords, outdated
 from insula.core.permissions import Principal
@@ -15,6 +15,7 @@ from insula.features.identity.doors import IdentityDoors
 from insula.features.identity.models import User
 from insula.features.identity.repository import UserRepository, revoke_session, revoke_sessions
 from insula.features.identity.schemas import (
+    CurrentPasswordWrong,
     LinkInvalid,
     MeUpdate,
     PasswordChange,
@@ -127,7 +128,7 @@ class PasswordService:
         user_id = await self._doors.change_password(token, answer, await self._passwords.hash(data.new_password))
         if user_id is None:
             _happened("password", "refused")
-            raise Unprocessable(errors=[FieldError("/current_password", "is not your password")])
+            raise CurrentPasswordWrong
         _happened("password", "changed", user_id=user_id)
 
 

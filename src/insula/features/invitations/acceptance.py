@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from insula.core.db import Transaction
-from insula.core.errors import DomainError, Forbidden, NotFound
+from insula.core.errors import DomainError, MembershipSuspended, NotFound
 from insula.core.keyring import Keyring
 from insula.core.passwords import Passwords
 from insula.core.quotas import LimitReached
@@ -37,7 +37,7 @@ _REFUSALS: Final[dict[str, Callable[[], DomainError]]] = {
     "sign_in_first": SignInFirst,
     "email_unverified": EmailUnverified,
     "already_member": AlreadyMember,
-    "member_suspended": lambda: Forbidden("Your membership of this organization is suspended."),
+    "member_suspended": MembershipSuspended,
     "limit_reached": lambda: LimitReached("The organization has as many members as it may have."),
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 from insula.core import cache
-from insula.core.errors import FieldError, InvalidRequest, RateLimited
+from insula.core.errors import InvalidRequest, RateLimited, Wrong
 from insula.core.ids import to_text
 from insula.core.keyring import Keyring
 from insula.core.limits import Limit, Limiter
@@ -27,7 +27,7 @@ class Letters:
     async def take(self, inviter: Principal, addresses: Collection[str]) -> None:
         """Count a letter to each of these normalised addresses. Raises RateLimited."""
         if len(addresses) > self._per_day:
-            raise InvalidRequest(errors=[FieldError("/invitations", f"at most {self._per_day} letters a day")])
+            raise InvalidRequest.about("/invitations", Wrong.TOO_LONG, f"at most {self._per_day} letters a day")
         # Redis learns no addresses of people.
         hidden = [self._keyring.pseudonym(address) for address in addresses]
         all_at_once = self._all_at_once(len(addresses))

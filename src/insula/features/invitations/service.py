@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from insula.core import clock
 from insula.core.db import Transaction
-from insula.core.errors import DomainError, FieldError
+from insula.core.errors import DomainError, FieldError, Wrong
 from insula.core.events import AccessDenied, record
 from insula.core.jobs import enqueue
 from insula.core.listing import normalize
@@ -61,7 +61,7 @@ class InvitationService:
         Raises InvitationsRefused with an error for every row that is wrong, and as ``invite``.
         """
         refused = [
-            FieldError(f"/invitations/{row}/role", RoleAboveYours.title)
+            RoleAboveYours.at(f"/invitations/{row}/role")
             for row, person in enumerate(people)
             if not may_grant(self._principal.role, person.role)
         ]
@@ -70,9 +70,9 @@ class InvitationService:
         addresses = [normalize(person.email) for person in people]
         obstacles: dict[str, DomainError] = dict(await self._obstacles(addresses))
         refused = [
-            FieldError(f"/invitations/{row}/email", detail)
+            complaint
             for row, address in enumerate(addresses)
-            if (detail := _complaint(row, address, addresses, obstacles))
+            if (complaint := _complaint(row, address, addresses, obstacles))
         ]
         if refused:
             raise InvitationsRefused(errors=refused)
@@ -111,8 +111,8 @@ class InvitationService:
         pending = await self._invitations.pending_for(addresses)
         now = clock.now()
         opened = [found.email_norm for found in pending if found.open_at(now)]
-        return {address: InvitationOpen(errors=_at_email(InvitationOpen)) for address in opened} | {
-            address: AlreadyMember(errors=_at_email(AlreadyMember)) for address in members
+        return {address: InvitationOpen(errors=[InvitationOpen.at("/email")]) for address in opened} | {
+            address: AlreadyMember(errors=[AlreadyMember.at("/email")]) for address in members
         }
 
     async def _send_all(self, people: Sequence[InvitationCreate]) -> list[str]:
@@ -170,12 +170,11 @@ class InvitationService:
         return self._db.principal
 
 
-def _at_email(error: type[DomainError]) -> list[FieldError]:
-    return [FieldError("/email", error.title)]
-
-
-def _complaint(row: int, address: str, addresses: Sequence[str], obstacles: dict[str, DomainError]) -> str | None:
+def _complaint(
+    row: int, address: str, addresses: Sequence[str], obstacles: dict[str, DomainError]
+) -> FieldError | None:
+    at = f"/invitations/{row}/email"
     if address in obstacles:
-        return obstacles[address].title
+        return obstacles[address].at(at)
     first = addresses.index(address)
-    return f"the same as in row {first}" if first < row else None
+    return FieldError(at, Wrong.REPEATED, f"the same as in row {first}") if first < row else None

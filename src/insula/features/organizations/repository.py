@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from insula.core import events
 from insula.core.db import Transaction
-from insula.core.errors import NotFound, unknown_reference
+from insula.core.errors import NotFound, UnknownReference
 from insula.core.ids import TypeID, new_id, to_uuid
 from insula.core.listing import Filter, Listing, Prefix, normalize
 from insula.core.queries import Query, columns_of
@@ -42,7 +42,7 @@ class MembershipRepository(Repository[Membership]):
         try:
             return await self.get(member_id)
         except NotFound as error:
-            raise unknown_reference(pointer) from error
+            raise UnknownReference(pointer) from error
 
     async def has_owner_beside(self, member: Membership) -> bool:
         """Whether somebody else is an active owner."""

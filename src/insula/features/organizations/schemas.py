@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from insula.core.errors import Conflict, Forbidden
+from insula.core.errors import Conflict, Forbidden, Unprocessable
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
@@ -124,6 +124,13 @@ class SlugTaken(Conflict):
     code, title = "slug_taken", "This slug is taken"
 
 
+class SlugReserved(Unprocessable):
+    """It would look like ours, or like a path."""
+
+    pointer = "/slug"
+    code, title = "slug_reserved", "This slug is reserved"
+
+
 class NotDeleted(Conflict):
     """There is nothing to restore."""
 
@@ -152,6 +159,13 @@ class SuspendsThemselves(Conflict):
     """They could neither come back by themselves nor leave."""
 
     code, title = "suspends_yourself", "You cannot suspend yourself; you can leave"
+
+
+class YoursAlready(Unprocessable):
+    """Ownership goes to somebody else."""
+
+    pointer = "/member_id"
+    code, title = "yours_already", "This is your own membership"
 
 
 class MemberSuspended(Conflict):

@@ -4,7 +4,12 @@ from datetime import timedelta
 from typing import Final, NoReturn
 
 from insula.core.db import Transaction
-from insula.core.errors import DomainError, FieldError, Forbidden, NotFound, Unauthenticated, Unprocessable
+from insula.core.errors import (
+    DomainError,
+    MembershipSuspended,
+    NotFound,
+    Unauthenticated,
+)
 from insula.core.events import AccessDenied, changed, record
 from insula.core.permissions import Principal, Role, may_grant
 from insula.features.organizations.models import Membership, Organization
@@ -37,9 +42,11 @@ from insula.features.organizations.schemas import (
     ProfileUpdate,
     RestoreWindowOver,
     RoleAboveYours,
+    SlugReserved,
     SlugTaken,
     SuspendsThemselves,
     TooManyOrganizations,
+    YoursAlready,
 )
 from insula.features.organizations.slugs import RESERVED, candidates
 
@@ -192,7 +199,7 @@ class MemberService:
         self._require_authority(actor, Role.OWNER)
         heir = await self._members.referred_to(member_id, "/member_id")
         if heir is actor:
-            raise Unprocessable(errors=[FieldError("/member_id", "is your own")])
+            raise YoursAlready
         if heir.status != "active":
             raise MemberSuspended
         await self._update(heir, {"role": Role.OWNER})
@@ -214,7 +221,7 @@ class MemberService:
         await OrganizationRepository(self._db).get(str(_principal(self._db).organization_id))
         actor = await self._members.get(self._own_id)
         if actor.status != "active":
-            raise Forbidden("Your membership of this organization is suspended.")
+            raise MembershipSuspended
         return actor
 
     def _require_authority(self, actor: Membership, *roles: str) -> None:
@@ -249,7 +256,7 @@ class MemberService:
 
 def _allowed(slug: str) -> str:
     if slug in RESERVED:
-        raise Unprocessable(errors=[FieldError("/slug", "is reserved")])
+        raise SlugReserved
     return slug
 
 

@@ -1,6 +1,6 @@
 """Projects: the smallest complete tenant-owned resource, and the one to copy."""
 
-from insula.core.errors import unknown_reference
+from insula.core.errors import UnknownReference
 from insula.core.feature import Feature
 from insula.features.projects.controllers import CONTROLLERS, PERMISSIONS
 from insula.features.projects.models import ID_PREFIX
@@ -14,6 +14,6 @@ FEATURE = Feature(
     id_prefixes={ID_PREFIX: "project"},
     constraints={
         "project_key": ProjectKeyTaken,
-        "project_tenant_id_team_id_fkey": lambda: unknown_reference("/team_id"),
+        "project_tenant_id_team_id_fkey": lambda: UnknownReference("/team_id"),
     },
 )

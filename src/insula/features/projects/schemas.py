@@ -50,7 +50,7 @@ class ProjectRead(Read, frozen=True):
     name: str
     key: str
     status: ProjectStatus
-    team_id: TeamId | None
+    team_id: Annotated[str, describe("tea", "the team that owns it, which may be a deleted one")] | None
     metadata: Metadata
     created_by: Annotated[str, describe("mem", "the member who made it")] | None
     created_at: Timestamp

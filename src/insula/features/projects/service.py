@@ -1,9 +1,11 @@
 """What people do with projects."""
 
 import sqlalchemy as sa
+from msgspec import UNSET
 
 from insula.core import clock
 from insula.core.db import Transaction
+from insula.core.errors import UnknownReference
 from insula.core.events import changed, record
 from insula.core.quotas import Quota
 from insula.features.projects.models import Project
@@ -16,6 +18,7 @@ from insula.features.projects.schemas import (
     ProjectUpdate,
     ProjectUpdated,
 )
+from insula.features.teams.repository import TEAM
 
 QUOTA = Quota("projects", sa.select(Project.id).where(Project.deleted_at.is_(None)))
 
@@ -28,8 +31,9 @@ class ProjectService:
         self._projects = ProjectRepository(db)
 
     async def start(self, data: ProjectCreate, created_by: str | None) -> Project:
-        """Make a project. Raises LimitReached; a taken key or an unknown team is refused by the database."""
+        """Make a project. Raises LimitReached and InvalidRequest; a taken key is refused by the database."""
         await QUOTA.require_room(self._db)
+        await self._require_team(data.team_id)
         project = await self._projects.add(
             Project(
                 name=data.name,
@@ -46,6 +50,8 @@ class ProjectService:
     async def change(self, project_id: str, data: ProjectUpdate, version: int | None) -> Project:
         """Change the fields that were sent."""
         project = await self._projects.get(project_id, version=version)
+        if data.team_id is not UNSET and data.team_id != project.team_id:
+            await self._require_team(data.team_id)
         before, after = changed(project, data.changes())
         if after:
             await self._db.flush()
@@ -66,3 +72,8 @@ class ProjectService:
         await self._db.flush()
         record(self._db, ProjectRestored(target_id=project.id))
         return project
+
+    async def _require_team(self, team_id: str | None) -> None:
+        """A deleted team keeps what it has and gets nothing new. It is not locked: deleting it later is the same."""
+        if team_id is not None and await TEAM.one_or_none(self._db, id=team_id) is None:
+            raise UnknownReference("/team_id")

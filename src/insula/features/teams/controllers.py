@@ -10,12 +10,12 @@ from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, Permission
 from insula.features.organizations.repository import MEMBER
 from insula.features.organizations.schemas import MemberId
-from insula.features.teams.repository import TEAM, TEAM_MEMBER, TEAM_MEMBERS, TEAMS, TEAMS_OF_MEMBER
+from insula.features.teams.repository import DELETED_TEAMS, TEAM, TEAM_MEMBER, TEAM_MEMBERS, TEAMS, TEAMS_OF_MEMBER
 from insula.features.teams.schemas import TeamCreate, TeamId, TeamMemberRead, TeamRead, TeamUpdate
 from insula.features.teams.service import TeamService
 
 READ = Permission("teams:read", "See teams and who is in them.", READERS)
-WRITE = Permission("teams:write", "Create, change and delete teams and say who is in them.", STAFF)
+WRITE = Permission("teams:write", "Create, change, delete and restore teams and say who is in them.", STAFF)
 PERMISSIONS = (READ, WRITE)
 
 
@@ -68,8 +68,20 @@ class TeamController(Controller):
         team_id: FromPath[TeamId],
         version: NamedDependency[int | None],
     ) -> None:
-        """Delete a team; its members and what it owned remain."""
+        """Delete a team; it can be restored, and what it owns remains."""
         await teams.dissolve(team_id, version)
+
+    @get("/deleted-teams", permission=WRITE, listing=DELETED_TEAMS, stale_ok=True)
+    async def list_deleted_teams(
+        self, db: NamedDependency[Transaction], page: NamedDependency[PageRequest]
+    ) -> Page[TeamRead]:
+        """List the teams that can be restored."""
+        return await DELETED_TEAMS.page(db, page)
+
+    @post("/deleted-teams/{team_id:str}/restoration", permission=WRITE)
+    async def restore_team(self, teams: NamedDependency[TeamService], team_id: FromPath[TeamId]) -> TeamRead:
+        """Restore a deleted team, with its members and what it owned."""
+        return TeamRead.of(await teams.restore(team_id))
 
 
 class TeamMemberController(Controller):

@@ -7,13 +7,13 @@ from sqlalchemy.orm import Mapped, mapped_column, validates
 from insula.core import clock
 from insula.core.ids import TypeID
 from insula.core.listing import normalize
-from insula.core.models import Base, TenantOwned, Timestamped, Versioned
+from insula.core.models import Base, SoftDeleted, TenantOwned, Timestamped, Versioned
 
 ID_PREFIX = "tea"
 PLACE_PREFIX = "tmb"
 
 
-class Team(TenantOwned, Timestamped, Versioned, Base):
+class Team(TenantOwned, Timestamped, Versioned, SoftDeleted, Base):
     """Members who work together; what a team owns survives it."""
 
     __tablename__ = "team"
@@ -27,6 +27,14 @@ class Team(TenantOwned, Timestamped, Versioned, Base):
     def _normalize_name(self, _: str, name: str) -> str:
         self.name_norm = normalize(name)
         return name
+
+    def delete(self, at: datetime) -> None:
+        """Hide it; until it is purged it can be restored, with who was in it and what it owned."""
+        self.deleted_at = at
+
+    def restore(self) -> None:
+        """Bring it back; its name may be taken by now, which the database refuses."""
+        self.deleted_at = None
 
 
 class TeamMember(TenantOwned, Base):

@@ -32,18 +32,27 @@ class TeamMemberRepository(Repository[TeamMember]):
 
 _SELECT = sa.select(*columns_of(Team, TeamRead))
 
-TEAM = Query(_SELECT.where(_TEAMS.id == sa.bindparam("id", type_=_TEAMS.id.type)), TeamRead)
+_LIVE = _SELECT.where(_TEAMS.deleted_at.is_(None))
+
+TEAM = Query(_LIVE.where(_TEAMS.id == sa.bindparam("id", type_=_TEAMS.id.type)), TeamRead)
 
 TEAMS = Listing(
-    _SELECT,
+    _LIVE,
     TeamRead,
     key=_TEAMS.id,
     sorts={"created_at": _TEAMS.id, "name": _TEAMS.name_norm},
     filters={"name_prefix": Prefix(_TEAMS.name_norm)},
 )
 
+DELETED_TEAMS = Listing(
+    _SELECT.where(_TEAMS.deleted_at.is_not(None)),
+    TeamRead,
+    key=_TEAMS.id,
+    sorts={"created_at": _TEAMS.id},
+)
+
 TEAMS_OF_MEMBER = Listing(
-    _SELECT.join(TeamMember, sa.and_(_PLACES.tenant_id == _TEAMS.tenant_id, _PLACES.team_id == _TEAMS.id)),
+    _LIVE.join(TeamMember, sa.and_(_PLACES.tenant_id == _TEAMS.tenant_id, _PLACES.team_id == _TEAMS.id)),
     TeamRead,
     key=_TEAMS.id,
     sorts={"created_at": _TEAMS.id},

@@ -46,6 +46,7 @@ class TeamRead(Read, frozen=True):
     description: str
     created_at: Timestamp
     updated_at: Timestamp
+    deleted_at: Timestamp | None
     version: int
 
 
@@ -83,12 +84,19 @@ class TeamUpdated(Changed, frozen=True, kw_only=True):
 
 
 class TeamDeleted(Event, frozen=True, kw_only=True):
-    """A team was deleted; its members and what it owned remain."""
+    """A team was deleted; it can be restored for a while. What it owned belongs to no team once it cannot."""
 
     TYPE = "team.deleted"
     TARGET = "team"
 
     name: str
+
+
+class TeamRestored(Event, frozen=True, kw_only=True):
+    """A deleted team is back, with its members and what it owned."""
+
+    TYPE = "team.restored"
+    TARGET = "team"
 
 
 class TeamMemberAdded(Event, frozen=True, kw_only=True):
@@ -109,4 +117,4 @@ class TeamMemberRemoved(Event, frozen=True, kw_only=True):
     member_id: str
 
 
-EVENTS = (TeamCreated, TeamUpdated, TeamDeleted, TeamMemberAdded, TeamMemberRemoved)
+EVENTS = (TeamCreated, TeamUpdated, TeamDeleted, TeamRestored, TeamMemberAdded, TeamMemberRemoved)

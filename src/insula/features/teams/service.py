@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from insula.core import clock
 from insula.core.db import Transaction
 from insula.core.errors import NotFound
 from insula.core.events import changed, record
@@ -14,15 +15,16 @@ from insula.features.teams.schemas import (
     TeamDeleted,
     TeamMemberAdded,
     TeamMemberRemoved,
+    TeamRestored,
     TeamUpdate,
     TeamUpdated,
 )
 
-QUOTA = Quota("teams", sa.select(Team.id))
+QUOTA = Quota("teams", sa.select(Team.id).where(Team.deleted_at.is_(None)))
 
 
 class TeamService:
-    """Forms, changes and dissolves the teams of one organization, and says who is in them."""
+    """Forms, changes, dissolves and restores the teams of one organization, and says who is in them."""
 
     def __init__(self, db: Transaction) -> None:
         self._db = db
@@ -46,10 +48,19 @@ class TeamService:
         return team
 
     async def dissolve(self, team_id: str, version: int | None) -> None:
-        """Delete a team; what it owned belongs to no team then."""
+        """Hide a team; it can be restored for a while, and until then keeps its members and what it owns."""
         team = await self._teams.get(team_id, version=version)
-        await self._teams.delete(team)
+        team.delete(clock.now())
         record(self._db, TeamDeleted(target_id=team.id, name=team.name))
+
+    async def restore(self, team_id: str) -> Team:
+        """Bring a deleted team back. Raises LimitReached: deleted teams do not count."""
+        await QUOTA.require_room(self._db)
+        team = await self._teams.get(team_id, deleted=True)
+        team.restore()
+        await self._db.flush()
+        record(self._db, TeamRestored(target_id=team.id))
+        return team
 
     async def take_in(self, team_id: str, member_id: str) -> None:
         """Put a member into a team; nothing happens when they are in it. Raises NotFound for either."""
