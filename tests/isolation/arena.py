@@ -96,13 +96,16 @@ class Arena:
         return Tenant(owner, word, made.json()["id"], hashed)
 
     @asynccontextmanager
-    async def inside(self, tenant: Tenant, *, read_only: bool) -> AsyncIterator[Transaction]:
-        """A transaction of the program, entered as the tenant's owner: where SQL would be slipped in."""
+    async def inside(self, tenant: Tenant, *, read_only: bool, alone: bool = False) -> AsyncIterator[Transaction]:
+        """A transaction of the program, entered as the tenant's owner: where SQL would be slipped in.
+
+        ``alone``: in the owner's own plane, outside of organizations.
+        """
         async with self.database.transaction(read_only=read_only) as transaction:
             verdict = await transaction.driver.fetchval(
                 "SELECT verdict FROM app.enter($1, $2)",
                 tenant.session_hash,
-                to_uuid("org", tenant.owner.organization_id),
+                None if alone else to_uuid("org", tenant.owner.organization_id),
             )
             assert verdict == "admitted"
             yield transaction

@@ -65,6 +65,14 @@ TABLES = {
             " pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
         ),
     },
+    tables.ids_are_not_counted: {
+        "ids that the planner knows": "ALTER TABLE app.project ALTER team_id SET STATISTICS -1",
+        "people that the planner knows": 'ALTER TABLE app."user" ALTER id SET STATISTICS 100',
+        "ids of a month's events that the planner knows": (
+            "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s ALTER id SET STATISTICS -1', inhrelid::regclass)"
+            " FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+    },
     tables.user_tables_are_isolated: {
         "a user table without its isolation policy": "DROP POLICY isolation ON app.idempotency",
         "a user table isolated by a column that may be empty": (
@@ -72,6 +80,11 @@ TABLES = {
             " = (SELECT app.user_id())) WITH CHECK (other = (SELECT app.user_id()))"
         ),
         "a user table with a policy for everybody": 'CREATE POLICY more ON app."user" FOR SELECT USING (true)',
+        "a user table that is changed inside of organizations": (
+            'ALTER POLICY isolation ON app."user" USING (id = (SELECT app.user_id())) WITH CHECK (id = (SELECT'
+            " app.user_id()))"
+        ),
+        "a user table that is read inside of organizations": "GRANT SELECT ON app.idempotency TO app_rw",
     },
     tables.unique_keys_start_with_their_owner: {
         "a global unique name": "CREATE UNIQUE INDEX project_name_once ON app.project (name_norm)",
@@ -348,6 +361,7 @@ RIGHTS = {
         "names in the order of all tenants": "CREATE INDEX i ON app.project (name)",
         "an expression in the order of all tenants": "CREATE INDEX i ON app.project (lower(name), tenant_id)",
         "a column that is unique everywhere": 'GRANT SELECT (email_norm) ON app."user" TO app_rw',
+        "ids in the order of all tenants": "CREATE INDEX i ON app.membership (user_id, tenant_id)",
     },
     rights.row_security_is_asked_first: {
         "documents looked into before the policy": "ALTER TYPE jsonb SET (SUBSCRIPT = jsonb_subscript_handler)",

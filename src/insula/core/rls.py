@@ -13,6 +13,9 @@ SCHEMA = "app"
 ISOLATION = "tenant_id = (SELECT app.tenant_id())"
 """Wrapped in a SELECT so that a statement asks once, not once per row."""
 
+ALONE = "(SELECT app.tenant_id()) IS NULL"
+"""Whose context names a person and no organization."""
+
 COUNT_VERSION = "count_version"
 """The trigger, and its function, by which a row that lost a reference gets its next version."""
 
@@ -122,6 +125,7 @@ def protect_tenant_table(op: Operations, name: str, *, updatable: Iterable[str] 
         op.execute(f"GRANT UPDATE ({columns}) ON {table} TO app_rw")
     if deletable:
         create_delete_door(op, name)
+    hide_statistics(op, table)
     classify(op, table, TableClass.TENANT)
 
 
@@ -145,10 +149,14 @@ def delete_door(table: str) -> str:
     return f"delete_{table}"
 
 
-def protect_user_table(op: Operations, name: str, *, owner: str, grants: str) -> None:
-    """Policies of a table whose rows belong to the person named by its ``owner`` column."""
+def protect_user_table(op: Operations, name: str, *, owner: str, grants: str, everywhere: bool = False) -> None:
+    """Policies of a table whose rows belong to the person named by its ``owner`` column.
+
+    They are theirs alone: inside an organization they can neither be read nor changed, since SQL that slipped in there
+    would do it to the person everywhere. ``everywhere`` is for tables to which rows are added and nothing else.
+    """
     table = f'{SCHEMA}."{name}"'
-    mine = f"{owner} = (SELECT app.user_id())"
+    mine = f"{owner} = (SELECT app.user_id())" + ("" if everywhere else f" AND {ALONE}")
     force_row_security(op, table)
     op.execute(f"CREATE POLICY isolation ON {table} AS RESTRICTIVE TO app_rw USING ({mine}) WITH CHECK ({mine})")
     op.execute(f"CREATE POLICY access ON {table} TO app_rw USING (true) WITH CHECK (true)")
@@ -156,6 +164,7 @@ def protect_user_table(op: Operations, name: str, *, owner: str, grants: str) ->
     op.execute(f"CREATE POLICY owner ON {table} TO app_owner USING (true) WITH CHECK (true)")
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
     op.execute(f"GRANT {grants} ON {table} TO app_rw")
+    hide_statistics(op, table)
     classify(op, table, TableClass.USER)
 
 
@@ -178,6 +187,18 @@ def protect_platform_table(op: Operations, name: str, *, grants: str = "SELECT, 
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO app_door")
     op.execute(f"GRANT {grants} ON {table} TO app_platform")
     classify(op, table, TableClass.PLATFORM)
+
+
+def hide_statistics(op: Operations, table: str) -> None:
+    """ANALYZE looks at no ids: the planner's estimates would let anybody search for everybody's, one guess at a time.
+
+    Of other types PostgreSQL asks no statistics here, since their comparisons may not be made before row security.
+    """
+    op.execute(
+        f"DO $$ DECLARE name text; BEGIN FOR name IN SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass"  # noqa: S608  # a table of ours
+        f" AND atttypid = 'uuid'::regtype AND attnum > 0 LOOP"
+        f" EXECUTE format('ALTER TABLE {table} ALTER %I SET STATISTICS 0', name); END LOOP; END $$"
+    )
 
 
 def force_row_security(op: Operations, table: str) -> None:

@@ -46,6 +46,8 @@ class Column(msgspec.Struct, frozen=True):
     type: str
     checks: list[str]
     """What CHECK constraints say of it alone."""
+    counted: bool
+    """ANALYZE makes statistics of it."""
 
 
 class Policy(msgspec.Struct, frozen=True):

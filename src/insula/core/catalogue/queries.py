@@ -14,7 +14,8 @@ COLUMNS: Final = """
 SELECT n.nspname || '.' || c.relname, a.attname::text, a.attnotnull,
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> '', format_type(a.atttypid, NULL),
        ARRAY(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
-              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum])
+              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]),
+       coalesce(a.attstattarget, -1) <> 0
   FROM pg_attribute a
   JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
   JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -171,13 +172,17 @@ SELECT 'public', 'condition', 'a subscript of ' || t.oid::regtype::text, 'LEAKPR
   FROM pg_type t WHERE t.typsubscript <> 0 AND t.typsubscript <> 'array_subscript_handler'::regproc
    AND t.typsubscript <> 'raw_array_subscript_handler'::regproc
  UNION ALL
--- What app_rw can walk in the order of a value, if only to count whom it passes.
+-- What app_rw can walk in the order of a value, if only to count whom it passes. An order of ids is safe where a policy
+-- says which of them to begin with.
 SELECT 'app_rw', 'order', i.indexrelid::regclass::text, coalesce(a.attname::text, 'an expression')
   FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
   LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] AND a.attnum > 0
   JOIN pg_attribute led ON led.attrelid = x.oid AND led.attnum = 1
- WHERE t.relnamespace = 'app'::regnamespace AND led.atttypid <> 'uuid'::regtype
-   AND pg_indexam_has_property(x.relam, 'can_order')
+ WHERE t.relnamespace = 'app'::regnamespace AND pg_indexam_has_property(x.relam, 'can_order')
+   AND (led.atttypid <> 'uuid'::regtype
+        OR NOT EXISTS (SELECT FROM pg_policy p
+                        WHERE p.polrelid = t.oid AND NOT p.polpermissive
+                          AND strpos(pg_get_expr(p.polqual, p.polrelid), '(' || quote_ident(a.attname) || ' = ') > 0))
    AND CASE WHEN a.attnum IS NULL THEN has_any_column_privilege('app_rw', t.oid, 'SELECT')
             ELSE has_column_privilege('app_rw', t.oid, a.attnum, 'SELECT') END
  UNION ALL

@@ -21,7 +21,11 @@ BOUNDED: Final = {
     "jsonb": r"\(octet_length\(\(%s\)::text\) <= \d+\)",
 }
 """Types whose values have no end that a page could bear, and the CHECK that gives them one."""
-BY_USER: Final = re.compile(r"\((\w+) = \( SELECT app\.user_id\(\) AS user_id\)\)")
+_MINE: Final = r"\((\w+) = \( SELECT app\.user_id\(\) AS user_id\)\)"
+_ALONE: Final = r"\(\( SELECT app\.tenant_id\(\) AS tenant_id\) IS NULL\)"
+BY_USER: Final = re.compile(rf"\({_MINE} AND {_ALONE}\)")
+ADDED_BY_USER: Final = re.compile(_MINE)
+"""Of a table to which rows are added and nothing else, inside of organizations too."""
 
 
 def every_table_says_its_class(catalogue: Catalogue) -> Problems:
@@ -62,11 +66,13 @@ def tenant_tables_are_isolated(catalogue: Catalogue) -> Problems:
 
 
 def user_tables_are_isolated(catalogue: Catalogue) -> Problems:
-    """Likewise, by a column that is never empty."""
+    """Likewise, by a column that is never empty; and outside of organizations, unless rows are added and no more."""
     required = {(column.table, column.name) for column in catalogue.columns if column.required}
+    more = {grant.table for grant in catalogue.grants if grant.grantee == "app_rw" and grant.privilege != "INSERT"}
     for table in catalogue.of_class(TableClass.USER):
         policies = catalogue.policies_met(table)
-        found = [match for policy in policies if (match := BY_USER.fullmatch(policy.using))]
+        form = BY_USER if table in more else ADDED_BY_USER
+        found = [match for policy in policies if (match := form.fullmatch(policy.using))]
         yield from _isolated(table, policies, {match[0] for match in found if (table, match[1]) in required})
 
 
@@ -122,6 +128,14 @@ def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
                 yield f"{column.table}.{column.name}", f"has no CHECK that bounds its {column.type}"
 
 
+def ids_are_not_counted(catalogue: Catalogue) -> Problems:
+    """The planner compares what anybody asks for with the statistics of everybody's ids, and EXPLAIN tells the result."""
+    ours = catalogue.of_class(TableClass.TENANT) | catalogue.of_class(TableClass.USER)
+    for column in catalogue.columns:
+        if column.table in ours and column.type == "uuid" and column.counted:
+            yield f"{column.table}.{column.name}", "is in the planner's statistics"
+
+
 def views_ask_as_their_reader(catalogue: Catalogue) -> Problems:
     """An ordinary view reads with its owner's rights; a materialized one holds everybody's rows."""
     for table in catalogue.tables:
@@ -144,7 +158,7 @@ def owner_columns(catalogue: Catalogue) -> dict[str, str]:
     owners = dict.fromkeys(catalogue.of_class(TableClass.TENANT), "tenant_id")
     for table in catalogue.of_class(TableClass.USER):
         for policy in catalogue.policies_met(table):
-            if found := BY_USER.fullmatch(policy.using):
+            if found := BY_USER.fullmatch(policy.using) or ADDED_BY_USER.fullmatch(policy.using):
                 owners[table] = found[1]
     return owners
 
@@ -179,6 +193,7 @@ TABLE_RULES: Final = (
     Rule(references_outwards_are_not_writable, "Take the grant from app_rw, and let a door write the column."),
     Rule(rows_are_not_numbered, "Use a UUIDv7 made by the program."),
     Rule(what_requests_write_has_bounds, "Create it with core/rls.py, or ADD CHECK what its bound_of says."),
+    Rule(ids_are_not_counted, "ALTER TABLE ... ALTER ... SET STATISTICS 0, then ANALYZE the table."),
     Rule(views_ask_as_their_reader, "CREATE VIEW ... WITH (security_invoker = true); nothing materialized or foreign."),
     Rule(nothing_runs_by_itself, "Drop it, or name it in core/catalogue/tables.py TRIGGERS with its reason."),
 )
