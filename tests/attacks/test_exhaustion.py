@@ -9,6 +9,7 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+from litestar._parsers import parse_query_string
 
 from insula.app import create_litestar
 from insula.core.db import Database, Transaction
@@ -133,6 +134,38 @@ async def test_a_search_is_literal_however_it_is_spelt(world: World, search: str
     answer = await owner.client.get(owner.url("/projects"), params={"name_prefix": search})
     assert answer.status_code in {200, 400}
     assert answer.status_code == 400 or answer.json()["data"] == []
+
+
+@pytest.mark.attack(127)
+async def test_nothing_remembers_targets_that_are_too_long_to_be_ours(world: World) -> None:
+    """The framework keeps the last thousand of what it was asked for, and strangers ask for what they like."""
+    owner = await world.owner()
+    routed = world.app._app.asgi_router.handle_routing
+    assert (await owner.client.get(owner.url(f"/projects/{'x' * 2000}"))).status_code == 404
+    paths, queries = routed.cache_info().currsize, parse_query_string.cache_info().currsize
+    for number in range(20):
+        long = "\U0001f511" + "x" * 20_000 + str(number)
+        for answer in (
+            await world.client().get(f"/{long}"),
+            await owner.client.get(f"/v1/organizations/{long}/projects"),
+            await owner.client.request("M" * 1000 + str(number), owner.url("/projects")),
+        ):
+            assert answer.status_code == 404, answer.text
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        refused = await owner.client.get(owner.url("/projects"), params={"name_prefix": long})
+        assert refused.status_code == 400
+        assert refused.json()["errors"] == [{"pointer": "query", "code": "too_long", "detail": "at most 8192 bytes"}]
+    assert routed.cache_info().currsize <= paths + 1
+    assert parse_query_string.cache_info().currsize == queries
+
+
+async def test_who_is_refused_is_remembered_by_ids_and_not_by_what_they_sent(settings: Settings, world: World) -> None:
+    async with workshop.opened(settings, world.superuser, rate_per_minute=2) as shop:
+        owner = await shop.owner()
+        asked = [f"/v1/organizations/made-up-{number}/projects" for number in range(8)]
+        answers = [(await owner.client.get(path)).status_code for path in asked]
+        assert answers[:2] == [404, 404]
+        assert set(answers[2:]) == {429}
 
 
 async def test_far_beyond_its_limit_an_organization_is_refused_without_the_database(

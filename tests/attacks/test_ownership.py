@@ -57,6 +57,39 @@ async def test_whoever_was_demoted_meanwhile_acts_no_more(world: World, superuse
     assert (await victim.client.get(victim.url(""))).status_code == 200
 
 
+@pytest.mark.attack(93)
+@pytest.mark.parametrize("verb", ["update", "delete", "restore"])
+@pytest.mark.parametrize(
+    ("lost", "code"), [("role = 'viewer'", "permission_missing"), ("status = 'suspended'", "membership_suspended")]
+)
+async def test_an_organization_is_closed_to_whoever_lost_the_right_while_waiting(
+    world: World, superuser: asyncpg.Connection, verb: str, lost: str, code: str
+) -> None:
+    founder = await world.owner()
+    second = await world.member(founder.organization_id, "owner")
+    anyhow = {"if-match": "*"}
+    if verb == "restore":
+        assert (await founder.client.delete(founder.url(""), headers=anyhow)).status_code == 204
+    verbs: dict[str, Any] = {
+        "update": lambda: second.client.patch(second.url(""), json={"name": "Mine"}, headers=anyhow),
+        "delete": lambda: second.client.delete(second.url(""), headers=anyhow),
+        "restore": lambda: second.client.post(second.url("/restoration")),
+    }
+    organization = to_uuid("org", founder.organization_id)
+    before = await superuser.fetchrow("SELECT name, deleted_at FROM app.organization WHERE id = $1", organization)
+    blocker = superuser.transaction()
+    await blocker.start()
+    await superuser.execute("SELECT FROM app.organization WHERE id = $1 FOR UPDATE", organization)
+    pending = asyncio.create_task(verbs[verb]())
+    await waiting_for_a_lock(superuser)
+    await superuser.execute(f"UPDATE app.membership SET {lost} WHERE id = $1", to_uuid("mem", second.membership_id))
+    await blocker.commit()
+    refused = await pending
+    assert (refused.status_code, refused.json()["code"]) == (403, code), refused.text
+    after = await superuser.fetchrow("SELECT name, deleted_at FROM app.organization WHERE id = $1", organization)
+    assert after == before
+
+
 async def waiting_for_a_lock(superuser: asyncpg.Connection) -> None:
     for _ in range(200):
         if await superuser.fetchval(WAITING):

@@ -48,7 +48,8 @@ def record(db: Transaction, event: Event) -> None:
     """Write ``event`` to the stream when this transaction commits: with its change, or not at all."""
     principal, facts = db.principal, db.facts
     if event.QUIET_SECONDS and principal is not None:
-        what = (principal.organization_id, principal.credential_id, event.TYPE, msgspec.json.encode(event))
+        who = principal.user_id or principal.credential_id  # not each of a person's sessions for itself
+        what = (principal.organization_id, who, event.TYPE, msgspec.json.encode(event))
         if LATELY.said(what, event.QUIET_SECONDS):
             return
         db.journal.said.append(what)

@@ -195,8 +195,8 @@ def hide_statistics(op: Operations, table: str) -> None:
     Of other types PostgreSQL asks no statistics here, since their comparisons may not be made before row security.
     """
     op.execute(
-        f"DO $$ DECLARE name text; BEGIN FOR name IN SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass"  # noqa: S608  # a table of ours
-        f" AND atttypid = 'uuid'::regtype AND attnum > 0 LOOP"
+        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT attname FROM pg_attribute"  # noqa: S608  # a table of ours
+        f" WHERE attrelid = '{table}'::regclass AND atttypid = 'uuid'::regtype AND attnum > 0 LOOP"
         f" EXECUTE format('ALTER TABLE {table} ALTER %I SET STATISTICS 0', name); END LOOP; END $$"
     )
 

@@ -129,7 +129,7 @@ def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
 
 
 def ids_are_not_counted(catalogue: Catalogue) -> Problems:
-    """The planner compares what anybody asks for with the statistics of everybody's ids, and EXPLAIN tells the result."""
+    """What is asked for, the planner compares with statistics of everybody's ids, and EXPLAIN tells the result."""
     ours = catalogue.of_class(TableClass.TENANT) | catalogue.of_class(TableClass.USER)
     for column in catalogue.columns:
         if column.table in ours and column.type == "uuid" and column.counted:

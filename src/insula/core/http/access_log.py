@@ -21,7 +21,8 @@ _TRACEPARENT: Final = re.compile(
 )
 _LONGEST_METHOD: Final = 16
 _LONGEST_PATH: Final = 512
-"""Of a path that is logged: ours are shorter, and others are their sender's text."""
+"""Ours are shorter, and others are their sender's text."""
+_NOWHERE: Final = "/nowhere"
 PROBES: Final = frozenset({"/livez", "/readyz"})
 """Asked every few seconds by the orchestrator: logged at debug level only."""
 
@@ -54,6 +55,7 @@ class AccessLog:
         self, scope: HTTPScope, receive: Receive, send: Send, request_id: str, span: Span | None
     ) -> None:
         path, header = scope["path"], (b"x-request-id", request_id.encode())
+        _bound(scope)
         status, size, started = 0, 0, perf_counter()
 
         async def observe(message: Message) -> None:
@@ -91,13 +93,20 @@ def _ids(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str | None]:
     return request_id or uuid7().hex, parent
 
 
+def _bound(scope: HTTPScope) -> None:
+    """Lead what is too long to be ours nowhere: the framework remembers a thousand paths that it was asked for."""
+    if len(scope["path"]) > _LONGEST_PATH or len(scope["method"]) > _LONGEST_METHOD:
+        scope["path"], scope["raw_path"] = _NOWHERE, _NOWHERE.encode()
+        scope["method"] = scope["method"][:_LONGEST_METHOD]  # type: ignore[typeddict-item]  # any token is a method
+
+
 def _record(scope: HTTPScope, path: str, status: int, size: int, seconds: float) -> None:
     method, route = scope["method"], scope.get("path_template") or metrics.UNMATCHED
     metrics.observe_request(method, route, status, seconds)
     write = log.debug if path in PROBES else log.error if status >= 500 else log.info
     write(
         "request",
-        method=method[:_LONGEST_METHOD],
+        method=method,
         path=path[:_LONGEST_PATH],
         route=route,
         status=status,
@@ -108,7 +117,7 @@ def _record(scope: HTTPScope, path: str, status: int, size: int, seconds: float)
 
 def _describe(span: Span, scope: HTTPScope, status: int) -> None:
     """In the words of OpenTelemetry's semantic conventions for HTTP; the tenant, since nobody counts by it here."""
-    method, route = scope["method"][:_LONGEST_METHOD], scope.get("path_template") or metrics.UNMATCHED
+    method, route = scope["method"], scope.get("path_template") or metrics.UNMATCHED
     known = get_contextvars()
     attributes = {
         "http.request.method": method,

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from typing import Final
+from uuid import UUID
 
 import structlog
 from litestar.types import HTTPScope
@@ -14,6 +15,7 @@ from insula.core.db import Transaction
 from insula.core.http.authentication import Presented
 from insula.core.http.rate_limit import AddressRateLimit, refusal
 from insula.core.http.still_refused import StillRefused
+from insula.core.ids import to_uuid
 from insula.core.jobs import wake
 from insula.core.limits import Limit, Limiter
 from insula.core.permissions import Principal
@@ -74,9 +76,10 @@ class RateLimits:
             self._bell.ring()
 
 
-def _caller(scope: HTTPScope, shown: Presented) -> tuple[bytes, str | None]:
-    """Who asks for whom; secrets are not kept."""
-    return hashlib.sha256(shown.token.encode()).digest(), scope["path_params"].get("organization_id")
+def _caller(scope: HTTPScope, shown: Presented) -> tuple[bytes, UUID]:
+    """Who asks for whom; neither secrets are kept nor what somebody made up instead of an id."""
+    organization = scope["path_params"].get("organization_id", "")
+    return hashlib.sha256(shown.token.encode()).digest(), to_uuid("org", organization)
 
 
 class Bell:

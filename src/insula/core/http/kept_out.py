@@ -20,7 +20,7 @@ async def record_kept_out(
 ) -> None:
     """Write and commit it, once in a while: ``found`` is what the door said, ``to`` the route's handler."""
     permission = getattr(to.opt.get("permission"), "name", "")
-    what = (organization, found["credential_id"], found["verdict"], permission, str(to.handler_name))
+    what = (organization, found["user_id"], found["verdict"], permission)
     if LATELY.said(what, AccessDenied.QUIET_SECONDS):
         return
     facts = msgspec.json.encode(transaction.facts).decode()

@@ -1,19 +1,20 @@
 """What people do with organizations and their members."""
 
 from datetime import timedelta
-from typing import Final, NoReturn
+from typing import Final
 
 from insula.core.db import Transaction
 from insula.core.errors import (
     DomainError,
     MembershipSuspended,
     NotFound,
+    PermissionMissing,
     Unauthenticated,
 )
 from insula.core.events import AccessDenied, changed, record
-from insula.core.permissions import Principal, Role, may_grant
+from insula.core.permissions import Permission, Principal, Role, may_grant
 from insula.features.organizations.models import Membership, Organization
-from insula.features.organizations.permissions import MANAGE_MEMBERS
+from insula.features.organizations.permissions import DELETE, MANAGE_MEMBERS, UPDATE
 from insula.features.organizations.repository import (
     ORGANIZATION,
     MembershipRepository,
@@ -83,7 +84,7 @@ class OrganizationService:
 
     async def change(self, data: OrganizationUpdate, version: int | None) -> Organization:
         """Change the fields that were sent; a taken slug is refused by the database."""
-        organization = await self._get(version=version)
+        organization = await self._get(UPDATE, version=version)
         values = data.changes()
         was, slug = organization.slug, str(values.pop("slug", organization.slug))
         if slug != was:
@@ -99,7 +100,7 @@ class OrganizationService:
 
     async def delete(self, version: int | None, window: timedelta) -> None:
         """Close the organization; an owner can restore it within ``window``."""
-        organization = await self._get(version=version)
+        organization = await self._get(DELETE, version=version)
         organization.delete(await self._organizations.now(), window)
         assert organization.restorable_until is not None
         record(
@@ -110,7 +111,7 @@ class OrganizationService:
     async def restore(self) -> Organization:
         """Reopen a deleted organization. Raises NotDeleted and RestoreWindowOver."""
         try:
-            organization = await self._get(deleted=True)
+            organization = await self._get(DELETE, deleted=True)
         except NotFound as error:
             raise NotDeleted from error
         if not organization.restorable(await self._organizations.now()):
@@ -120,9 +121,16 @@ class OrganizationService:
         record(self._db, OrganizationRestored(target_id=organization.id))
         return organization
 
-    async def _get(self, *, version: int | None = None, deleted: bool = False) -> Organization:
-        organization_id = _principal(self._db).organization_id
-        return await self._organizations.get(str(organization_id), version=version, deleted=deleted)
+    async def _get(self, right: Permission, *, version: int | None = None, deleted: bool = False) -> Organization:
+        """The organization, locked. Whoever waited for that may have lost their ``right`` to it meanwhile."""
+        principal = _principal(self._db)
+        organization = await self._organizations.get(str(principal.organization_id), version=version, deleted=deleted)
+        actor = await MembershipRepository(self._db).get(str(principal.membership_id))
+        _require_active(actor)
+        if actor.role not in right.roles:
+            _denied(self._db, actor, right, "act with a role that was lost")
+            raise PermissionMissing(right.name)
+        return organization
 
 
 class MemberService:
@@ -220,27 +228,14 @@ class MemberService:
         """Lock the organization, then whoever acts: as they are now, not as they were at the door."""
         await OrganizationRepository(self._db).get(str(_principal(self._db).organization_id))
         actor = await self._members.get(self._own_id)
-        if actor.status != "active":
-            raise MembershipSuspended
+        _require_active(actor)
         return actor
 
     def _require_authority(self, actor: Membership, *roles: str) -> None:
         for role in roles:
             if not may_grant(actor.role, role):
-                self._refuse(actor, role)
-
-    def _refuse(self, actor: Membership, role: str) -> NoReturn:
-        self._db.keeps_refusal = True
-        record(
-            self._db,
-            AccessDenied(
-                target_id=actor.id,
-                permission=MANAGE_MEMBERS.name,
-                operation=f"act on {role}",
-                reason="permission_missing",
-            ),
-        )
-        raise RoleAboveYours
+                _denied(self._db, actor, MANAGE_MEMBERS, f"act on {role}")
+                raise RoleAboveYours
 
     async def _require_owner_beside(self, member: Membership) -> None:
         if member.leads and not await self._members.has_owner_beside(member):
@@ -252,6 +247,18 @@ class MemberService:
             await self._db.flush()
             record(self._db, MemberUpdated(target_id=member.id, before=before, after=after))
         return member
+
+
+def _require_active(actor: Membership) -> None:
+    if actor.status != "active":
+        raise MembershipSuspended
+
+
+def _denied(db: Transaction, actor: Membership, right: Permission, operation: str) -> None:
+    """The refusal that follows is kept, with its event."""
+    db.keeps_refusal = True
+    event = AccessDenied(target_id=actor.id, permission=right.name, operation=operation, reason="permission_missing")
+    record(db, event)
 
 
 def _allowed(slug: str) -> str:
