@@ -7,12 +7,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Annotated, Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from asyncpg import Record
+from msgspec import Meta
 
 from insula.core.db import Transaction
 from insula.core.errors import InvalidRequest, Wrong
@@ -30,7 +31,7 @@ class Page(msgspec.Struct, Generic[R], frozen=True):
     """Some rows, and where to go on; ``next_cursor`` is null on the last page."""
 
     data: list[R]
-    next_cursor: str | None = None
+    next_cursor: Annotated[str, Meta(examples=["eyJ2IjpbIjAxOTIwYzVlIl19"])] | None = None
 
 
 class PageRequest(msgspec.Struct, frozen=True):

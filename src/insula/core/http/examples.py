@@ -27,7 +27,9 @@ def _example(kind: inspect.Type) -> Any:  # noqa: PLR0911  # one for each kind
             given = (extra or {}).get("examples")
             return given[0] if given else _example(inner)
         case inspect.UnionType(types=types):
-            return _example(next(each for each in types if not isinstance(each, inspect.NoneType)))
+            # What may have happened did not.
+            happened = [each for each in types if not isinstance(each, inspect.NoneType | inspect.DateTimeType)]
+            return _example(happened[0]) if happened else None
         case inspect.LiteralType(values=values):
             return values[0]
         case inspect.EnumType(cls=cls):

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from typing import Final
+from typing import Annotated, Final
 
 from litestar import Response, get
 from litestar.datastructures import State
+from msgspec import Meta
 
 from insula.core.db import Database
 from insula.core.schemas import Read
@@ -19,7 +20,7 @@ _NOBODY: Final = bytes(32)
 class Health(Read, frozen=True):
     """``ok``, or what is missing."""
 
-    status: str
+    status: Annotated[str, Meta(examples=["ok"])]
 
 
 class Readiness:

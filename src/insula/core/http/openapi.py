@@ -257,7 +257,8 @@ def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas) -> No
         if content in {None, type(None)}:
             response.pop("content", None)
         elif not (isinstance(content, type) and issubclass(content, Response)):  # a stream says nothing of its content
-            response["content"] = {"application/json": {"schema": schemas.of(content)}}
+            body = {"schema": schemas.of(content), "example": example_of(content)}
+            response["content"] = {"application/json": body}
 
 
 def _tags(route_handlers: Sequence[ControllerRouterHandler]) -> dict[str, str]:

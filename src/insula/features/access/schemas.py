@@ -16,7 +16,7 @@ class PermissionRead(Read, frozen=True):
     """A right, and the roles that hold it."""
 
     name: PermissionName
-    description: str
+    description: Annotated[str, Meta(examples=["See projects."])]
     roles: list[RoleName]
 
 
@@ -30,7 +30,7 @@ class RoleRead(Read, frozen=True):
     """A role. Nobody grants a role of a higher rank than their own, or acts on a member who holds one."""
 
     name: RoleName
-    description: str
+    description: Annotated[str, Meta(examples=["Works with the organization's resources."])]
     rank: int
     permissions: list[PermissionName]
 

@@ -14,7 +14,9 @@ ActorType = Annotated[
     Literal["user", "job", "system"],
     Meta(description="A person, background work, or the program itself."),
 ]
-ReferenceId = Annotated[str, Meta(max_length=100, description="The id of anything.")]
+ReferenceId = Annotated[
+    str, Meta(max_length=100, description="The id of anything.", examples=["usr_01j865wyhvfh6rwqv0e619795n"])
+]
 TargetType = Annotated[str, Meta(max_length=100, description="What kind of thing it happened to.", examples=["member"])]
 Instant = Annotated[Timestamp, Meta(description="RFC 3339, with an offset.", examples=["2026-11-01T00:00:00Z"])]
 
@@ -28,7 +30,10 @@ class EventRead(Read, frozen=True):
     occurred_at: Timestamp
     actor_type: ActorType
     actor_id: ReferenceId | None
-    credential_id: Annotated[str | None, Meta(description="What the actor showed: a session, or the job itself.")]
+    credential_id: Annotated[
+        Annotated[str, describe("crd", "a session")] | None,
+        Meta(description="What the actor showed: a session, or the job itself."),
+    ]
     target_type: TargetType
     target_id: ReferenceId | None
     data: Annotated[dict[str, Any], Meta(description="What the type says; changes carry `before` and `after`.")]
@@ -42,9 +47,9 @@ class EventTypeRead(Read, frozen=True):
 
     type: EventType
     version: int
-    feature: Annotated[str, Meta(description="The part of the product that it belongs to.")]
+    feature: Annotated[str, Meta(description="The part of the product that it belongs to.", examples=["organizations"])]
     target_type: TargetType
-    description: str
+    description: Annotated[str, Meta(examples=["A member's role or profile changed."])]
     schema: Annotated[dict[str, Any], Meta(description="JSON Schema (2020-12) of the event's `data`.")]
 
 

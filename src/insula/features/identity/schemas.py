@@ -85,8 +85,8 @@ class MeRead(Read, frozen=True):
     """One's own account. What an organization shows of a person is the profile of their membership."""
 
     id: UserId
-    name: str
-    email: str
+    name: PersonName
+    email: Email
     created_at: Timestamp
     updated_at: Timestamp
     version: int
@@ -98,7 +98,7 @@ class SessionStarted(Read, frozen=True):
     ``expires_at`` is the latest end: however much the session is used, it ends then.
     """
 
-    token: str | None
+    token: Annotated[str, Meta(examples=["ins_ses_01j..."])] | None
     expires_at: Timestamp
     user: MeRead
 
@@ -107,8 +107,8 @@ class SessionRead(Read, frozen=True):
     """A device or program that is signed in. ``expires_at`` is when it ends unless it is used before."""
 
     id: SessionId
-    user_agent: str | None
-    ip: str | None
+    user_agent: Annotated[str, Meta(examples=["Mozilla/5.0 (X11; Linux x86_64)"])] | None
+    ip: Annotated[str, Meta(examples=["192.0.2.7"])] | None
     created_at: Timestamp
     last_used_at: Timestamp
     expires_at: Timestamp

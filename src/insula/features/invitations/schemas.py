@@ -9,7 +9,7 @@ from insula.core.events import Event
 from insula.core.ids import describe
 from insula.core.passwords import Password
 from insula.core.permissions import Role
-from insula.core.schemas import Email, PersonName, Read, Task, Timestamp, Write
+from insula.core.schemas import Email, OrganizationName, PersonName, Read, Task, Timestamp, Write
 from insula.features.identity.schemas import SessionStarted, Transport
 from insula.features.organizations.schemas import MemberId, OrganizationId
 
@@ -21,7 +21,10 @@ InvitationSecret = Annotated[
     ),
 ]
 InvitationStatus = Literal["pending", "accepted", "declined", "revoked", "expired"]
-Inviter = Annotated[str | None, Meta(description="The member who answers for it; null once they are gone.")]
+Inviter = Annotated[
+    Annotated[str, describe("mem", "a member")] | None,
+    Meta(description="The member who answers for it; null once they are gone."),
+]
 Acceptable = Annotated[
     bool,
     Meta(
@@ -50,7 +53,7 @@ class InvitationRead(Read, frozen=True):
     MOVES = True
 
     id: InvitationId
-    email: str
+    email: Email
     role: Role
     status: InvitationStatus
     acceptable: Acceptable
@@ -81,10 +84,10 @@ class InvitationPreview(Read, frozen=True):
     letter that they have just shown to read.
     """
 
-    organization_name: str
-    inviter_name: str
+    organization_name: OrganizationName
+    inviter_name: PersonName
     role: Role
-    email: str
+    email: Email
     expires_at: Timestamp
     has_account: bool
 
@@ -118,8 +121,8 @@ class MyInvitation(Read, frozen=True):
 
     id: InvitationId
     organization_id: OrganizationId
-    organization_name: str
-    inviter_name: str
+    organization_name: OrganizationName
+    inviter_name: PersonName
     role: Role
     expires_at: Timestamp
     created_at: Timestamp

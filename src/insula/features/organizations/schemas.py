@@ -8,7 +8,7 @@ from insula.core.errors import Conflict, Forbidden, Unprocessable
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
-from insula.core.schemas import WANTED, Change, Metadata, OrganizationName, PersonName, Read, Timestamp, Write
+from insula.core.schemas import WANTED, Change, Email, Metadata, OrganizationName, PersonName, Read, Timestamp, Write
 
 OrganizationId = Annotated[str, describe("org", "an organization")]
 MemberId = Annotated[str, describe("mem", "a member")]
@@ -50,8 +50,8 @@ class OrganizationRead(Read, frozen=True):
     """An organization."""
 
     id: OrganizationId
-    name: str
-    slug: str
+    name: OrganizationName
+    slug: Slug
     metadata: dict[str, Any]
     created_at: Timestamp
     updated_at: Timestamp
@@ -62,8 +62,8 @@ class MyOrganization(Read, frozen=True):
     """An organization as one of its members sees it from outside."""
 
     id: OrganizationId
-    name: str
-    slug: str
+    name: OrganizationName
+    slug: Slug
     status: OrganizationStatus
     restorable_until: RestorableUntil
     member_id: MemberId
@@ -96,8 +96,8 @@ class MemberRead(Read, frozen=True):
 
     id: MemberId
     user_id: UserId
-    name: str
-    email: str
+    name: PersonName
+    email: Email
     role: Role
     status: MemberStatus
     created_at: Timestamp

@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
+from msgspec import Meta
+
 from insula.core.ids import describe
 from insula.core.jobs import ID_PREFIX
 from insula.core.schemas import Read, Timestamp
@@ -16,14 +18,14 @@ class JobRead(Read, frozen=True):
     id: JobId
     organization_id: Annotated[str, describe("org", "the organization it works for")] | None
     user_id: Annotated[str, describe("usr", "the user who caused it")] | None
-    task: str
+    task: Annotated[str, Meta(examples=["identity.send_reset"])]
     payload: dict[str, Any]
     status: JobStatus
     attempt: int
     failures: int
     crashes: int
-    last_error: str | None
-    trace_id: str | None
+    last_error: Annotated[str, Meta(examples=["MailUnavailable: 421 try again later"])] | None
+    trace_id: Annotated[str, Meta(examples=["0af7651916cd43dd8448eb211c80319c"])] | None
     due_at: Timestamp
     created_at: Timestamp
     finished_at: Timestamp | None
@@ -34,7 +36,7 @@ class OperatorActionRead(Read, frozen=True):
 
     id: Annotated[str, describe("opa", "the action")]
     user_id: Annotated[str, describe("usr", "the operator")]
-    action: str
-    target: str
+    action: Annotated[str, Meta(examples=["job.retried"])]
+    target: Annotated[str, describe(ID_PREFIX, "what it was done to")]
     context: dict[str, Any]
     occurred_at: Timestamp

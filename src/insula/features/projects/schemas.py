@@ -47,8 +47,8 @@ class ProjectRead(Read, frozen=True):
     """A project."""
 
     id: ProjectId
-    name: str
-    key: str
+    name: Name
+    key: ProjectKey
     status: ProjectStatus
     team_id: Annotated[str, describe("tea", "the team that owns it, which may be a deleted one")] | None
     metadata: Metadata

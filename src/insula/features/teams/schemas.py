@@ -8,7 +8,7 @@ from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
-from insula.core.schemas import WANTED, Change, Name, Read, Timestamp, Write
+from insula.core.schemas import WANTED, Change, Email, Name, PersonName, Read, Timestamp, Write
 from insula.features.organizations.schemas import MemberId
 
 TeamId = Annotated[str, describe("tea", "a team")]
@@ -42,8 +42,8 @@ class TeamRead(Read, frozen=True):
     """A team."""
 
     id: TeamId
-    name: str
-    description: str
+    name: Name
+    description: Description
     created_at: Timestamp
     updated_at: Timestamp
     deleted_at: Timestamp | None
@@ -54,8 +54,8 @@ class TeamMemberRead(Read, frozen=True):
     """A member of a team, as the organization knows them."""
 
     member_id: MemberId
-    name: str
-    email: str
+    name: PersonName
+    email: Email
     role: Role
     created_at: Annotated[Timestamp, Meta(description="When the member came into the team.")]
 
