@@ -17,6 +17,8 @@ from insula.settings import Settings, variables
 
 _ROOT: Final = Path(__file__).parents[2]
 _START_SECONDS: Final = 60
+_FIRST: Final = {"worker": ("nice", "-n", "10")}
+"""As its unit for systemd says."""
 _WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS: Final = itertools.count(20_000 + 500 * _WORKER)
 """Below those that a kernel gives away, and each xdist worker's own: whose process is being replaced finds its port again."""
@@ -41,7 +43,7 @@ class Place:
         self._seen = self.log.stat().st_size
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "insula", self.command],
+                [*_FIRST.get(self.command, ()), sys.executable, "-P", "-m", "insula", self.command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -22,9 +22,15 @@ async def run(scale: int) -> bool:
     """Print a line for each number of processes, and what is used up first."""
     print(f"\nRequests a second, {_CLIENTS} clients of {_TENANTS} tenants: pages 7, single reads 2, creates 1")
     for apis in (1, 2, 4):
-        async with Estate(apis=apis, workers=1) as estate:
+        async with Estate(apis=apis, workers=1, change=_for_all_one_asks) as estate:
             await _measure(estate, _SECONDS * scale)
     return True
+
+
+def _for_all_one_asks(configuration: str) -> str:
+    """HAProxy's file, which lets nobody ask as much as this."""
+    assert "gt 400 }" in configuration
+    return configuration.replace("gt 400 }", "gt 4000000 }")
 
 
 async def _measure(estate: Estate, seconds: float) -> None:
