@@ -1,7 +1,7 @@
 """Two tenants on a program with one connection per pool: where hostile SQL of one would meet the other."""
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -110,10 +110,15 @@ class Arena:
             assert verdict == "admitted"
             yield transaction
 
-    async def attack(self, statements: Sequence[str], *, read_only: bool) -> str:
-        """Run A's hostile statements as a request would have, to its commit; returns all that they answered."""
+    async def attack(
+        self, statements: Sequence[str], *, read_only: bool, between: Callable[[], Awaitable[None]] | None = None
+    ) -> str:
+        """Run A's hostile statements as a request would have, to its commit; returns all that they answered.
+
+        Behind a pooler, what is done ``between`` two of them that stand in no transaction meets the same backend.
+        """
         async with self.inside(self.a, read_only=read_only) as transaction:
-            told = await answers(transaction.driver, statements)
+            told = await answers(transaction.driver, statements, between)
             try:
                 told += str(await transaction.driver.execute("COMMIT"))
             except ANSWERS as error:  # an attack may have ended its own connection, or spoilt its own context
@@ -159,7 +164,9 @@ ANSWERS = (
 """An error is an answer, too; the last two come from values that Python cannot hold."""
 
 
-async def answers(driver: Driver, statements: Sequence[str]) -> str:
+async def answers(
+    driver: Driver, statements: Sequence[str], between: Callable[[], Awaitable[None]] | None = None
+) -> str:
     """Whatever the statements answer, errors with their details included; an error does not end the attack."""
     told = []
     for statement in statements:
@@ -173,6 +180,8 @@ async def answers(driver: Driver, statements: Sequence[str]) -> str:
                 break
             if driver.is_in_transaction():
                 await driver.execute("ROLLBACK TO before")
+        if between is not None and not driver.is_in_transaction():
+            await between()
     return "\n".join(told)
 
 

@@ -27,6 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--isolation-reads", type=int, default=2000, help="reads cancelled at random (default: 2,000)")
 
 
+@pytest.fixture(scope="session")
+def isolation_examples(pytestconfig: pytest.Config) -> int:
+    """How many random mixtures of hostile SQL each test tries."""
+    examples: int = pytestconfig.getoption("--isolation-examples", default=20)
+    return examples
+
+
 @pytest.fixture(autouse=True)
 def quiet(logs: None) -> Iterator[None]:
     """Attacks fail in hundreds of ways; writing each with its trace would be most of the cost."""

@@ -2,7 +2,8 @@
 
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import asyncpg
 import pytest
@@ -41,17 +42,24 @@ async def test_the_neighbour_is_safe_from(arena: Arena, attack: str, read_only: 
     await arena.duel(aimed(HOSTILE[attack], arena), read_only=read_only)
 
 
-async def test_the_neighbour_is_safe_from_any_mixture(arena: Arena, pytestconfig: pytest.Config) -> None:
-    pieces = [statement for attack, lines in HOSTILE.items() if attack not in EXTREMES for statement in lines]
-    for _ in range(pytestconfig.getoption("--isolation-examples", default=20)):
-        seed = secrets.randbits(32)
-        chance = random.Random(seed)
-        statements = chance.sample(pieces, chance.randint(2, 12))
-        try:
+async def test_the_neighbour_is_safe_from_any_mixture(arena: Arena, isolation_examples: int) -> None:
+    for _ in range(isolation_examples):
+        with mixture() as (chance, statements):
             await arena.duel(aimed(statements, arena), read_only=chance.random() < 0.5)
-        except Exception as error:
-            error.add_note(f"seed {seed}: {statements}")
-            raise
+
+
+@contextmanager
+def mixture() -> Iterator[tuple[random.Random, list[str]]]:
+    """Hostile statements at random, and the chance that chose them; what is raised over them tells how to repeat it."""
+    pieces = [statement for attack, lines in HOSTILE.items() if attack not in EXTREMES for statement in lines]
+    seed = secrets.randbits(32)
+    chance = random.Random(seed)
+    statements = chance.sample(pieces, chance.randint(2, 12))
+    try:
+        yield chance, statements
+    except Exception as error:
+        error.add_note(f"seed {seed}: {statements}")
+        raise
 
 
 async def take_over_the_door(arena: Arena, *, read_only: bool) -> None:

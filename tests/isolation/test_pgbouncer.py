@@ -5,10 +5,10 @@ import asyncio
 import asyncpg
 import pytest
 
-from tests.isolation.arena import Arena
+from tests.isolation.arena import Arena, assert_nothing_of
 from tests.isolation.hostile import HOSTILE
 from tests.isolation.test_cancellation import read
-from tests.isolation.test_hostile_sql import aimed
+from tests.isolation.test_hostile_sql import aimed, mixture
 
 pytestmark = pytest.mark.peers
 
@@ -24,6 +24,37 @@ async def backend(arena: Arena) -> int:
 @pytest.mark.parametrize("attack", HOSTILE)
 async def test_the_neighbour_is_safe_from(pooled_arena: Arena, attack: str) -> None:
     await pooled_arena.duel(aimed(HOSTILE[attack], pooled_arena), read_only=True)
+
+
+async def test_the_neighbour_is_safe_from_any_mixture(pooled_arena: Arena, isolation_examples: int) -> None:
+    for _ in range(isolation_examples):
+        with mixture() as (chance, statements):
+            await pooled_arena.duel(aimed(statements, pooled_arena), read_only=chance.random() < 0.5)
+
+
+async def test_the_neighbour_who_works_between_any_two_hostile_statements_is_safe_from_them(
+    pooled_arena: Arena, isolation_examples: int
+) -> None:
+    """Each mixture leaves its transaction somewhere: from there on both share the backend, a statement at a time."""
+    met = 0
+
+    async def neighbour_works() -> None:
+        nonlocal met
+        assert_nothing_of(pooled_arena.a, await pooled_arena.works_for(pooled_arena.b))
+        met += 1
+
+    for _ in range(isolation_examples):
+        pooled_arena.a, pooled_arena.b = pooled_arena.b, pooled_arena.a
+        with mixture() as (chance, statements):
+            statements.insert(chance.randrange(len(statements)), chance.choice(["COMMIT", "ROLLBACK"]))
+            read_only = chance.random() < 0.5
+            told = await pooled_arena.attack(
+                aimed(statements, pooled_arena), read_only=read_only, between=neighbour_works
+            )
+            assert_nothing_of(pooled_arena.b, told)
+            assert_nothing_of(pooled_arena.b, await pooled_arena.attack(pooled_arena.harvest, read_only=read_only))
+            assert_nothing_of(pooled_arena.b, await pooled_arena.works_for(pooled_arena.a))
+    assert met > isolation_examples, "they hardly met"
 
 
 async def test_two_tenants_take_turns_on_one_connection(pooled_arena: Arena) -> None:
