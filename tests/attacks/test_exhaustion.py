@@ -16,6 +16,7 @@ from insula.core.db import Database, Transaction
 from insula.core.errors import Unavailable
 from insula.core.http.access_log import AccessLog
 from insula.core.http.room import Room
+from insula.core.ids import to_uuid
 from insula.settings import Settings
 from tests import workshop
 from tests.conftest import running
@@ -166,6 +167,66 @@ async def test_who_is_refused_is_remembered_by_ids_and_not_by_what_they_sent(set
         answers = [(await owner.client.get(path)).status_code for path in asked]
         assert answers[:2] == [404, 404]
         assert set(answers[2:]) == {429}
+
+
+SEARCHES = (
+    "%",
+    "%%%%",
+    "%" * 200,
+    "%a" * 100,
+    "_" * 200,
+    "a%",
+    "\\",
+    "\\%",
+    ".*",
+    "(a*)*b",
+    "(a|a)*$",
+    "[a",
+    "a" * 200,
+    "'",
+)
+"""Patterns, were they not words; each is also what a few names begin with."""
+
+
+@pytest.mark.attack(127)
+async def test_no_search_over_many_names_is_a_pattern_nor_keeps_anybody_waiting(
+    world: World,
+) -> None:
+    owner, other = await world.owner(), await world.owner()
+    await plant_names(owner, world.superuser, 5_000)
+
+    async def search(path: str, words: str) -> None:
+        answer = await owner.client.get(owner.url(f"/{path}"), params={"name_prefix": words, "limit": 100})
+        assert answer.status_code == 200, (path, words, answer.text)
+        names = [row["name"] for row in answer.json()["data"]]
+        assert sorted(names) == sorted(one for one in SEARCHES if one.startswith(words)), words
+
+    searches = [search(path, words) for path in ("projects", "teams") for words in SEARCHES for _ in range(4)]
+    searching = asyncio.gather(*searches)
+    met = 0
+    async with asyncio.timeout(60):
+        while not searching.done():
+            assert (await other.client.get(other.url("/projects"))).status_code == 200
+            met += 1
+        await searching
+    assert met > 1
+
+
+async def plant_names(owner: Member, superuser: asyncpg.Connection, rows: int) -> None:
+    """Projects and teams, most of them with names over which a pattern would go back and forth."""
+    for path, body in (("projects", {"name": "first", "key": "FIRST"}), ("teams", {"name": "first"})):
+        assert (await owner.client.post(owner.url(f"/{path}"), json=body)).status_code == 201
+        table = path.removesuffix("s")
+        await superuser.execute(
+            f"INSERT INTO app.{table} SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(),"
+            f" 'key', 'K' || n, 'name', word, 'name_norm', word))).* FROM app.{table} AS t,"
+            " (SELECT n, coalesce(($2::text[])[n], repeat('a', 190) || lpad(n::text, 10, 'a')) AS word"
+            " FROM generate_series(1, $3::integer) AS n) AS words WHERE t.tenant_id = $1",
+            to_uuid("org", owner.organization_id),
+            list(SEARCHES),
+            rows,
+        )
+        await superuser.execute(f"ANALYZE app.{table}")
 
 
 async def test_far_beyond_its_limit_an_organization_is_refused_without_the_database(
