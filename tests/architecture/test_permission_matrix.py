@@ -1,18 +1,27 @@
-"""Role x route x {own, other, no tenant}: what the program does, what it declares and what was reviewed agree."""
+"""Who x every route x {own, other, no tenant}: what the program does, what it declares and what was reviewed agree."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 
+from insula.core.http.authentication import COOKIE
 from insula.core.http.guard import declared_routes
 from insula.core.ids import new_id
 from insula.core.permissions import Role
-from tests.factories import Member, World
+from tests.factories import ORIGIN, Member, World
+from tests.features.test_platform import dead_letter, operator
 from tests.resources import prefix_of
 
 GOLDEN = Path(__file__).with_name("permission_matrix.txt")
+CALLERS = ("nobody", "person", "operator")
+"""Of what is no organization's: without a session, with one, and with one of an operator."""
+READ_FIRST = {"/v1/me/password": b'{"current_password": "not the one", "new_password": "nor this one"}'}
+"""Where a handler looks at the session by itself, when it has read the body."""
 
 
 def tenant_routes(app: Litestar) -> list[tuple[str, str, str]]:
@@ -24,36 +33,77 @@ def tenant_routes(app: Litestar) -> list[tuple[str, str, str]]:
     ]
 
 
-def filled(path: str, organization: str) -> str:
-    """The path with the organization's id and, for everything else, ids that nothing has."""
-    return re.sub(
-        r"\{(\w+)\}",
-        lambda name: organization if name[1] == "organization_id" else new_id(prefix_of(name[1])),
-        path,
-    )
+def other_routes(app: Litestar) -> list[tuple[str, str, set[str]]]:
+    """(method, path, who may call it) of every other route."""
+    tenants = {(method, path) for method, path, _ in tenant_routes(app)}
+    return [
+        (method, path, callers(path, handler))
+        for method, path, handler in declared_routes(app)
+        if (method, path) not in tenants
+    ]
 
 
-async def ask(client: object, method: str, url: str) -> tuple[int, str]:
+def callers(path: str, handler: HTTPRouteHandler) -> set[str]:
+    """A route of one's own account needs a session, also where the handler looks at it by itself."""
+    if "operator" in handler.opt:
+        return {"operator"}
+    if "authenticated_only" in handler.opt or path.startswith(("/v1/me", "/v1/auth/sign-out")):
+        return {"person", "operator"}
+    return set(CALLERS) if "public" in handler.opt else set()
+
+
+def filled(path: str, organization: str, **known: str) -> str:
+    """The path with the organization's id and what else is known, and for everything else ids that nothing has."""
+    known["organization_id"] = organization
+    return re.sub(r"\{(\w+)\}", lambda name: known.get(name[1]) or new_id(prefix_of(name[1])), path)
+
+
+async def ask(client: object, method: str, url: str, **headers: str) -> tuple[int, str]:
     """The answer's status and code. A body that no handler accepts: the question is who may ask, not what."""
-    content = {} if method in {"GET", "DELETE"} else {"content": b"[", "headers": {"content-type": "application/json"}}
+    content: dict[str, Any] = {"headers": headers}
+    if method not in {"GET", "DELETE"}:
+        body = READ_FIRST.get(url, b"[")
+        content = {"content": body, "headers": {"content-type": "application/json", **headers}}
     answer = await client.request(method, url, **content)  # type: ignore[attr-defined]
-    return answer.status_code, answer.json().get("code", "") if answer.content else ""
+    problem = answer.headers.get("content-type", "").startswith("application/problem+json")
+    return answer.status_code, answer.json().get("code", "") if problem else ""
 
 
 def test_the_matrix_is_the_one_that_was_reviewed(litestar: Litestar, pytestconfig: pytest.Config) -> None:
     permissions = litestar.state.permissions
-    width = max(len(f"{method} {path}") for method, path, _ in tenant_routes(litestar))
-    lines = [f"{'':<{width}}  {'  '.join(role.value for role in Role)}"]
-    for method, path, permission in tenant_routes(litestar):
-        marks = "  ".join(("x" if permission in permissions.of(role) else "-").center(len(role)) for role in Role)
-        lines.append(f"{f'{method} {path}':<{width}}  {marks}")
-    matrix = "\n".join(line.rstrip() for line in lines) + "\n"
+    inside = [
+        (f"{method} {path}", {role.value for role in Role if permission in permissions.of(role)})
+        for method, path, permission in tenant_routes(litestar)
+    ]
+    outside = [(f"{method} {path}", who) for method, path, who in other_routes(litestar)]
+    matrix = table([role.value for role in Role], inside) + "\n" + table(CALLERS, outside)
     if pytestconfig.getoption("--write-golden"):
         GOLDEN.write_text(matrix, encoding="utf-8")
     assert matrix.splitlines() == GOLDEN.read_text(encoding="utf-8").splitlines(), (
         "who may do what has changed: if it should,"
         " ./insula test tests/architecture/test_permission_matrix.py --write-golden"
     )
+
+
+def table(columns: Sequence[str], rows: Sequence[tuple[str, set[str]]]) -> str:
+    width = max(len(route) for route, _ in rows)
+    lines = [f"{'':<{width}}  {'  '.join(columns)}"]
+    for route, who in rows:
+        marks = "  ".join(("x" if column in who else "-").center(len(column)) for column in columns)
+        lines.append(f"{route:<{width}}  {marks}")
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def test_every_route_stands_in_the_matrix(litestar: Litestar) -> None:
+    """Asked of the router itself: neither another kind of handler nor another declaration keeps a route out of it."""
+    handlers = [
+        (str(method), route.path_format)
+        for route in litestar.routes
+        for handler in (getattr(route, "route_handlers", None) or [getattr(route, "route_handler", None)])
+        for method in sorted(getattr(handler, "http_methods", {"?"}))
+    ]
+    reviewed = re.findall(r"^([A-Z]+) (\S+) .*x", GOLDEN.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(reviewed) == sorted(set(handlers) - {("OPTIONS", path) for _, path in handlers})
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -74,3 +124,35 @@ async def test_a_role_gets_exactly_its_routes_in_its_own_organization_and_none_e
             assert (status, code) == (403, "permission_missing"), (method, path)
         assert await ask(member.client, method, filled(path, other.organization_id)) == (404, "not_found"), path
         assert (await ask(world.client(), method, filled(path, own.organization_id)))[0] == 401, path
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_what_is_no_organizations_is_open_to_exactly_whom_the_matrix_says(
+    world: World, litestar: Litestar, caller: str
+) -> None:
+    for method, path, allowed in other_routes(litestar):
+        token = (
+            "" if caller == "nobody" else (await (operator(world) if caller == "operator" else world.person())).token
+        )
+        url = filled(path, "", job_id=await dead_letter(world.superuser), name="scalar.js")
+        asked = await ask(world.client(token), method, url)
+        if caller not in allowed:
+            assert asked == ((401, "unauthenticated") if caller == "nobody" else (404, "not_found")), (method, path)
+            continue
+        assert asked[0] < 500, (method, path)
+        assert asked[1] not in {"unauthenticated", "permission_missing"}, (method, path)
+        assert "{job_id}" not in path or asked[0] < 300, (method, path)
+
+
+async def test_a_cookie_opens_what_its_session_opens_to_our_own_pages_alone(world: World, litestar: Litestar) -> None:
+    for method, path, allowed in other_routes(litestar):
+        if "nobody" in allowed:
+            continue
+        url = filled(path, "", job_id=await dead_letter(world.superuser))
+        cookie = f"{COOKIE}={(await operator(world)).token}"
+        if method != "GET":
+            for foreign in ({}, {"origin": "https://elsewhere.example"}):
+                assert await ask(world.client(), method, url, cookie=cookie, **foreign) == (403, "forbidden"), path
+        status, code = await ask(world.client(), method, url, cookie=cookie, origin=ORIGIN)
+        assert (status, code) not in {(401, "unauthenticated"), (403, "forbidden")}, (method, path)
+        assert "{job_id}" not in path or status < 300, (method, path)
