@@ -1,4 +1,4 @@
-"""The bench that tests of jobs work on, in a database of its own; logging that is left as it was found."""
+"""The bench that tests of jobs work on, in a database of its own; logging left as it was found; how large a flood is."""
 
 import logging
 import os
@@ -13,6 +13,10 @@ from redis.asyncio import Redis
 from tests.conftest import address, clone
 from tests.core.workbench import Workbench
 from tests.tenant_tables import create_table
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--flood-jobs", type=int, default=30_000, help="one organization's jobs (long form: 1,000,000)")
 
 
 @pytest.fixture(scope="session")

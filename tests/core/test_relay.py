@@ -174,8 +174,10 @@ async def test_few_jobs_wait_in_the_queue_however_many_are_due(bench: Workbench)
 
 
 @pytest.mark.attack(130)
-async def test_a_flood_of_one_organization_delays_another_by_less_than_two_seconds(bench: Workbench) -> None:
-    await bench.flood(A, 30_000)
+async def test_a_flood_of_one_organization_delays_another_by_less_than_two_seconds(
+    bench: Workbench, pytestconfig: pytest.Config
+) -> None:
+    await bench.flood(A, pytestconfig.getoption("--flood-jobs", 30_000))
     relay, runner = bench.relay(), bench.runner({Note: leave_effect})
     for _ in range(5):
         for lease in await bench.leases(relay):
