@@ -8,6 +8,8 @@ import msgspec
 from tests.chaos.contenders import Contender, GaveUp, Refused
 
 DRAIN_SECONDS: Final = 60
+_NAMED: Final = 20
+_THERE_ALREADY: Final = ("409 {", ('"code":"project_key_taken"', '"code":"invitation_open"'))
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -22,7 +24,9 @@ class Report(msgspec.Struct, kw_only=True):
     refused: list[str]
     """Answers that nobody deserved."""
     lost: int
+    lost_names: list[str]
     twice: int
+    twice_names: list[str]
     torn: int
     """Doubtful requests of which a part happened."""
     unpromised: int
@@ -33,6 +37,16 @@ class Report(msgspec.Struct, kw_only=True):
     """Calls to the outside that a crash repeated, under the same key: allowed, and told."""
     killed: dict[str, int]
     drained_after: float
+    unfinished: int = 0
+    """What was still promised, and not yet done, when nobody waited any longer."""
+
+    def done_twice(self) -> list[str]:
+        """Effects that are there twice, and answers to those who asked for what they had been given already."""
+        return self.twice_names + [answer for answer in self.refused if _is_there_already(answer)]
+
+    def refused_otherwise(self) -> list[str]:
+        """The other answers that nobody deserved."""
+        return [answer for answer in self.refused if not _is_there_already(answer)]
 
     def broken(self) -> list[str]:
         """Every promise that was not kept."""
@@ -42,6 +56,11 @@ class Report(msgspec.Struct, kw_only=True):
         if self.drained_after > DRAIN_SECONDS:
             found.append(f"not drained within {DRAIN_SECONDS} s")
         return found
+
+
+def _is_there_already(answer: str) -> bool:
+    status, codes = _THERE_ALREADY
+    return status in answer and any(code in answer for code in codes)
 
 
 class Ledger:
@@ -72,13 +91,16 @@ class Ledger:
         """Set what was promised against what happened; ``told`` is the rest of the report."""
         promised = {effect for number in self._acknowledged for effect in self._contender.effects(number)}
         doubtful = [self._contender.effects(number) for number in self._doubtful]
+        lost, twice = promised - happened.keys(), {effect for effect, count in happened.items() if count > 1}
         figures = {
             "acknowledged": len(self._acknowledged),
             "promises": len(promised),
             "doubtful": len(doubtful),
             "refused": self._refused,
-            "lost": len(promised - happened.keys()),
-            "twice": sum(1 for count in happened.values() if count > 1),
+            "lost": len(lost),
+            "lost_names": sorted(lost)[:_NAMED],
+            "twice": len(twice),
+            "twice_names": sorted(twice)[:_NAMED],
             "torn": sum(1 for effects in doubtful if 0 < len(effects & happened.keys()) < len(effects)),
             "unpromised": len(happened.keys() - promised.union(*doubtful)),
         }

@@ -31,7 +31,7 @@ async def run(
                 await house.kill(victim)
             last_kill = time.monotonic()
         superuser = await house.superuser()
-        while await contender.unfinished(superuser) and time.monotonic() - last_kill <= patience:
+        while (unfinished := await contender.unfinished(superuser)) and time.monotonic() - last_kill <= patience:
             await asyncio.sleep(0.2)
         drained_after = time.monotonic() - last_kill
         report = ledger.compare(
@@ -41,6 +41,7 @@ async def run(
             repeated_calls=await contender.repeated_calls(superuser),
             killed=dict(house.killed),
             drained_after=round(drained_after, 1),
+            unfinished=unfinished,
         )
         await superuser.close()
         await contender.close()
