@@ -39,17 +39,18 @@ async def run(settings: Settings) -> None:
             exporter.server_close()
 
 
-async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
+async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event, held: socket.socket | None = None) -> None:
     """Serve until ``stopping``. Requests under way get ``drain_seconds``; the server refuses new connections at once.
 
+    ``held`` is the settings' port, where ``hold`` has taken it before.
     Raises what keeps the program from starting: Unproven, or OSError for a server or a port that cannot be had.
     """
     async with app.lifespan():  # ours and not granian's, which keeps to itself why a start failed
-        await _serve(app, settings, stopping)
+        with held or hold(settings.host, settings.port):
+            await _serve(app, settings, stopping)
 
 
 async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
-    _require_free(settings.host, settings.port)
     server = Server(
         AccessLog(app),
         address=settings.host,
@@ -80,10 +81,23 @@ async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> 
     _log.info("api stopped")
 
 
-def _require_free(host: str, port: int) -> None:
-    """Raises OSError. The server would share the port with whoever listens there, and get half of their requests."""
+def hold(host: str, port: int) -> socket.socket:
+    """A port that nobody else can take from now on, on which nobody listens yet; 0 takes a free one. Raises OSError.
+
+    The server would share a port with whoever listens there, and get half of their requests. It does share this one,
+    with a socket that listens to nobody: so a port that was found free is still ours when the server starts.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    held = socket.socket(family)
     try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            pass
+        if port:
+            with socket.create_server((host, port), family=family):
+                pass
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # as the server asks for it
+            held.setsockopt(socket.SOL_SOCKET, option, 1)
+        held.bind((host, port))
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # it was for connections of the past alone
     except OSError as error:
+        held.close()
         raise OSError(f"INSULA_HOST, INSULA_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
+    return held

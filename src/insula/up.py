@@ -5,12 +5,14 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 from base64 import b64encode
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from secrets import token_bytes, token_urlsafe
-from typing import Any, Final, Self
+from typing import Any, Final
+from wsgiref.simple_server import WSGIServer
 
 import httpx
 import msgspec
@@ -21,13 +23,15 @@ from insula import instance, seed
 from insula.app import create_litestar
 from insula.core.logs import configure_logs
 from insula.core.mendable import Mendable
+from insula.core.metrics import serve_metrics
 from insula.core.tracing import TRACES
 from insula.embedded.inbox import Inbox
 from insula.embedded.postgres import EmbeddedPostgres
-from insula.embedded.process import FolderServer, free_port, is_free
+from insula.embedded.process import FolderServer
 from insula.embedded.valkey import EmbeddedValkey
+from insula.progress import Progress
 from insula.provision import LOGINS, RevisionRefused, forget, migrate, provision
-from insula.server import serve
+from insula.server import hold, serve
 from insula.settings import Settings, load, variables
 from insula.unsafe import PREFIX
 from insula.worker import create_worker
@@ -77,16 +81,14 @@ def up(home: Path, port: int, *, fresh: bool, console: Console, base_url: str | 
         raise CannotStart(f"Insula is already up in {home}. See `insula env`, or set INSULA_HOME to another folder.")
     try:
         instance.forget(home)  # what was killed could not
-        if port and not is_free(port):
-            raise CannotStart(f"Port {port} is in use. Choose another with --port; --port 0 takes a free one.")
-        if fresh:
-            _forget(home)
-        _settings(
-            home, 0, "redis://localhost", base_url
-        )  # what is wrong with the environment is told before anything starts
-        if unused := sorted(name for name in os.environ if name.removesuffix("_FILE") in OURS):
-            console.print(f"Not used here, where all servers are Insula's own: {', '.join(unused)}", style="dim")
-        with _Progress(console) as progress:
+        with _held(port) as held, Progress(console) as progress:
+            if fresh:
+                _forget(home)
+            _settings(
+                home, 0, "redis://localhost", base_url
+            )  # what is wrong with the environment is told before anything starts
+            if unused := sorted(name for name in os.environ if name.removesuffix("_FILE") in OURS):
+                console.print(f"Not used here, where all servers are Insula's own: {', '.join(unused)}", style="dim")
             progress.say("Starting PostgreSQL and Valkey...")
             postgres, valkey = EmbeddedPostgres(home / "postgres"), EmbeddedValkey(home / "valkey")
             with postgres, valkey:
@@ -94,34 +96,17 @@ def up(home: Path, port: int, *, fresh: bool, console: Console, base_url: str | 
                 settings = _settings(home, postgres.port, valkey.url, base_url)
                 asyncio.run(_prepare(home, postgres, settings))
                 with TRACES.going_to(settings.traces_url, settings.traces_share, "up"):
-                    uvloop.run(_live(home, settings, port, (postgres, valkey), progress))
+                    uvloop.run(_live(home, settings, held, (postgres, valkey), progress))
     finally:
         instance.forget(home)
         lock.release()
 
 
-class _Progress:
-    """Says what is going on: by a spinner on a terminal, line by line elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self.console, self._status = console, console.status("")
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
-
-    def say(self, step: str) -> None:
-        if self.console.is_terminal:
-            self._status.update(step)
-        else:
-            self.console.print(step)
-
-    def stop(self) -> None:
-        self._status.stop()
+def _held(port: int) -> socket.socket:
+    try:
+        return hold(_LOCALHOST, port)
+    except OSError as error:
+        raise CannotStart(f"Port {port} is in use. Choose another with --port; --port 0 takes a free one.") from error
 
 
 def _forget(home: Path) -> None:
@@ -149,7 +134,7 @@ def _secrets(home: Path) -> _Secrets:
 def _settings(home: Path, postgres_port: int, redis_url: str, base_url: str | None) -> Settings:
     """Ours where they are about this machine, else what the environment says.
 
-    Without the ports, which `_on_free_ports` chooses at the moment when they are taken.
+    Without the ports, which are known when they are taken.
     """
     secrets = _secrets(home)
 
@@ -192,7 +177,7 @@ async def _prepare(home: Path, postgres: EmbeddedPostgres, settings: Settings) -
 
 
 async def _live(
-    home: Path, settings: Settings, port: int, servers: Sequence[FolderServer], progress: "_Progress"
+    home: Path, settings: Settings, held: socket.socket, servers: Sequence[FolderServer], progress: Progress
 ) -> None:
     """Everything that is ours, in one event loop: inbox, API, relay and worker."""
     configure_logs(settings.log_level, json=settings.log_json)
@@ -201,11 +186,12 @@ async def _live(
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     inbox = Inbox(home / "inbox", _SMTP_PORT, _INBOX_PORT)
     await inbox.start()
-    settings = _on_free_ports(settings, port, inbox)
-    app, worker = create_litestar(settings), create_worker(settings)
+    metrics = _metrics()
+    settings = _on_ports(settings, held, metrics, inbox)
+    app, worker = create_litestar(settings), create_worker(msgspec.structs.replace(settings, metrics_port=0))
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_ending(serve(app, settings, stopping), stopping))
+            tasks.create_task(_ending(serve(app, settings, stopping, held), stopping))
             tasks.create_task(_ending(worker.serve(stopping), stopping))
             tasks.create_task(_ending(_tend(servers, stopping, progress.console), stopping))
             if not (home / _PLANTED).exists():
@@ -220,17 +206,27 @@ async def _live(
             await stopping.wait()
             progress.console.print("\nStopping...", style="dim")
     finally:
+        metrics.shutdown()
+        metrics.server_close()
         await inbox.stop()
 
 
-def _on_free_ports(settings: Settings, port: int, inbox: Inbox) -> Settings:
-    port = port or free_port()
-    metrics_port = _METRICS_PORT if is_free(_METRICS_PORT) else free_port()
+def _metrics() -> WSGIServer:
+    """It listens at once: a port that was only found free may be another instance's by the time it is used."""
+    loop = asyncio.get_running_loop()
+    try:
+        return serve_metrics(_METRICS_PORT, loop=loop)
+    except OSError:
+        return serve_metrics(0, loop=loop)
+
+
+def _on_ports(settings: Settings, held: socket.socket, metrics: WSGIServer, inbox: Inbox) -> Settings:
+    port = int(held.getsockname()[1])
     return msgspec.structs.replace(
         settings,
         port=port,
         base_url=_address(port) if settings.base_url == _OF_THE_API else settings.base_url,
-        metrics_port=metrics_port,
+        metrics_port=metrics.server_port,
         smtp_port=inbox.smtp_port,
     )
 

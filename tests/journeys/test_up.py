@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
 
+from insula.embedded.process import is_free
 from insula.seed import PASSWORD as DEMO_PASSWORD
 from tests.canaries import WATCH
 
@@ -43,6 +45,10 @@ class Instance:
 
     def start(self, *options: str) -> dict[str, str]:
         """Start and wait until it prints itself as an environment; returns that."""
+        self.begin(*options)
+        return self.wait()
+
+    def begin(self, *options: str) -> None:
         with (self.home.parent / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "insula", "up", "--port", "0", *options],
@@ -52,6 +58,9 @@ class Instance:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    def wait(self) -> dict[str, str]:
+        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.said()
@@ -74,6 +83,12 @@ class Instance:
         self.process.send_signal(number)
         return self.process.wait(30)
 
+    def end(self) -> None:
+        """Whatever became of it, it is over now."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
     def left_running(self) -> list[str]:
         """Processes that still work in this folder."""
         home, found = str(self.home), psutil.process_iter(["cmdline", "cwd"])
@@ -85,9 +100,7 @@ class Instance:
 def instance(tmp_path: Path) -> Iterator[Instance]:
     started = Instance(tmp_path / "home")
     yield started
-    if started.process is not None and started.process.poll() is None:
-        started.process.kill()
-        started.process.wait()
+    started.end()
 
 
 @contextmanager
@@ -171,6 +184,36 @@ def test_doctor_finds_what_is_up_fresh_forgets_it_and_a_taken_port_is_named(inst
     instance.start("--fresh")
     assert before.read_text() != secret
     assert instance.stop() == 0
+
+
+def test_two_that_start_at_the_same_time_take_nothing_from_each_other(tmp_path: Path) -> None:
+    both = [Instance(tmp_path / name / "home") for name in ("one", "another")]
+    try:
+        for instance in both:
+            instance.home.parent.mkdir()
+            instance.begin()
+        found = [instance.wait() for instance in both]
+        for running in found:
+            assert httpx.get(f"{running['INSULA_URL']}/readyz").status_code == 200
+            assert httpx.get(running["INSULA_METRICS_URL"]).status_code == 200
+            assert httpx.get(f"{running['INSULA_INBOX_URL']}/messages").status_code == 200
+        ports = [port for running in found for port in ports_of(running)]
+        assert len(set(ports)) == len(ports) == 2 * 6, ports
+        for instance, running in zip(both, found, strict=True):
+            assert instance.stop() == 0, instance.said()
+            assert instance.left_running() == []
+            assert "Traceback" not in instance.said()
+            assert all(is_free(port) for port in ports_of(running))
+    finally:
+        for instance in both:
+            instance.end()
+
+
+def ports_of(running: dict[str, str]) -> list[int]:
+    """Every port that an instance listens on."""
+    urls = [running[f"INSULA_{name}_URL"] for name in ("INBOX", "METRICS", "DATABASE", "REDIS")]
+    parts = [urlsplit(url).port for url in (running["INSULA_URL"], *urls)]
+    return [int(port or 0) for port in (*parts, running["INSULA_SMTP_PORT"])]
 
 
 def test_a_server_of_its_own_that_dies_is_started_again(instance: Instance) -> None:

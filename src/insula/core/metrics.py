@@ -106,7 +106,7 @@ def serve_metrics(port: int, host: str = "127.0.0.1", loop: asyncio.AbstractEven
     """Answer Prometheus from a thread, and on /livez whether ``loop`` still turns; ends with ``shutdown()`` and
     ``server_close()``.
 
-    One process, one port: a second process on the same port raises OSError.
+    One process, one port: a second process on the same port raises OSError. Port 0 takes a free one.
     """
     try:
         server, _ = start_http_server(port, addr=host, registry=REGISTRY)
