@@ -1,5 +1,6 @@
 """A server that belongs to one folder: at most one runs in it, and none outlives its starter."""
 
+import errno
 import os
 import secrets
 import signal
@@ -24,6 +25,7 @@ START_SECONDS: Final = 120
 STOP_SECONDS: Final = 5
 KILL_SECONDS: Final = 10
 LOG_LIMIT: Final = 10_000_000
+_IN_USE: Final = os.strerror(errno.EADDRINUSE)
 
 
 class EmbeddedServerError(Mendable):
@@ -158,7 +160,7 @@ class FolderServer(ABC):
                 self._lock.release()  # The server's own copy of the lock stays.
                 return
             self._process = None
-            if self._wanted_port or is_free(self.port):
+            if self._wanted_port or not self._found_its_port_taken():
                 break
             # Somebody took the port between our choice and the server's bind: choose again.
         raise self._error(
@@ -194,6 +196,10 @@ class FolderServer(ABC):
             time.sleep(0.01)
         raise self._error(f"it did not answer within {START_SECONDS} s", "The machine may be too busy; try again.")
 
+    def _found_its_port_taken(self) -> bool:
+        """Now, or at that moment: who only looks whether a port is free has it for as long."""
+        return not is_free(self.port) or _IN_USE in self._said()
+
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         for number in self.stop_signals:
             process.send_signal(number)
@@ -221,9 +227,12 @@ class FolderServer(ABC):
         self._said_before = self.log.stat().st_size if self.log.exists() else 0
 
     def _error(self, what: str, mend: str) -> EmbeddedServerError:
-        log = self.log.read_bytes()[self._said_before :] if self.log.exists() else b""
-        said = "".join(f"\n    {line}" for line in log.decode(errors="replace").split("\n")[-9:] if line)
+        said = "".join(f"\n    {line}" for line in self._said().split("\n")[-9:] if line)
         return EmbeddedServerError(f"The embedded {self.name} in {self.folder}: {what}.{said}\n{mend}")
+
+    def _said(self) -> str:
+        """Its log since this start."""
+        return self.log.read_bytes()[self._said_before :].decode(errors="replace") if self.log.exists() else ""
 
 
 def kept_secret(path: Path) -> str:
