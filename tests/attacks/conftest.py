@@ -13,6 +13,7 @@ from tests.factories import World
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--duplicates", type=int, default=40, help="requests with one Idempotency-Key (long form: 200)")
     parser.addoption("--keys", type=int, default=3, help="keys they come with (long form: 100)")
+    parser.addoption("--flood-seconds", type=int, default=3, help="of 500 sign-ins each (long form: 60)")
     parser.addoption("--timing-samples", type=int, help="requests of each kind, whose medians are 5 ms apart at most")
 
 

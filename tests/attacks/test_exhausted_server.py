@@ -3,16 +3,21 @@
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from argon2 import PasswordHasher
 
+from insula.core.passwords import PARAMETERS
 from insula.settings import Settings
+from tests.attacks.test_authentication import give_modern_password
 from tests.benchmarks.process import Client
 from tests.factories import Member, World
+from tests.features.test_identity_letters import PASSWORD
 from tests.journeys.test_processes import ROOT, Process, answers, environment, free_port
 
 WORKSHOP = """
@@ -24,6 +29,9 @@ asyncio.run(server.run(settings.load()))
 """
 CAP = 64 << 20
 CLAIMED = 1 << 30
+FLOOD = 500
+"""Sign-ins a second; the hashes of as many at once would take 9 GiB."""
+FLOOD_BYTES = 256 << 20
 PIECE = b" " * 65_536
 FLOOR_SECONDS = 0.02
 """A slower p99 than this is looked at: below it, noise is larger than any share."""
@@ -132,6 +140,52 @@ async def dribble(writers: list[asyncio.StreamWriter]) -> None:
         for writer in writers:
             if not writer.is_closing():
                 writer.write(b"x")
+
+
+@pytest.mark.attack(131)
+async def test_a_flood_of_sign_ins_is_shed_while_memory_stays_flat_and_others_are_served(
+    settings: Settings, world: World, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    seconds: int = pytestconfig.getoption("--flood-seconds", 3)
+    owner = await world.owner()
+    hashed = PasswordHasher.from_parameters(PARAMETERS).hash(PASSWORD)
+    await give_modern_password(world, owner.person, hashed)
+    async with serving(settings, tmp_path) as api:
+        flooding = [await Client.connect(api.port) for _ in range(FLOOD)]
+        client, memory = await Client.connect(api.port), psutil.Process(api.process.pid).memory_info
+        right = {"email": owner.person.email, "password": PASSWORD}
+        assert await client.request("POST", "/v1/auth/sign-in", body=right) == 200
+        before = peak = memory().rss
+        statuses: Counter[int] = Counter()
+
+        async def sign_in(client: Client, number: int) -> None:
+            body = {"email": f"nobody{number}@example.com", "password": PASSWORD}
+            await asyncio.sleep(number / FLOOD)
+            while True:
+                again = asyncio.create_task(asyncio.sleep(1))
+                statuses[await client.request("POST", "/v1/auth/sign-in", body=body)] += 1
+                await again
+
+        flood = [asyncio.create_task(sign_in(client, number)) for number, client in enumerate(flooding)]
+        until, served = time.monotonic() + seconds, 0
+        while time.monotonic() < until or not (statuses[401] and statuses[429]):
+            assert time.monotonic() < until + 120, f"nothing is shed, or nobody is answered: {statuses}"
+            assert await client.request("GET", owner.url("/projects"), token=owner.person.token) == 200
+            assert not any(task.done() for task in flood)
+            served, peak = served + 1, max(peak, memory().rss)
+            await asyncio.sleep(0.01)
+        for task, each in zip(flood, flooding, strict=True):
+            task.cancel()
+            each._writer.transport.abort()
+        await asyncio.gather(*flood, return_exceptions=True)
+        print(f"{statuses} in {seconds} s, {served} other requests, {(peak - before) >> 20} MiB more")
+        assert statuses.keys() == {401, 429}
+        assert peak - before < FLOOD_BYTES
+        async with asyncio.timeout(60):
+            while await client.request("POST", "/v1/auth/sign-in", body=right) == 429:
+                await asyncio.sleep(0.2)
+        assert await client.request("POST", "/v1/auth/sign-in", body=right) == 200
+        await client.close()
 
 
 @pytest.mark.attack(129)

@@ -62,6 +62,19 @@ async def test_one_address_guesses_at_many_accounts_only_so_often(guarded: World
     assert (await try_from(guarded, 2, address())).status_code == 401
 
 
+@pytest.mark.attack(17)
+async def test_who_guesses_too_often_is_told_the_same_whether_or_not_there_is_an_account(guarded: World) -> None:
+    owner = await guarded.person()
+    await give_password(guarded, owner)
+    told = []
+    for caller, email in ((20, owner.email), (21, address())):
+        answers = [await try_from(guarded, caller, email) for _ in range(PER_MINUTE + 2)]
+        assert [answer.status_code for answer in answers] == [401] * PER_MINUTE + [429] * 2
+        bodies = [{**answer.json(), "request_id": "", "detail": ""} for answer in answers]
+        told.append([(body, sorted(answer.headers)) for body, answer in zip(bodies, answers, strict=True)])
+    assert told[0] == told[1]
+
+
 async def test_a_stranger_who_guesses_without_end_does_not_keep_the_owner_out(guarded: World) -> None:
     owner = await guarded.person()
     await give_password(guarded, owner)
