@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +21,9 @@ from insula.core.logs import configure_logs
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.valkey import EmbeddedValkey
 from insula.provision import LOGINS, migrate, open_database, provision
-from insula.settings import Settings
+from insula.schema import INVENTORY, REVISION
+from insula.settings import Settings, variables
+from tests.architecture.sources import ROOT
 from tests.factories import World, settings_for
 
 pytest_plugins = ["tests.skips", "tests.canaries"]
@@ -32,8 +36,8 @@ PASSWORDS = {role: role for role in LOGINS}
 class Servers:
     """The servers of this run; with xdist, the controller's."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, schema_from: Path | None) -> None:
+        self.folder, self.schema_from = folder, schema_from
         self.postgres = EmbeddedPostgres(folder / "postgres", settings=QUICK)
         self.valkey = EmbeddedValkey(folder / "valkey")
 
@@ -46,7 +50,7 @@ class Servers:
         if redis is None:
             self.valkey.start()
             redis = self.valkey.url
-        asyncio.run(_template(admin))
+        asyncio.run(_template(admin, redis, self.schema_from))
         return {"admin": admin, "redis": redis}
 
     def stop(self) -> None:
@@ -57,6 +61,7 @@ class Servers:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write inventory, diagram and permission matrix anew")
+    parser.addoption("--schema-from", type=Path, help="a checkout of another release, which makes the database")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="insula-tests-"))
     folder.chmod(0o711)  # where Postgres runs as nobody, it must be able to enter
-    servers = Servers(folder)
+    servers = Servers(folder, config.option.schema_from)
     config.stash[_SERVERS] = servers
     config.stash[_ADDRESSES] = servers.start()
 
@@ -82,11 +87,34 @@ _SERVERS = pytest.StashKey[Servers]()
 _ADDRESSES = pytest.StashKey[dict[str, str]]()
 
 
-async def _template(admin: str) -> None:
+async def _template(admin: str, redis: str, schema_from: Path | None) -> None:
     """Migrate once; every database of the run is a copy."""
+    if schema_from is not None:
+        await _made_by_another(schema_from.resolve(), admin, redis)
+        return
     await provision(admin, TEMPLATE, PASSWORDS)
     await _sign_in_cheaply(admin)
     await migrate(address(admin, "app_migrator", TEMPLATE))
+
+
+async def _made_by_another(checkout: Path, admin: str, redis: str) -> None:
+    """By another release, as its operator would; where only the contents of revisions differ, the schema says it too.
+
+    As long as revisions change in place their names do not tell two releases apart.
+    """
+    settings = settings_for(**urls_of(admin, TEMPLATE), redis_url=redis, admin_database_url=admin)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
+    environment = inherited | variables(settings) | {"PYTHONPATH": str(checkout / "src")}
+    for command in ("provision", "migrate"):
+        subprocess.run([sys.executable, "-P", "-m", "insula", command], cwd=checkout, env=environment, check=True)
+    await _sign_in_cheaply(admin)
+    connection = await asyncpg.connect(admin, database=TEMPLATE)
+    try:
+        reached = await connection.fetchval("SELECT obj_description('app'::regnamespace, 'pg_namespace')")
+        if reached == REVISION and (checkout / INVENTORY.relative_to(ROOT)).read_text() != INVENTORY.read_text():
+            await connection.execute(f"COMMENT ON SCHEMA app IS '{reached} changed_0001'")
+    finally:
+        await connection.close()
 
 
 async def _sign_in_cheaply(admin: str) -> None:
@@ -108,6 +136,12 @@ def address(admin: str, login: str, database: str) -> str:
     """The DSN of one of our logins on the run's server."""
     host = admin.rsplit("@", 1)[1].split("/", 1)[0]
     return f"postgresql://{login}:{PASSWORDS[login]}@{host}/{database}"
+
+
+def urls_of(admin: str, database: str) -> dict[str, str]:
+    """The settings that say where each login finds a database."""
+    logins = {"": "app_rw", "identity_": "app_identity", "platform_": "app_platform", "owner_": "app_migrator"}
+    return {f"{purpose}database_url": address(admin, login, database) for purpose, login in logins.items()}
 
 
 async def clone(admin: str, name: str) -> None:
@@ -153,16 +187,7 @@ async def database(addresses: dict[str, str]) -> AsyncIterator[str]:
 @pytest.fixture(scope="session")
 def settings(addresses: dict[str, str], database: str, redis_url: str) -> Settings:
     """What the program under test runs with; limits high enough to be out of the way."""
-    urls = {
-        f"{purpose}database_url": address(addresses["admin"], login, database)
-        for purpose, login in (
-            ("", "app_rw"),
-            ("identity_", "app_identity"),
-            ("platform_", "app_platform"),
-            ("owner_", "app_migrator"),
-        )
-    }
-    return settings_for(**urls, redis_url=redis_url)
+    return settings_for(**urls_of(addresses["admin"], database), redis_url=redis_url)
 
 
 @pytest.fixture(scope="session")
