@@ -19,7 +19,7 @@ REVOKE EXECUTE ON FUNCTION
     pg_try_advisory_xact_lock_shared(integer, integer)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock(bigint) TO app_door;
-GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint) TO app_owner;
+GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO app_owner; -- one migration at a time
 -- Nor does anybody write into the log that outlives a rollback.
 DO $$
 DECLARE

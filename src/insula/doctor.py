@@ -10,17 +10,17 @@ import msgspec
 from rich.console import Console
 
 from insula.core.cache import connect
-from insula.core.catalogue import check_catalogue, is_ahead
+from insula.core.catalogue import check_catalogue, is_another
 from insula.core.db import Database
 from insula.core.keyring import Keyring
 from insula.core.vault import Vault
 from insula.rotation import require_one_door_key
-from insula.schema import RELEASE, REVISION, require_migrated
+from insula.schema import NEEDED, RELEASE, require_migrated
 from insula.settings import Settings
 
 _NOT_COMPARED: Final = (
-    ", but for what the schema is made of: it says that it is of another release, of which this program knows nothing"
-    " but how contexts are read and signed"
+    ", but for what this program knows nothing of: the schema says that it is of another release. How contexts are read"
+    " and signed was compared"
 )
 
 
@@ -64,19 +64,19 @@ async def _schema(settings: Settings) -> AsyncIterator[Diagnosis]:
         async with _opened(settings.database_url) as database:
             await require_migrated(database)
 
-    yield await _tried(f"the schema, revision {REVISION} or newer", compare, "`insula migrate` brings it up to date.")
+    yield await _tried(f"the schema, revision {NEEDED} or newer", compare, "`insula migrate` brings it up to date.")
 
 
 async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     try:
         async with _opened(settings.database_url) as database, database.transaction(read_only=True) as transaction:
             findings = await check_catalogue(transaction.driver, RELEASE)
-            ahead = await is_ahead(transaction.driver, RELEASE)
+            other = await is_another(transaction.driver, RELEASE)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
         yield Diagnosis("the proof of isolation", f"could not be made: {error}", "Mend the database first.")
         return
     if not findings:
-        yield Diagnosis(f"the proof of isolation{_NOT_COMPARED if ahead else ''}")
+        yield Diagnosis(f"the proof of isolation{_NOT_COMPARED if other else ''}")
     for finding in findings:
         yield Diagnosis(f"isolation, {finding.object}", finding.wrong, finding.mend)
 

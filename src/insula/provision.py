@@ -1,20 +1,25 @@
 """Prepare a server (roles, database) and bring its schema up to date."""
 
+import asyncio
 import os
+import random
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from insula.core.db import DEFAULTS
+from insula.core.errors import sqlstate_of
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
 from insula.schema import BRANCHES, MIGRATIONS
@@ -23,6 +28,16 @@ from insula.settings import Settings
 LOGINS: Final = ("app_migrator", "app_rw", "app_identity", "app_platform")
 """One login per job; none of them owns a table or can become another at run time (app_migrator becomes app_owner)."""
 
+_ONE_AT_A_TIME: Final = 7301190416
+_LOOK_AGAIN_SECONDS: Final = 0.5
+_BUSY: Final = frozenset({"55P03", "40P01"})
+"""A lock was not to be had in time, or the migration was chosen out of a deadlock: nothing of the revision is there."""
+_ATTEMPTS: Final = 60
+_BREATH_SECONDS: Final = (1.0, 3.0)
+"""Between two attempts: whoever queued behind the first one gets through."""
+
+_log = structlog.get_logger("insula.migrations")
+
 
 class PasswordsMissing(Mendable):
     """The settings' addresses give a login no password."""
@@ -30,6 +45,16 @@ class PasswordsMissing(Mendable):
 
 class RevisionRefused(Mendable):
     """There is no such revision, or no such way from here."""
+
+
+class TablesBusy(Mendable):
+    """Somebody holds what a revision needs, for longer than it may make others wait."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"a table is busy ({getattr(error, 'orig', error)}): end what holds it, and run `insula migrate` again;"
+            " revisions that were reached stay."
+        )
 
 
 async def provision(admin_dsn: str, database: str, passwords: Mapping[str, str]) -> None:
@@ -71,21 +96,59 @@ async def forget(admin_dsn: str, database: str) -> None:
 
 
 async def migrate(owner_dsn: str, revision: str = "heads") -> None:
-    """Run the migrations up to ``revision``, as a member of app_owner, over a connection of their own.
+    """Run the migrations up to ``revision``, each in a transaction of its own, as a member of app_owner.
 
     The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else. Raises
-    RevisionRefused and Unreachable.
+    RevisionRefused, TablesBusy and Unreachable.
     """
     engine = create_async_engine(owner_dsn.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
     try:
         with reaching(owner_dsn):
             connection = await engine.connect()
-        async with aclosing(connection), connection.begin():
-            await connection.run_sync(_alembic, revision)
+        async with aclosing(connection):
+            await _wait_for_others(connection)
+            await _migrate(connection, revision)
     except CommandError as error:
         raise RevisionRefused(f"cannot migrate to {revision}: {error}") from error
     finally:
         await engine.dispose()
+
+
+async def _wait_for_others(connection: AsyncConnection) -> None:
+    """Two releases that migrate at once take turns; the lock ends with the connection.
+
+    Whoever waits asks again and again: a statement that waited would be a transaction that an index built concurrently
+    waits for, and the two would wait for each other.
+    """
+    while not await connection.scalar(select(func.pg_try_advisory_lock(_ONE_AT_A_TIME))):
+        await connection.rollback()
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    await connection.rollback()
+
+
+async def _migrate(connection: AsyncConnection, revision: str) -> None:
+    """Revisions that were reached stay, and another attempt goes on from there: no way that is counted from here."""
+    attempts = 1 if "-" in revision or "+" in revision else _ATTEMPTS
+    for attempt in range(1, attempts + 1):
+        try:
+            await connection.run_sync(_alembic, revision)
+        except (DBAPIError, asyncpg.PostgresError) as error:
+            if sqlstate_of(error) not in _BUSY:
+                raise
+            if attempt == attempts:
+                raise TablesBusy(error) from error
+            await connection.rollback()
+            _log.warning("a table is busy: the migration let the others through, and tries again", attempt=attempt)
+            await asyncio.sleep(random.uniform(*_BREATH_SECONDS))  # noqa: S311  # nobody gains by guessing it
+        else:
+            return
+
+
+def _alembic(connection: Connection, revision: str) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    down = revision == "base" or "-" in revision
+    (command.downgrade if down else command.upgrade)(config, revision)
 
 
 def alembic_config() -> Config:
@@ -95,13 +158,6 @@ def alembic_config() -> Config:
     config.set_main_option("version_locations", os.pathsep.join(map(str, BRANCHES)))
     config.set_main_option("path_separator", "os")
     return config
-
-
-def _alembic(connection: Connection, revision: str) -> None:
-    config = alembic_config()
-    config.attributes["connection"] = connection
-    down = revision == "base" or "-" in revision
-    (command.downgrade if down else command.upgrade)(config, revision)
 
 
 async def _create_role(connection: asyncpg.Connection, role: str, password: str | None) -> None:

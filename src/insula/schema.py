@@ -14,6 +14,8 @@ from insula.core.mendable import Mendable
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
 BRANCHES: Final = (MIGRATIONS / "versions", MIGRATIONS / "own")
 """Ours, and that of who builds on it: numbered on their own, so that neither is in the other's way."""
+_UNNEEDED: Final = re.compile(r"^needed = False$", re.MULTILINE)
+"""What a revision says of itself while the program that comes with it does not use what it makes."""
 
 
 def _newest(revisions: Iterable[str]) -> dict[str, str]:
@@ -21,10 +23,11 @@ def _newest(revisions: Iterable[str]) -> dict[str, str]:
     return {revision[:-4]: revision for revision in sorted(revisions)}
 
 
-def _revisions(folders: Iterable[Path]) -> Iterable[str]:
+def _revisions(folders: Iterable[Path], *, unneeded: bool = True) -> Iterable[str]:
     for folder in folders:
         for path in folder.glob("*.py"):
-            if named := re.match(r"(own_)?\d{4}(?=_)", path.name):
+            named = re.match(r"(own_)?\d{4}(?=_)", path.name)
+            if named and (unneeded or not _UNNEEDED.search(path.read_text(encoding="utf-8"))):
                 yield named[0]
 
 
@@ -34,6 +37,8 @@ def state_of(revisions: Iterable[str]) -> str:
 
 
 REVISION: Final = state_of(_revisions(BRANCHES))
+NEEDED: Final = state_of(_revisions(BRANCHES, unneeded=False))
+"""The oldest schema that this program runs on: migrated to here, it may start before the rest is migrated."""
 
 INVENTORY: Final = MIGRATIONS / "inventory.txt"
 RELEASE: Final = Release(REVISION, tuple(INVENTORY.read_text(encoding="utf-8").splitlines()))
@@ -45,7 +50,7 @@ class SchemaBehind(Mendable):
 
     def __init__(self, found: str) -> None:
         super().__init__(
-            f"The database's schema is at revision {found or 'unknown'}, this program needs {REVISION}:"
+            f"The database's schema is at revision {found or 'unknown'}, this program needs {NEEDED}:"
             " run `insula migrate` first."
         )
 
@@ -53,7 +58,8 @@ class SchemaBehind(Mendable):
 async def require_migrated(database: Database) -> None:
     """At start-up, over app_rw's own connections. Raises SchemaBehind.
 
-    A schema that is ahead is well: during a release the programs of before run on it.
+    A schema that is ahead is well: during a release the programs of before run on it. So is one that lacks nothing but
+    what this program does not use yet.
     """
     try:
         async with database.transaction(read_only=True) as transaction:
@@ -61,5 +67,5 @@ async def require_migrated(database: Database) -> None:
     except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):  # not even what begins a transaction
         found = ""
     reached = _newest(found.split())
-    if any(reached.get(branch, "") < needed for branch, needed in _newest(REVISION.split()).items()):
+    if any(reached.get(branch, "") < needed for branch, needed in _newest(NEEDED.split()).items()):
         raise SchemaBehind(found)

@@ -7,7 +7,7 @@ import structlog
 
 from insula.core.catalogue.facts import read_catalogue
 from insula.core.catalogue.grants import GRANT_RULES
-from insula.core.catalogue.inventory import context_of, read_inventory
+from insula.core.catalogue.inventory import context_of, names_in, read_inventory
 from insula.core.catalogue.rights import RIGHT_RULES
 from insula.core.catalogue.tables import TABLE_RULES
 from insula.core.db import Database
@@ -52,36 +52,39 @@ async def require_proven(database: Database, release: Release) -> None:
     """At start-up, over app_rw's own connections. Raises Unproven, which names every finding."""
     async with database.transaction(read_only=True) as transaction:
         findings = await check_catalogue(transaction.driver, release)
-        ahead = await is_ahead(transaction.driver, release)
+        other = await is_another(transaction.driver, release)
     if findings:
         raise Unproven(findings)
-    if ahead:
-        _log.warning("the schema is of another release: of what it is made of, only the context was compared")
+    if other:
+        _log.warning("the schema is of another release: what this program does not know was not compared")
 
 
 async def check_catalogue(driver: Driver, release: Release | None = None) -> list[Finding]:
     """Every broken rule, found in the transaction that the caller began; empty when isolation is proven.
 
-    A database at the release's own revision must also be made of the same things; one that is ahead has newer ones, but
-    reads and signs contexts as ours does.
+    A database at the release's own revision must also be made of the same things; one of another release has others,
+    which stand on lists that this program does not have, but reads and signs contexts as ours does.
     """
+    other = release is not None and await is_another(driver, release)
+    known = names_in(release.inventory) if release is not None else set()
     catalogue = await read_catalogue(driver)
     findings = [
         Finding(rule.check.__name__, object_, wrong, rule.mend)
         for rule in RULES
         for object_, wrong in rule.check(catalogue)
+        if not (other and rule.listed and object_ not in known)
     ]
     if release is not None:
         found, expected = set(await read_inventory(driver)), set(release.inventory)
-        if await is_ahead(driver, release):
+        if other:
             found, expected = context_of(found), context_of(expected)
         findings += [_unlike(line, "should not be there") for line in sorted(found - expected)]
         findings += [_unlike(line, "is missing") for line in sorted(expected - found)]
     return findings
 
 
-async def is_ahead(driver: Driver, release: Release) -> bool:
-    """Whether the database says that it is of another release, whose inventory this program does not have."""
+async def is_another(driver: Driver, release: Release) -> bool:
+    """Whether the database says that it is of another release, or unfinished: this program has no inventory of that."""
     return await revision_of(driver) != release.revision
 
 

@@ -135,7 +135,11 @@ GRANT_RULES: Final = (
     Rule(registry_tables_are_for_doors_alone, "REVOKE it, drop the policy, and write a door."),
     Rule(the_platform_reads_nobodys_rows, "REVOKE it, drop the policy, and write a door."),
     Rule(platform_tables_take_inserts_at_most, "Grant INSERT alone, with a policy as app.outbox has it."),
-    Rule(secrets_are_unreadable, "Keep it in a registry table, or name it in core/catalogue/grants.py NO_SECRET."),
+    Rule(
+        secrets_are_unreadable,
+        "Keep it in a registry table, or name it in core/catalogue/grants.py NO_SECRET.",
+        listed=True,
+    ),
     Rule(what_happened_is_only_added_to, _REVOKE),
     Rule(tables_elsewhere_are_nobodys, _REVOKE),
 )

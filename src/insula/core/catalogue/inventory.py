@@ -74,6 +74,15 @@ async def read_inventory(driver: Driver) -> list[str]:
     return sorted(row[0] for row in await driver.fetch(_INVENTORY))
 
 
+def names_in(inventory: Iterable[str]) -> set[str]:
+    """What rules call the functions, columns and triggers that it tells of."""
+    names = set()
+    for line in inventory:
+        kind, name, *more = line.split(" ")
+        names.add(f"{name}.{more[0]}" if kind == "trigger" else name.partition("(")[0])
+    return names
+
+
 def context_of(inventory: Iterable[str]) -> set[str]:
     """The functions that read, sign and verify contexts: what all policies ask, the same in every release."""
     return {line for line in inventory if line.startswith(_CONTEXT)}

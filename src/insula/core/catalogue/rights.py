@@ -214,7 +214,7 @@ _LISTED: Final = "REVOKE EXECUTE in a migration, or name the door in core/catalo
 RIGHT_RULES: Final = (
     Rule(functions_are_pinned, "ALTER FUNCTION ... SET search_path = pg_catalog, pg_temp, in a migration."),
     Rule(functions_lend_the_doors_rights, "Create doors with run_script(..., role='app_door')."),
-    Rule(doors_open_to_whom_they_are_for, _LISTED),
+    Rule(doors_open_to_whom_they_are_for, _LISTED, listed=True),
     Rule(doors_have_one_form, "Drop the older one in the migration that adds the newer."),
     Rule(functions_elsewhere_are_nobodys, "Install extensions into a schema that no login may use."),
     Rule(the_context_is_asked_once, "Recreate it as in migrations/sql/context.sql."),

@@ -15,3 +15,5 @@ class Rule(msgspec.Struct, frozen=True):
 
     check: Callable[[Catalogue], Problems]
     mend: str
+    listed: bool = False
+    """It asks a list of ours whether something may be there: the list of another release may have more on it."""
