@@ -1,6 +1,7 @@
 """A database of the migrations' own, which they take apart and put together again."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 
+from insula import provision
 from insula.provision import alembic_config, migrate
 from insula.schema import BRANCHES, MIGRATIONS
 from tests.conftest import address, clone
+from tests.migrations.expansion import plant
 
 VERSIONS: list[Path] = sorted(path for folder in BRANCHES for path in folder.glob("*.py"))
 SCRIPTS: list[Path] = sorted(
@@ -49,3 +52,13 @@ async def schema(addresses: dict[str, str]) -> AsyncIterator[Schema]:
         yield Schema(address(addresses["admin"], "app_migrator", name), superuser)
     finally:
         await superuser.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A branch of somebody's own that the migrations of this test run, with the expansion in it."""
+    folder = tmp_path / "own"
+    shutil.copytree(MIGRATIONS / "own", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    plant(folder)
+    monkeypatch.setattr(provision, "BRANCHES", (MIGRATIONS / "versions", folder))
+    return folder

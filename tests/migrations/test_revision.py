@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,10 +15,11 @@ from insula.app import create_litestar
 from insula.core.db import Database
 from insula.doctor import examine
 from insula.provision import RevisionRefused
-from insula.schema import REVISION, SchemaBehind, require_migrated, state_of
+from insula.schema import NEEDED, REVISION, SchemaBehind, _revisions, require_migrated, state_of
 from insula.settings import Settings
 from insula.worker import create_worker
 from tests.migrations.conftest import Schema, back, revisions
+from tests.migrations.expansion import EXPANSION
 
 
 @pytest.fixture
@@ -44,9 +47,19 @@ def test_the_program_knows_the_newest_revisions() -> None:
     assert state_of(revisions()) == REVISION
 
 
+def test_what_the_program_does_not_use_yet_it_does_not_need(tmp_path: Path) -> None:
+    for path in EXPANSION:
+        shutil.copy(path, tmp_path)
+    assert state_of(_revisions([tmp_path])) == "own_0004"
+    assert state_of(_revisions([tmp_path], unneeded=False)) == ""
+    used = tmp_path / EXPANSION[1].name
+    used.write_text(used.read_text(encoding="utf-8").replace("needed = False", ""), encoding="utf-8")
+    assert state_of(_revisions([tmp_path], unneeded=False)) == "own_0002"
+
+
 async def test_api_and_worker_do_not_start_on_a_schema_that_is_behind(schema: Schema, installed: Settings) -> None:
     await schema.move(back(revisions()[-1]))
-    told = rf"at revision {state_of(revisions()[:-1])}, this program needs {REVISION}: run `insula migrate` first"
+    told = rf"at revision {state_of(revisions()[:-1])}, this program needs {NEEDED}: run `insula migrate` first"
     with pytest.RaisesGroup(pytest.RaisesExc(SchemaBehind, match=told)):
         async with create_litestar(installed).lifespan():
             pass
@@ -70,7 +83,7 @@ async def test_doctor_says_that_the_schema_is_behind(schema: Schema, installed: 
     await schema.move(back(revisions()[-1]))
     said = io.StringIO()
     assert not await examine(installed, Console(file=said, width=200))
-    assert f"wrong  the schema, revision {REVISION} or newer" in said.getvalue()
+    assert f"wrong  the schema, revision {NEEDED} or newer" in said.getvalue()
     assert "insula migrate" in said.getvalue()
 
 

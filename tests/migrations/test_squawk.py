@@ -18,8 +18,25 @@ RELEASED: Final[str | None] = None
 """The last revision of the first release: up to it, migrations run on empty tables."""
 
 CONFIG = ROOT / ".squawk.toml"
+_OUTSIDE: Final = "_outside"
 ON_EMPTY_TABLES = ["adding-field-with-default", "ban-drop-constraint"]
 """What costs nothing, and breaks nobody, where nothing runs yet."""
+
+
+class Sent:
+    """What was sent to the database: statement by statement, and scripts as a whole."""
+
+    def __init__(self) -> None:
+        self.inside: list[str] = []
+        self.outside: list[str] = []
+        """Of any transaction."""
+
+    def write(self, folder: Path, name: str) -> None:
+        """Behind what is there already, for the linter."""
+        for statements, outside in ((self.inside, ""), (self.outside, _OUTSIDE)):
+            if statements:
+                with (folder / f"{name}{outside}.sql").open("a", encoding="utf-8") as file:
+                    file.write("\n".join(statements) + "\n")
 
 
 def squawk(*files: Path, unless: list[str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -27,39 +44,42 @@ def squawk(*files: Path, unless: list[str] | None = None) -> subprocess.Complete
     excluded = tomllib.loads(CONFIG.read_text())["excluded_rules"] + (unless or [])
     linter = Path(sys.executable).with_name("squawk")
     command = [str(linter), "--reporter", "gcc", "--config", str(CONFIG), "--exclude", ",".join(excluded)]
+    if any(_OUTSIDE in path.name for path in files):
+        command.append("--no-assume-in-transaction")
     return subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is sent to the database: statement by statement, and scripts as a whole."""
-    statements: list[str] = []
+def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
+    sent = Sent()
     run_script = rls.run_script
 
-    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def hear(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if "migration.version" not in statement:  # alembic's own book-keeping
-            statements.append(statement.strip().rstrip(";") + ";")
+            outside = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+            (sent.outside if outside else sent.inside).append(statement.strip().rstrip(";") + ";")
 
     def hear_script(op: Any, path: Path | str, **options: Any) -> None:
-        statements.append(Path(path).read_text(encoding="utf-8"))
+        sent.inside.append(Path(path).read_text(encoding="utf-8"))
         run_script(op, path, **options)
 
     monkeypatch.setattr(rls, "run_script", hear_script)  # migrations are loaded anew each time they run
     event.listen(Engine, "before_cursor_execute", hear)
-    yield statements
+    yield sent
     event.remove(Engine, "before_cursor_execute", hear)
 
 
-async def test_what_the_migrations_send_passes(schema: Schema, sent: list[str], tmp_path: Path) -> None:
+async def test_what_the_migrations_send_passes(own: Path, schema: Schema, sent: Sent, tmp_path: Path) -> None:
+    """Those of the expansion too, which show how it is done."""
     await schema.move("base")
     first = tmp_path / "first_release.sql"
     for revision in revisions():
-        sent.clear()
+        sent.inside, sent.outside = [], []
         await schema.move(revision)
         born = revision.startswith("own_") or (RELEASED is not None and revision > RELEASED)
-        with (tmp_path / f"{revision}.sql" if born else first).open("a", encoding="utf-8") as file:
-            file.write("\n".join(sent) + "\n")
+        sent.write(tmp_path, revision if born else first.stem)
     assert first.read_text(encoding="utf-8").count("CREATE POLICY") > 20
+    assert any("CONCURRENTLY" in path.read_text(encoding="utf-8") for path in tmp_path.glob(f"*{_OUTSIDE}.sql"))
     verdicts = [squawk(first, unless=ON_EMPTY_TABLES), *(squawk(path) for path in tmp_path.glob("*0*.sql"))]
     assert not any(verdict.returncode for verdict in verdicts), [verdict.stdout for verdict in verdicts]
 
