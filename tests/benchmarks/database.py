@@ -12,10 +12,11 @@ from insula.core.db import BEGIN
 from insula.core.ids import to_uuid
 from insula.core.queries import Query
 from insula.features.projects.repository import PROJECTS
-from tests.benchmarks.harness import DATABASE, Bench
+from tests.benchmarks.harness import DATABASE, Bench, repeated
 from tests.factories import Member
 
 _TENANTS: Final = 1000
+_FEW_TENANTS: Final = 20
 _EACH: Final = 1000
 _PLANT: Final = """
 INSERT INTO app.project (tenant_id, id, name, name_norm, key, status, metadata, created_at, updated_at, version)
@@ -33,7 +34,7 @@ Action = Callable[[], Awaitable[Any]]
 
 async def run(bench: Bench, scale: int) -> bool:
     owner = await bench.world.owner()
-    await _plant(bench.world.superuser, owner)
+    await _plant(bench.world.superuser, owner, _TENANTS if scale else _FEW_TENANTS)
     async with AsyncExitStack() as connections:
 
         async def connect(login: str) -> asyncpg.Connection:
@@ -49,9 +50,9 @@ async def run(bench: Bench, scale: int) -> bool:
     return met
 
 
-async def _plant(superuser: asyncpg.Connection, owner: Member) -> None:
+async def _plant(superuser: asyncpg.Connection, owner: Member, count: int) -> None:
     """A million projects of a thousand tenants, mixed as they would have come in."""
-    strangers = await superuser.fetch("SELECT gen_random_uuid() FROM generate_series(2, $1)", _TENANTS)
+    strangers = await superuser.fetch("SELECT gen_random_uuid() FROM generate_series(2, $1)", count)
     tenants = [to_uuid("org", owner.organization_id), *(row[0] for row in strangers)]
     async with superuser.transaction():
         await superuser.execute("SET LOCAL session_replication_role = replica")  # their organizations do not matter
@@ -77,12 +78,12 @@ async def _row_security(
             "row security": lambda: secured.fetch(page.sql),
             "explicit predicate": lambda: plain.fetch(explicit, tenant),
         },
-        rounds=20 * scale,
+        rounds=repeated(20, scale),
     )
     await secured.execute("ROLLBACK")
     pairs = zip(times["row security"], times["explicit predicate"], strict=True)
     ratio = statistics.median(ours / theirs for ours, theirs in pairs)
-    print(f"\nPage of {_TENANTS * _EACH:,} rows, one connection\n{plan}")
+    print(f"\nPage of {(_TENANTS if scale else _FEW_TENANTS) * _EACH:,} rows, one connection\n{plan}")
     _print(times)
     print(f"  row security costs {ratio:.2f}x (goal 1.1x) {'ok' if ratio <= 1.1 else 'MISSED'}")
     return ratio <= 1.1
@@ -107,7 +108,7 @@ async def _door(connection: asyncpg.Connection, bench: Bench, owner: Member, sca
     _print(
         await _alternate(
             {"BEGIN, COMMIT": bare, "BEGIN, SELECT 1, COMMIT": asked, "BEGIN, app.enter, COMMIT": entered},
-            rounds=20 * scale,
+            rounds=repeated(20, scale),
         )
     )
 
@@ -124,7 +125,7 @@ async def _untouched(connection: asyncpg.Connection, scale: int) -> None:
     for cached in (0, 100):
         kept = [await connection.prepare(f"SELECT {number}") for number in range(cached)]
         print(f"\nThe check that a connection is untouched, {len(kept)} cached statements")
-        _print(await _alternate({"BEGIN, COMMIT": bare, "checked BEGIN, COMMIT": checked}, rounds=20 * scale))
+        _print(await _alternate({"BEGIN, COMMIT": bare, "checked BEGIN, COMMIT": checked}, rounds=repeated(20, scale)))
 
 
 async def _enter(connection: asyncpg.Connection, bench: Bench, owner: Member) -> None:

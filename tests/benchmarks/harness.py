@@ -183,13 +183,18 @@ class Sample(NamedTuple):
 Samples = dict[str, list[Sample]]
 
 
+def repeated(usual: int, scale: int) -> int:
+    """So many times the usual; at scale 0 once, which shows that it runs and nothing else."""
+    return usual * scale or 1
+
+
 async def compare(calls: dict[str, Call], *, rounds: int, size: int, at_once: int = 8) -> Samples:
     """Run the calls in alternating rounds; returns a sample of each per round.
 
     As many at once as the process has connections, or it would stand idle while all of them wait for Postgres.
     """
     for call in calls.values():
-        await _burst(call, 100, at_once)
+        await _burst(call, min(size, 50) * 2, at_once)
     samples: Samples = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():

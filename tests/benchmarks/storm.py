@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from tests.benchmarks.harness import Bench, plant
+from tests.benchmarks.harness import Bench, plant, repeated
 from tests.benchmarks.process import Client, api
 from tests.factories import Member
 
@@ -26,7 +26,7 @@ async def run(bench: Bench, scale: int) -> bool:
     print("\nUnrelated GETs during a storm of sign-ins")
     async with api(bench.settings) as process:
         await _visits(process.port, owner)
-        for _ in range(4 * scale):
+        for _ in range(repeated(4, scale)):
             idle += await _visits(process.port, owner)
             async with _storm(process.port) as sign_ins:
                 stormy += await _visits(process.port, owner)

@@ -55,12 +55,13 @@ class Course(NamedTuple):
     async def run(self, asked: list[Asked]) -> dict[str, list[Pair]]:
         """The first is ours; the pairs of each of the others."""
         ours, *peers = asked
+        warm, seconds = (_WARM_SECONDS, _SECONDS) if self.rounds else (0, 0)  # everybody asks once all the same
         for each in asked:
-            await self._burst(each, _WARM_SECONDS)
+            await self._burst(each, warm)
         pairs: dict[str, list[Pair]] = {peer.name: [] for peer in peers}
-        for _ in range(self.rounds):
+        for _ in range(self.rounds or 1):
             for peer in peers:
-                pairs[peer.name].append(Pair(await self._burst(ours, _SECONDS), await self._burst(peer, _SECONDS)))
+                pairs[peer.name].append(Pair(await self._burst(ours, seconds), await self._burst(peer, seconds)))
         return pairs
 
     async def _burst(self, asked: Asked, seconds: float) -> Sample:
