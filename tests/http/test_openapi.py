@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, get_origin, get_type_hints
 
 import jsonschema
+import jsonschema_rs
 import msgspec
 import pytest
 from litestar import Litestar
@@ -162,6 +163,19 @@ def test_every_code_that_a_problem_can_carry_is_told_with_its_status(document: d
 
 def test_patterns_are_those_of_json_schema(document: dict[str, Any]) -> None:
     assert "$(?!" not in json.dumps(document)
+
+
+def test_patterns_are_read_by_tools_that_know_no_surrogates(document: dict[str, Any]) -> None:
+    """Rust's and Go's regular expressions refuse them, and what cannot read a pattern may go on without it."""
+    assert [pattern for pattern in patterns_in(document) if r"\ud8" in pattern.lower()] == []
+    for pattern in patterns_in(document):
+        jsonschema_rs.validator_for({"type": "string", "pattern": pattern})
+
+
+def patterns_in(document: dict[str, Any]) -> list[str]:
+    found = re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(document))
+    assert len(found) > 20
+    return [json.loads(pattern) for pattern in found]
 
 
 def test_examples_are_of_the_right_kind(operations: list[Operation]) -> None:

@@ -80,7 +80,10 @@ WANTED: Final = "wanted"
 END = r"$(?!\n)"
 """The end of a pattern: Python's ``$`` alone also matches before a last line break."""
 
-_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+SURROGATES = r"\ud800-\udfff"
+"""In a class of characters: halves of surrogate pairs, which Python's text can hold and no other text does."""
+
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069" + SURROGATES
 """Control characters and lone surrogates: NUL would not store, CR LF would split headers, bidi controls turn the text
 around a name, in letters for instance."""
 
@@ -162,7 +165,8 @@ Metadata = Annotated[
             ),
         ],
         Annotated[
-            str, Meta(max_length=1000, pattern=r"^[^\x00\ud800-\udfff]*" + END, extra={WANTED: "text without NUL"})
+            str,
+            Meta(max_length=1000, pattern=rf"^[^\x00{SURROGATES}]*" + END, extra={WANTED: "text without NUL"}),
         ]
         | int
         | float

@@ -28,7 +28,7 @@ from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
 from insula.core.http.refusals import name_of, refusal_responses, refusals_of
 from insula.core.listing import Listing, Page
-from insula.core.schemas import END
+from insula.core.schemas import END, SURROGATES
 
 SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 """What a route asks for that wants a session, either way."""
@@ -41,6 +41,9 @@ _GENERIC: Final = re.compile(rb'\b(Page)_(\w+)_(?=")')
 
 _END: Final = msgspec.json.encode(END)[1:-1]
 """Python's way to say what ``$`` says in ECMA-262, whose patterns JSON Schema has."""
+
+_SURROGATES: Final = msgspec.json.encode(SURROGATES)[1:-1]
+"""Where text is Unicode there are none, and regular expressions of Rust and Go refuse a pattern that speaks of them."""
 
 _REF: Final = "#/components/schemas/{name}"
 _IDEMPOTENCY_KEY: Final = {
@@ -125,7 +128,8 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document).replace(_END, b"$"))
+    written = msgspec.json.encode(document).replace(_END, b"$").replace(_SURROGATES, b"")
+    plain: dict[str, Any] = msgspec.json.decode(written)
     return plain
 
 

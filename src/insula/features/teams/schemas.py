@@ -8,7 +8,7 @@ from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
-from insula.core.schemas import WANTED, Change, Email, Name, PersonName, Read, Timestamp, Write
+from insula.core.schemas import END, SURROGATES, WANTED, Change, Email, Name, PersonName, Read, Timestamp, Write
 from insula.features.organizations.schemas import MemberId
 
 TeamId = Annotated[str, describe("tea", "a team")]
@@ -16,7 +16,7 @@ Description = Annotated[
     str,
     Meta(
         max_length=1000,
-        pattern=r"^[^\x00\ud800-\udfff]*$",
+        pattern=rf"^[^\x00{SURROGATES}]*" + END,
         description="What the team is for.",
         examples=["Builds and runs the shop."],
         extra={WANTED: "text without NUL"},
