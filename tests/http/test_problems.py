@@ -214,6 +214,7 @@ async def test_json_is_recognised_however_it_is_written(owner: Member, kind: str
         ("status=new", "query/status"),
         ("status=null", "query/status"),
         ("sort=secret", "query/sort"),
+        ("sort=", "query/sort"),
         ("cursor=x", "query/cursor"),
         ("offset=1", "query/offset"),
         ("status=active&status=paused", "query/status"),

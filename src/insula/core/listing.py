@@ -128,7 +128,7 @@ class Listing(Generic[R]):
 
     async def page(self, db: Transaction, request: PageRequest, **given: Any) -> Page[R]:
         """The page asked for. Raises InvalidRequest for an unknown sort or a cursor that is not this list's."""
-        sort = request.sort or self.default
+        sort = self.default if request.sort is None else request.sort
         if sort not in self.offered:
             raise InvalidRequest.about("query/sort", Wrong.NOT_OFFERED, f"one of {', '.join(self.offered)}")
         active = {name: value for name, value in given.items() if value is not None}
