@@ -1,0 +1,92 @@
+"""Whether an answer is one that the document declares for this request."""
+
+import re
+from typing import Any
+
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    content_type_conformance,
+    ignored_auth,
+    missing_required_header,
+    negative_data_rejection,
+    positive_data_acceptance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from insula.core.schemas import json_length
+from tests.fuzz.filling import Filled
+from tests.fuzz.target import Target
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    allow_header_conformance,
+    missing_required_header,
+    unsupported_method,
+]
+
+ID = re.compile(r"[a-z]+_[0-7][0-9a-hjkmnp-tv-z]{25}")
+
+MOST_METADATA = 16_384
+"""Bytes; JSON Schema has no words for it, so that it stands in the description."""
+
+
+class Judge:
+    """Judges the answers to one operation."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._asked_without_credential = False
+
+    def complaint(self, case: Case, filled: Filled, headers: dict[str, str], answer: Any) -> str | None:
+        """What is wrong with it; None when nothing is."""
+        checks = [*CHECKS]
+        if filled.whole and json_length(_metadata(case)) <= MOST_METADATA:
+            checks.append(positive_data_acceptance)
+        if not _asks_for_nothing(case):
+            checks.append(negative_data_rejection)
+        if headers and 200 <= answer.status_code < 300 and not self._asked_without_credential:
+            checks.append(ignored_auth)  # asks again, without the credential and with a wrong one
+            self._asked_without_credential = True
+        sent = {"base_url": self._target.url}
+        try:
+            case.validate_response(answer, checks=checks, headers=headers, transport_kwargs=sent)
+        except FailureGroup as group:
+            return str(group)
+        if filled.foreign and answer.status_code < 400:
+            return f"{answer.status_code} for what is a neighbour's: {case.as_curl_command(headers)}"
+        return None
+
+    async def complaint_afterwards(self, case: Case, headers: dict[str, str], answer: Any) -> str | None:
+        """What is wrong with what is there now: what was deleted is not, and what was made is where the answer says."""
+        if not 200 <= answer.status_code < 300:
+            return None
+        if case.method.upper() == "DELETE" and f"GET {case.path}" in self._target.labels:
+            path, expected = case.formatted_path, 404
+        elif "location" in answer.headers:
+            path, expected = answer.headers["location"][0], 200
+        else:
+            return None
+        found = await self._target.world.client().get(path, headers=headers)
+        if found.status_code == expected:
+            return None
+        return f"{found.status_code} from GET {path} after {case.method} {case.formatted_path}"
+
+
+def _asks_for_nothing(case: Case) -> bool:
+    """Whether a filter is an id that nothing can have: such are unknown, as others that nothing has, and not refused."""
+    asked = {name: str(value) for name, value in (case.query or {}).items() if name.endswith("_id")}
+    return any(not ID.fullmatch(value) for value in asked.values())
+
+
+def _metadata(case: Case) -> Any:
+    return case.body.get("metadata") if isinstance(case.body, dict) else None
