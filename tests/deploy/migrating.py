@@ -58,6 +58,7 @@ class Watch:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
         self.longest, self.whose = 0.0, "nobody"
+        self._seen: dict[str, str] = {}
         self.late = 0.0
         """The longest time for which this machine kept the watch itself waiting: others may have waited as long."""
 
@@ -72,16 +73,18 @@ class Watch:
     async def _look(self) -> None:
         last = time.monotonic()
         while True:
-            for seconds, whose in await self._connection.fetch(_WAITING):
-                if seconds > self.longest:
-                    self.longest, self.whose = seconds, whose
-            await asyncio.sleep(_EVERY_SECONDS)
+            waits = await self._connection.fetch(_WAITING)
             last, before = time.monotonic(), last
             self.late = max(self.late, last - before - _EVERY_SECONDS)
+            for seconds, whose in waits:
+                if seconds > self.longest:
+                    self.longest, self.whose = seconds, whose
+                if seconds > MOST_SECONDS + self.late:
+                    self._seen.setdefault(whose, f"waited for too long: {whose}, {seconds:.2f} s and more")
+            await asyncio.sleep(_EVERY_SECONDS)
 
     def broken(self) -> list[str]:
-        too_long = self.longest > MOST_SECONDS + self.late
-        return [f"{self.whose}: waited {self.longest:.2f} s"] if too_long else []
+        return list(self._seen.values())
 
 
 class Editors(Clients):

@@ -12,14 +12,12 @@ from typing import Final
 
 import msgspec
 
+from insula.schema import BRANCHES, _newest, _revisions, state_of
 from tests.architecture.sources import ROOT
 from tests.migrations.expansion import copied, plant
 
 TESTS: Final = ("tests/features",)
 _CHANGES: Final = ("src", "migrations/versions")
-_REACHED: Final = (
-    "from insula import schema; print(schema.REVISION, getattr(schema, 'NEEDED', schema.REVISION), sep='|')"
-)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -43,10 +41,9 @@ def tried(code: Path, schema: Path, title: str, arguments: Sequence[str] = TESTS
 
 def behind(code: Path, schema: Path) -> str | None:
     """Which revision this code needs that the other's schema has not: it does not start on it, which is its right."""
-    (reached, _), (_, needed) = _states(schema), _states(code)
-    there = dict(_branch(revision) for revision in reached.split())
-    lacks = [name for name in needed.split() if there.get(_branch(name)[0], "") < _branch(name)[1]]
-    return " ".join(lacks) or None
+    there = _newest(state_of(_revisions(_branches(schema))).split())
+    needed = _newest(state_of(_revisions(_branches(code), unneeded=False)).split())
+    return " ".join(revision for branch, revision in needed.items() if there.get(branch, "") < revision) or None
 
 
 def next_release(folder: Path) -> Path:
@@ -105,16 +102,8 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def _states(checkout: Path) -> tuple[str, str]:
-    """The newest revisions of a release, and those that its program needs."""
-    command = [sys.executable, "-P", "-c", _REACHED]
-    run = subprocess.run(command, env=_environment(checkout), capture_output=True, text=True, check=True)
-    reached, _, needed = run.stdout.strip().partition("|")
-    return reached, needed
-
-
-def _branch(revision: str) -> tuple[str, str]:
-    return revision[:-4], revision
+def _branches(checkout: Path) -> list[Path]:
+    return [checkout / branch.relative_to(ROOT) for branch in BRANCHES]
 
 
 def _environment(checkout: Path) -> dict[str, str]:
