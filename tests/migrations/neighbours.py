@@ -34,8 +34,8 @@ def tried(code: Path, schema: Path, title: str, arguments: Sequence[str] = TESTS
     environment = _environment(code)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--schema-from={schema}", *arguments]
     run = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)
-    lines = run.stdout.strip().splitlines() or run.stderr.strip().splitlines() or [""]
-    told = lines[-1] if run.returncode == 0 else "\n".join(lines[-40:])
+    *lines, last = run.stdout.strip().splitlines() or run.stderr.strip().splitlines() or [""]
+    told = "\n".join([*(line for line in lines if line.startswith(("FAILED ", "ERROR "))), last])
     return Verdict(title, run.returncode == 0, f"{told} ({time.monotonic() - began:.0f} s)")
 
 
