@@ -55,13 +55,16 @@ def up(port: int, *, fresh: bool, base_url: str | None) -> None:
 
 @main.command()
 def env() -> None:
-    """Print the running instance of `insula up` as KEY=value lines."""
+    """Print the running instance of `insula up` as KEY=value lines, quoted as a shell reads them."""
+    import shlex
+
     from insula.instance import read
 
     lines = read(_home())
     if lines is None:
         raise click.ClickException(f"nothing is up in {_home()}; start it with `insula up`")
-    click.echo(lines, nl=False)
+    for name, _, value in (line.partition("=") for line in lines.splitlines()):
+        click.echo(f"{name}={shlex.quote(value)}")
 
 
 @main.command()

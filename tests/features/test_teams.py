@@ -211,6 +211,21 @@ async def test_a_deleted_team_gets_no_projects(world: World) -> None:
     assert (given.status_code, given.json()["team_id"]) == (200, other["id"]), given.text
 
 
+async def test_where_there_is_no_room_what_never_was_is_unknown_all_the_same(world: World) -> None:
+    owner = await world.owner()
+    team = await team_of(owner)
+    await world.superuser.execute(
+        'UPDATE app.organization SET limits = \'{"teams": 1, "projects": 0}\' WHERE tenant_id = $1',
+        to_uuid("org", owner.organization_id),
+    )
+    for path in ("deleted-teams/tea_nope", f"deleted-teams/{team['id']}", "deleted-projects/prj_nope"):
+        assert (await owner.client.post(owner.url(f"/{path}/restoration"))).status_code == 404
+    await delete(owner, team)
+    await team_of(owner, "Another")
+    full = await owner.client.post(owner.url(f"/deleted-teams/{team['id']}/restoration"))
+    assert (full.status_code, full.json()["code"]) == (403, "limit_reached")
+
+
 async def test_a_deleted_teams_name_is_free_and_its_restoration_then_a_conflict(world: World) -> None:
     owner = await world.owner()
     team = await team_of(owner)

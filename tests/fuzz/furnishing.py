@@ -91,6 +91,12 @@ async def _deleted_projects(scene: Scene) -> list[str]:
     return [gone, *await scene.values("project_id", "")]
 
 
+async def _deleted_teams(scene: Scene) -> list[str]:
+    gone = (await scene.post("/teams", {"name": "Gone"}))["id"]
+    await scene.owner.client.delete(scene.owner.url(f"/teams/{gone}"), headers={"if-match": "*"})
+    return [gone, *await scene.values("team_id", "")]
+
+
 async def _events(scene: Scene) -> list[str]:
     await scene.values("team_id", "")
     page = (await scene.owner.client.get(scene.owner.url("/events"))).json()
@@ -179,6 +185,7 @@ FURNISHINGS: dict[str, Callable[[Scene], Awaitable[list[str]]]] = {
     "team_id": _teams,
     "project_id": _projects,
     "restore_project project_id": _deleted_projects,
+    "restore_team team_id": _deleted_teams,
     "event_id": _events,
     "invitation_id": _invitations,
     "accept_my_invitation invitation_id": _own_invitations,

@@ -129,6 +129,7 @@ async def test_of_a_list_that_is_too_long_only_that_is_said(owner: Member) -> No
         ("cursor=", "too_short", "must not be empty"),
         ("cursor=x", "malformed", "not a cursor of this list, sort and filters"),
         ("nmae=x", "unknown", "unknown parameter"),
+        ("name_prefix=a%00", "malformed", "text without NUL"),
         ("key=web", "malformed", "2 to 10 capital letters and digits, beginning with a letter, such as WEB"),
     ],
 )

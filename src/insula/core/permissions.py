@@ -8,7 +8,7 @@ import msgspec
 
 
 class Role(StrEnum):
-    """The built-in roles, from the most to the least powerful."""
+    """The built-in roles."""
 
     OWNER = "owner"
     ADMIN = "admin"

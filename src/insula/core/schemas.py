@@ -83,6 +83,11 @@ END = r"$(?!\n)"
 SURROGATES = r"\ud800-\udfff"
 """In a class of characters: halves of surrogate pairs, which Python's text can hold and no other text does."""
 
+Search = Annotated[
+    str, Meta(max_length=200, pattern=rf"^[^\x00{SURROGATES}]*" + END, extra={WANTED: "text without NUL"})
+]
+"""What the names that are looked for begin with."""
+
 _UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069" + SURROGATES
 """Control characters and lone surrogates: NUL would not store, CR LF would split headers, bidi controls turn the text
 around a name, in letters for instance."""

@@ -126,7 +126,8 @@ def _of_one(value: Any, kind: inspect.Type, wanted: str | None) -> _Complaint | 
     if isinstance(kind, inspect.LiteralType | inspect.EnumType):
         return None if isinstance(value, str) and value in _permitted(kind) else (Wrong.NOT_OFFERED, _name(kind))
     if not _fits(value, kind):
-        return _needed(_name(kind), value)
+        code, detail = _needed(_name(kind), value)
+        return (Wrong.MALFORMED if isinstance(kind, inspect.DateTimeType) and isinstance(value, str) else code), detail
     if isinstance(kind, inspect.StrType):
         return _of_text(value, kind, wanted)
     if isinstance(kind, inspect.IntType | inspect.FloatType):

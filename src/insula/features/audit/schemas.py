@@ -12,7 +12,7 @@ EventId = Annotated[str, describe("evt", "an event")]
 EventType = Annotated[str, Meta(max_length=100, description="`noun.verb_past`", examples=["member.updated"])]
 ActorType = Annotated[
     Literal["user", "job", "system"],
-    Meta(description="A person, background work, or the program itself."),
+    Meta(description="A person, background work, or the program itself.", examples=["user"]),
 ]
 ReferenceId = Annotated[
     str, Meta(max_length=100, description="The id of anything.", examples=["usr_01j865wyhvfh6rwqv0e619795n"])
@@ -35,8 +35,14 @@ class EventRead(Read, frozen=True):
         Meta(description="What the actor showed: a session, or the job itself."),
     ]
     target_type: TargetType
-    target_id: ReferenceId | None
-    data: Annotated[dict[str, Any], Meta(description="What the type says; changes carry `before` and `after`.")]
+    target_id: Annotated[str, Meta(max_length=100, examples=["mem_01j865wyhvfh6rwqv0e619795n"])] | None
+    data: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What the type says; changes carry `before` and `after`.",
+            examples=[{"before": {"role": "member"}, "after": {"role": "admin"}}],
+        ),
+    ]
     context: Annotated[
         dict[str, str], Meta(description="As far as known: `ip`, `user_agent`, `request_id`, `trace_id`.")
     ]

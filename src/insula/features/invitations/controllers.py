@@ -14,6 +14,7 @@ from insula.core.errors import NotFound
 from insula.core.http.door import facts_of
 from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
+from insula.core.schemas import Search
 from insula.features.identity.controllers import Caller, in_cookie, provide_caller, provide_throttle
 from insula.features.identity.sessions import SessionTerms
 from insula.features.identity.throttle import Throttle
@@ -77,7 +78,7 @@ class InvitationController(Controller):
         db: NamedDependency[Transaction],
         page: NamedDependency[PageRequest],
         status: FromQuery[InvitationStatus | None] = None,
-        email_prefix: FromQuery[str | None] = None,
+        email_prefix: FromQuery[Search | None] = None,
     ) -> Page[InvitationRead]:
         """List invitations."""
         return await INVITATIONS.page(db, page, status=status, email_prefix=email_prefix)

@@ -20,7 +20,9 @@ InvitationSecret = Annotated[
         max_length=200, description="The token of an invitation's link, from its fragment.", examples=["ins_inv_01j..."]
     ),
 ]
-InvitationStatus = Literal["pending", "accepted", "declined", "revoked", "expired"]
+InvitationStatus = Annotated[
+    Literal["pending", "accepted", "declined", "revoked", "expired"], Meta(examples=["pending"])
+]
 Inviter = Annotated[
     Annotated[str, describe("mem", "a member")] | None,
     Meta(description="The member who answers for it; null once they are gone."),

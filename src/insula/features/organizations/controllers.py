@@ -13,6 +13,7 @@ from insula.core.errors import NotFound
 from insula.core.http.door import PRESENTED
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal, Role
+from insula.core.schemas import Search
 from insula.features.organizations.permissions import (
     DELETE,
     MANAGE_MEMBERS,
@@ -125,8 +126,8 @@ class MemberController(Controller):
         role: FromQuery[Role | None] = None,
         status: FromQuery[MemberStatus | None] = None,
         user_id: FromQuery[UserId | None] = None,
-        name_prefix: FromQuery[str | None] = None,
-        email_prefix: FromQuery[str | None] = None,
+        name_prefix: FromQuery[Search | None] = None,
+        email_prefix: FromQuery[Search | None] = None,
     ) -> Page[MemberRead]:
         """List members; `user_id` finds the one whom an event names as its actor."""
         given = {"role": role, "status": status, "user_id": user_id}

@@ -8,6 +8,7 @@ from insula.core.db import Transaction
 from insula.core.errors import NotFound
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, WORKERS, Permission, Principal
+from insula.core.schemas import Search
 from insula.features.projects.repository import DELETED_PROJECTS, PROJECT, PROJECTS
 from insula.features.projects.schemas import (
     ProjectCreate,
@@ -45,7 +46,7 @@ class ProjectController(Controller):
         status: FromQuery[ProjectStatus | None] = None,
         team_id: FromQuery[TeamId | None] = None,
         key: FromQuery[ProjectKey | None] = None,
-        name_prefix: FromQuery[str | None] = None,
+        name_prefix: FromQuery[Search | None] = None,
     ) -> Page[ProjectRead]:
         """List projects."""
         return await PROJECTS.page(db, page, status=status, team_id=team_id, key=key, name_prefix=name_prefix)

@@ -66,8 +66,8 @@ class ProjectService:
 
     async def restore(self, project_id: str) -> Project:
         """Bring a deleted project back. Raises LimitReached: deleted projects do not count."""
-        await QUOTA.require_room(self._db)
         project = await self._projects.get(project_id, deleted=True)
+        await QUOTA.require_room(self._db)
         project.restore()
         await self._db.flush()
         record(self._db, ProjectRestored(target_id=project.id))

@@ -8,6 +8,7 @@ from insula.core.db import Transaction
 from insula.core.errors import NotFound
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, Permission
+from insula.core.schemas import Search
 from insula.features.organizations.repository import MEMBER
 from insula.features.organizations.schemas import MemberId
 from insula.features.teams.repository import DELETED_TEAMS, TEAM, TEAM_MEMBER, TEAM_MEMBERS, TEAMS, TEAMS_OF_MEMBER
@@ -35,7 +36,7 @@ class TeamController(Controller):
         self,
         db: NamedDependency[Transaction],
         page: NamedDependency[PageRequest],
-        name_prefix: FromQuery[str | None] = None,
+        name_prefix: FromQuery[Search | None] = None,
     ) -> Page[TeamRead]:
         """List teams."""
         return await TEAMS.page(db, page, name_prefix=name_prefix)

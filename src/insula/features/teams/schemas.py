@@ -98,6 +98,8 @@ class TeamRestored(Event, frozen=True, kw_only=True):
     TYPE = "team.restored"
     TARGET = "team"
 
+    name: str
+
 
 class TeamMemberAdded(Event, frozen=True, kw_only=True):
     """A member came into a team."""

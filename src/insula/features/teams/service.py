@@ -55,11 +55,11 @@ class TeamService:
 
     async def restore(self, team_id: str) -> Team:
         """Bring a deleted team back. Raises LimitReached: deleted teams do not count."""
-        await QUOTA.require_room(self._db)
         team = await self._teams.get(team_id, deleted=True)
+        await QUOTA.require_room(self._db)
         team.restore()
         await self._db.flush()
-        record(self._db, TeamRestored(target_id=team.id))
+        record(self._db, TeamRestored(target_id=team.id, name=team.name))
         return team
 
     async def take_in(self, team_id: str, member_id: str) -> None:
