@@ -27,7 +27,10 @@ BEGIN
             EXECUTE format('CREATE POLICY access ON app.%I TO app_rw USING (true) WITH CHECK (true)', name);
             EXECUTE format('CREATE POLICY door ON app.%I TO app_door USING (true) WITH CHECK (true)', name);
             EXECUTE format('CREATE POLICY owner ON app.%I TO app_owner USING (true) WITH CHECK (true)', name);
-            EXECUTE format('ALTER TABLE app.%I ALTER tenant_id SET STATISTICS 0, ALTER id SET STATISTICS 0', name);
+            EXECUTE (SELECT format('ALTER TABLE app.%I ', name) || string_agg(format('ALTER %I SET STATISTICS 0', attname), ', ')
+                       FROM pg_attribute
+                      WHERE attrelid = format('app.%I', name)::regclass AND attnum > 0
+                        AND atttypid <> 'timestamptz'::regtype);
             EXECUTE format('COMMENT ON TABLE app.%I IS %L', name, 'class: tenant');
             created := created + 1;
         END IF;

@@ -326,7 +326,8 @@ CREATE FUNCTION app.arm_credential(link uuid, token_hash bytea, lifetime interva
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE app.credential SET hash = token_hash, expires_at = now() + lifetime
-     WHERE id = link AND user_id = app.user_id() AND kind IN ('verification', 'reset') AND revoked_at IS NULL
+     WHERE id = link AND user_id = app.user_id() AND app.tenant_id() IS NULL
+       AND kind IN ('verification', 'reset') AND revoked_at IS NULL
        AND now() + lifetime BETWEEN now() + interval '1 minute' AND now() + interval '7 days';
     RETURN FOUND;
 END $$;

@@ -153,10 +153,16 @@ async def test_nothing_remembers_targets_that_are_too_long_to_be_ours(world: Wor
         ):
             assert answer.status_code == 404, answer.text
             assert answer.headers["x-content-type-options"] == "nosniff"
-        refused = await owner.client.get(owner.url("/projects"), params={"name_prefix": long})
-        assert refused.status_code == 400
-        assert refused.json()["errors"] == [{"pointer": "query", "code": "too_long", "detail": "at most 8192 bytes"}]
-    assert routed.cache_info().currsize <= paths + 1
+        many = "&".join(f"{letter}{number}" for letter in "abcdefghijklmnopqrstuvwxyz" for _ in range(2))
+        for refused in (
+            await owner.client.get(owner.url("/projects"), params={"name_prefix": long}),
+            await owner.client.get(owner.url(f"/projects?{many}")),
+            await world.client().get(f"/livez?{many}"),
+        ):
+            assert refused.status_code == 400
+            told = {"pointer": "query", "code": "too_long", "detail": "at most 8192 bytes and 32 parameters"}
+            assert refused.json()["errors"] == [told]
+    assert routed.cache_info().currsize <= paths + 2  # nowhere, and /livez
     assert parse_query_string.cache_info().currsize == queries
 
 

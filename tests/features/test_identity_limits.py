@@ -1,6 +1,7 @@
 """How often sign-in and its letters may be asked for."""
 
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -67,7 +68,7 @@ async def test_who_guesses_too_often_is_told_the_same_whether_or_not_there_is_an
     owner = await guarded.person()
     await give_password(guarded, owner)
     told = []
-    for caller, email in ((20, owner.email), (21, address())):
+    for caller, email in ((30, owner.email), (31, address())):
         answers = [await try_from(guarded, caller, email) for _ in range(PER_MINUTE + 2)]
         assert [answer.status_code for answer in answers] == [401] * PER_MINUTE + [429] * 2
         bodies = [{**answer.json(), "request_id": "", "detail": ""} for answer in answers]
@@ -90,15 +91,16 @@ async def test_a_crowd_of_addresses_guesses_at_one_account_only_so_often_and_oth
 ) -> None:
     careful = msgspec.structs.replace(settings, rate_sign_in_per_minute=1, trusted_proxies=1)
     async with program(careful, superuser) as world:
-        victim, crowd = address(), 20
+        victim, crowd, began = address(), 20, time.monotonic()
         answers = [await try_from(world, 10_000 + caller, victim) for caller in range(150)]
-        first = [answer.status_code for answer in answers[: crowd + 1]]
-        assert first == [401] * crowd + [429]
-        assert sum(answer.status_code == 401 for answer in answers) < 2 * crowd
         # Never a lock: one more try every so often, whatever the guessers do.
-        assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 429} <= set(
-            map(str, range(1, 3600 // (6 * crowd) + 1))
-        )
+        often = 3600 // (6 * crowd)
+        more = int(time.monotonic() - began) // often + 1
+        let_in = [answer.status_code == 401 for answer in answers]
+        assert let_in[:crowd] == [True] * crowd
+        assert sum(let_in) <= crowd + more
+        waits = {int(answer.headers["retry-after"]) for answer in answers if answer.status_code == 429}
+        assert waits <= set(range(1, often + 1))
         assert (await try_from(world, 10_200, victim.upper())).status_code == 429
         assert (await try_from(world, 10_201, address())).status_code == 401
 

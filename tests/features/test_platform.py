@@ -1,6 +1,7 @@
 """Operators over HTTP."""
 
 import uuid
+from typing import Any
 
 import asyncpg
 import pytest
@@ -55,8 +56,13 @@ async def test_only_who_has_an_account_becomes_an_operator(world: World, setting
 async def test_an_operator_finds_retries_and_discards_dead_letters(world: World) -> None:
     client = world.client((await operator(world)).token)
     retried, discarded = await dead_letter(world.superuser), await dead_letter(world.superuser)
-    page = (await client.get("/v1/platform/jobs", params={"status": "dead", "task": "test.dead"})).json()
-    assert {retried, discarded} <= {job["id"] for job in page["data"]}
+    query: dict[str, Any] = {"status": "dead", "task": "test.dead", "limit": 100}
+    found: set[str] = set()
+    while query.get("cursor", "") is not None:
+        page = (await client.get("/v1/platform/jobs", params=query)).json()
+        found |= {job["id"] for job in page["data"]}
+        query["cursor"] = page["next_cursor"]
+    assert {retried, discarded} <= found
     assert (await client.post(f"/v1/platform/jobs/{retried}/redelivery")).status_code == 204
     assert (await client.post(f"/v1/platform/jobs/{discarded}/disposal")).status_code == 204
     job = (await client.get(f"/v1/platform/jobs/{retried}")).json()

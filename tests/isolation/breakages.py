@@ -65,8 +65,9 @@ TABLES = {
             " pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
         ),
     },
-    tables.ids_are_not_counted: {
+    tables.values_are_not_counted: {
         "ids that the planner knows": "ALTER TABLE app.project ALTER team_id SET STATISTICS -1",
+        "names that the planner counts": "ALTER TABLE app.project ALTER name SET STATISTICS -1",
         "people that the planner knows": 'ALTER TABLE app."user" ALTER id SET STATISTICS 100',
         "ids of a month's events that the planner knows": (
             "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s ALTER id SET STATISTICS -1', inhrelid::regclass)"

@@ -64,7 +64,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "tid": ("(0,1)", "(0,2)", "(1,1)"),
 }
 
-DELETES = {delete_door(table) for table in ("membership", "team", "team_member")}
+DELETES = {delete_door(table) for table in ("membership", "team_member")}
 """Doors that core/rls.py makes with a table."""
 ROW = "(SELECT p FROM app.project p LIMIT 1)"
 EXPRESSIONS = {

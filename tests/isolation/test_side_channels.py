@@ -225,6 +225,41 @@ async def test_the_estimates_would_tell_where_ids_are_counted(arena: Arena) -> N
     assert len(by_tenant["equality"]) > 1
 
 
+async def counted(arena: Arena, name: str) -> int:
+    """How many rows the planner expects of joins by name, once a row of A's own with this name is among those that were counted."""
+    copies = (
+        "INSERT INTO app.project SELECT (jsonb_populate_record(p, jsonb_build_object('id', gen_random_uuid(), 'key',"
+        " 'COPY' || n, 'name', concat($2::text, nullif(n, 0))))).* FROM app.project AS p, generate_series(0, $3) AS n"
+        " WHERE p.tenant_id = $1 AND p.id = (SELECT id FROM app.project WHERE tenant_id = $1 ORDER BY id LIMIT 1)"
+    )
+    for member, first, more in ((arena.a.owner, name, 0), (arena.b.owner, "one of many", 400)):
+        await arena.superuser.execute(copies, to_uuid("org", member.organization_id), first, more)
+    await arena.superuser.execute("ANALYZE app.project")
+    await arena.superuser.execute("DELETE FROM app.project WHERE key LIKE 'COPY%'")
+    joined = "SELECT 1 FROM app.project AS t JOIN generate_series(1, 1000000000) AS s (x) ON t.name = s.x::text"
+    plan = json.loads(json.loads(await told(arena, "as it likes", joined, "VERBOSE")))
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+@pytest.mark.attack(16)
+async def test_no_count_of_different_values_tells_whether_another_has_one(arena: Arena) -> None:
+    theirs, nobodys = await values_of(arena, "app.project", "name")
+    assert await counted(arena, theirs) == await counted(arena, nobodys)
+
+
+async def test_the_count_would_tell_where_values_are_counted(arena: Arena) -> None:
+    theirs, nobodys = await values_of(arena, "app.project", "name")
+    await arena.superuser.execute("ALTER TABLE app.project ALTER name SET STATISTICS 100")
+    try:
+        known, new = await counted(arena, theirs), await counted(arena, nobodys)
+    finally:
+        await arena.superuser.execute(
+            "ALTER TABLE app.project ALTER name SET STATISTICS 0;"
+            " DELETE FROM pg_statistic WHERE starelid = 'app.project'::regclass"
+        )
+    assert known != new
+
+
 @pytest.mark.attack(16)
 async def test_no_document_is_looked_into_before_row_security(arena: Arena) -> None:
     async with arena.inside(arena.a, read_only=True) as transaction:

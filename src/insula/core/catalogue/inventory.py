@@ -65,7 +65,15 @@ SELECT format('setting of the database %s', setting)
 
 _CONTEXT: Final = tuple(
     f"function app.{name}("
-    for name in ("tenant_id", "user_id", "set_context", "clear_context", "context_mac", "prove_untouched")
+    for name in (
+        "tenant_id",
+        "user_id",
+        "set_context",
+        "clear_context",
+        "context_mac",
+        "signed_before_rotation",
+        "prove_untouched",
+    )
 )
 
 

@@ -128,11 +128,11 @@ def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
                 yield f"{column.table}.{column.name}", f"has no CHECK that bounds its {column.type}"
 
 
-def ids_are_not_counted(catalogue: Catalogue) -> Problems:
-    """What is asked for, the planner compares with statistics of everybody's ids, and EXPLAIN tells the result."""
+def values_are_not_counted(catalogue: Catalogue) -> Problems:
+    """Of everybody's values the planner knows which ids there are and how many different ones, and EXPLAIN tells it."""
     ours = catalogue.of_class(TableClass.TENANT) | catalogue.of_class(TableClass.USER)
     for column in catalogue.columns:
-        if column.table in ours and column.type == "uuid" and column.counted:
+        if column.table in ours and column.type != "timestamp with time zone" and column.counted:
             yield f"{column.table}.{column.name}", "is in the planner's statistics"
 
 
@@ -193,7 +193,11 @@ TABLE_RULES: Final = (
     Rule(references_outwards_are_not_writable, "Take the grant from app_rw, and let a door write the column."),
     Rule(rows_are_not_numbered, "Use a UUIDv7 made by the program."),
     Rule(what_requests_write_has_bounds, "Create it with core/rls.py, or ADD CHECK what its bound_of says."),
-    Rule(ids_are_not_counted, "ALTER TABLE ... ALTER ... SET STATISTICS 0, then ANALYZE the table."),
+    Rule(
+        values_are_not_counted,
+        "ALTER TABLE ... ALTER ... SET STATISTICS 0; and, since ANALYZE keeps what there was, as a superuser"
+        " DELETE FROM pg_statistic WHERE starelid = '...'::regclass.",
+    ),
     Rule(views_ask_as_their_reader, "CREATE VIEW ... WITH (security_invoker = true); nothing materialized or foreign."),
     Rule(
         nothing_runs_by_itself, "Drop it, or name it in core/catalogue/tables.py TRIGGERS with its reason.", listed=True

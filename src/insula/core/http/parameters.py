@@ -14,6 +14,7 @@ from insula.core.http.idempotency import replay
 from insula.core.http.methods import options_of
 
 _LONGEST: Final = 8192
+_MOST: Final = 32
 
 QUERY_TYPES: Final = "query_types"
 """Handler option: the query parameters its operation knows, and what each must be.
@@ -33,8 +34,9 @@ async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | Non
 
 
 def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
-    if len(request.scope["query_string"]) > _LONGEST:  # the framework remembers a thousand that it has read
-        raise InvalidRequest.about("query", Wrong.TOO_LONG, f"at most {_LONGEST} bytes")
+    sent = request.scope["query_string"]
+    if len(sent) > _LONGEST or sent.count(b"&") >= _MOST:  # the framework remembers a thousand that it has read
+        raise InvalidRequest.about("query", Wrong.TOO_LONG, f"at most {_LONGEST} bytes and {_MOST} parameters")
     known: dict[str, Any] = request.route_handler.opt.get(QUERY_TYPES, {})
     wrong = []
     for name, values in request.query_params.dict().items():
