@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from insula.core.db import DEFAULTS
+from insula.core.db import defaults_of
 from insula.core.errors import sqlstate_of
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
@@ -170,7 +170,7 @@ async def _create_role(connection: asyncpg.Connection, role: str, password: str 
     inherit = "INHERIT" if role == "app_migrator" else "NOINHERIT"
     await _run(connection, f"ALTER ROLE %I LOGIN {inherit} {rights} PASSWORD %L", role, password)
     if role != "app_migrator":
-        for name, value in DEFAULTS.items():
+        for name, value in defaults_of(role).items():
             quoting = "%s" if name == "search_path" else "%L"  # a list of names, or one value
             await _run(connection, f"ALTER ROLE %I SET {name} = {quoting}", role, value)
 

@@ -19,3 +19,4 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET timezone = %L', login, 'UTC');
     END LOOP;
 END $$;
+ALTER ROLE app_rw SET enable_sort = 'off';

@@ -34,6 +34,11 @@ DEFAULTS: Final = {
 }
 """What every login has for its sessions."""
 
+IN_ORDER: Final = {"enable_sort": "off"}
+"""What app_rw has beside that. Each list has an index in its order; the planner, which does not know how many rows an
+organization has, would rather read all of them and sort. Where there is no such index it sorts all the same.
+"""
+
 BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE; RESET ALL; CLOSE ALL; UNLISTEN *;"
     " SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s';"
@@ -59,6 +64,11 @@ LOST: Final = (
     OSError,
 )
 """What the driver raises when a connection is gone."""
+
+
+def defaults_of(login: str) -> dict[str, str]:
+    """The settings that a login begins its sessions with."""
+    return DEFAULTS | IN_ORDER if login == "app_rw" else DEFAULTS
 
 
 class Transaction:

@@ -6,7 +6,7 @@ from typing import Final
 from insula.core.catalogue.doors import EXECUTABLE, RUNS_AS_OWNER
 from insula.core.catalogue.facts import LOGINS, OUTSIDERS, OWNERS, Catalogue, Right
 from insula.core.catalogue.rule import Problems, Rule
-from insula.core.db import DEFAULTS
+from insula.core.db import defaults_of
 from insula.core.rls import SCHEMA, TableClass, delete_door
 
 PINNED: Final = "search_path=pg_catalog, pg_temp"
@@ -116,9 +116,10 @@ def logins_have_our_defaults(catalogue: Catalogue) -> Problems:
     for role in catalogue.roles:
         if role.name in LOGINS:
             found = [(name.lower(), value) for name, _, value in (setting.partition("=") for setting in role.settings)]
-            for name, value in sorted(set(found) - DEFAULTS.items()):
+            expected = defaults_of(role.name).items()
+            for name, value in sorted(set(found) - expected):
                 yield role.name, f"sets {name} = {value} for its sessions"
-            for name, value in sorted(DEFAULTS.items() - set(found)):
+            for name, value in sorted(expected - set(found)):
                 yield role.name, f"has not {name} = {value}"
 
 
