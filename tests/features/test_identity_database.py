@@ -172,10 +172,21 @@ async def test_a_worker_arms_links_of_its_own_job_only(world: World, litestar: L
     }
 
 
-async def _arm(litestar: Litestar, person: Person, credential: UUID) -> bool:
+async def test_inside_an_organization_nobodys_links_are_armed(world: World, litestar: Litestar) -> None:
+    owner = await world.owner()
+    await world.client().post("/v1/auth/reset-mail", json={"email": owner.person.email})
+    link: UUID = await world.superuser.fetchval(
+        "SELECT id FROM app.credential WHERE user_id = $1 AND kind = 'reset'", to_uuid("usr", owner.person.id)
+    )
+    assert not await _arm(litestar, owner.person, link, to_uuid("org", owner.organization_id))
+    assert await _arm(litestar, owner.person, link)
+
+
+async def _arm(litestar: Litestar, person: Person, credential: UUID, organization: UUID | None = None) -> bool:
     """As app_rw, inside this person's signed context."""
     async with litestar.state.databases.rw.transaction(read_only=True) as db:
-        await db.driver.fetchrow("SELECT * FROM app.enter($1, NULL)", litestar.state.keyring.digest(person.token))
+        digest = litestar.state.keyring.digest(person.token)
+        await db.driver.fetchrow("SELECT * FROM app.enter($1, $2)", digest, organization)
         return await db.driver.fetchval("SELECT app.arm_credential($1, $2, '1 hour')", credential, b"a" * 32)
 
 
