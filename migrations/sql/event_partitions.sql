@@ -29,7 +29,7 @@ BEGIN
             EXECUTE format('CREATE POLICY owner ON app.%I TO app_owner USING (true) WITH CHECK (true)', name);
             EXECUTE (SELECT format('ALTER TABLE app.%I ', name) || string_agg(format('ALTER %I SET STATISTICS 0', attname), ', ')
                        FROM pg_attribute
-                      WHERE attrelid = format('app.%I', name)::regclass AND attnum > 0
+                      WHERE attrelid = format('app.%I', name)::regclass AND attnum > 0 AND NOT attisdropped
                         AND atttypid <> 'timestamptz'::regtype);
             EXECUTE format('COMMENT ON TABLE app.%I IS %L', name, 'class: tenant');
             created := created + 1;

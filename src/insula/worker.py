@@ -32,6 +32,9 @@ _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _ANSWER_SECONDS: Final = 5.0
 """More than the longest wait for a job, less than anybody's patience with a Redis that has stopped answering."""
 
+_RELAY_SECONDS: Final = 2.0
+"""How long the relay may take to put down what it is at."""
+
 _log = structlog.get_logger("insula.worker")
 
 
@@ -88,11 +91,13 @@ class WorkerProcess:
             loop = type(asyncio.get_running_loop()).__module__
             _log.info("worker started", concurrency=self._worker.concurrency, loop=loop)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._relay.run(stopping))
+                relay = tasks.create_task(self._relay.run(stopping))
                 tasks.create_task(self._upkeep.run(stopping))
                 tasks.create_task(self._worker.start())
                 await stopping.wait()
                 _log.info("worker stopping")
+                # First: what it handed out behind the worker's back, nobody here would take.
+                await asyncio.wait({relay}, timeout=_RELAY_SECONDS)
                 await self._worker.stop()
             _log.info("worker stopped")
 

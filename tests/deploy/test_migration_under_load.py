@@ -26,7 +26,7 @@ depends_on = "0014"
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE app.project ADD COLUMN initial text")
+    op.execute("ALTER TABLE app.project ADD COLUMN initial text, ALTER initial SET STATISTICS 0")
     op.execute("UPDATE app.project SET initial = left(name, 1)")
     op.execute("ALTER TABLE app.project ADD CONSTRAINT project_initial CHECK (octet_length(initial) <= 4)")
     op.execute("CREATE INDEX project_initial_order ON app.project (tenant_id, initial, id)")

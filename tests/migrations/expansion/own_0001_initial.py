@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from insula.core.rls import bound_of
+from insula.core.rls import bound_of, hide_statistics
 
 revision = "own_0001"
 down_revision = None
@@ -17,6 +17,7 @@ INITIAL = sa.Column("initial", sa.Text, info={"bytes": 4})
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("ALTER TABLE app.project ADD COLUMN initial text")
+    hide_statistics(op, "app.project")
     op.execute(f"ALTER TABLE app.project ADD CONSTRAINT project_initial CHECK ({bound_of(INITIAL)}) NOT VALID")
     op.execute(
         "CREATE FUNCTION app.initial_of_project() RETURNS trigger LANGUAGE plpgsql"
