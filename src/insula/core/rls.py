@@ -198,8 +198,9 @@ def hide_statistics(op: Operations, table: str) -> None:
     """
     op.execute(
         "DO $$ DECLARE name text; BEGIN FOR name IN SELECT attname FROM pg_attribute"  # noqa: S608  # a table of ours
-        f" WHERE attrelid = '{table}'::regclass AND atttypid <> 'timestamptz'::regtype AND attnum > 0 AND NOT attisdropped LOOP"
-        f" EXECUTE format('ALTER TABLE {table} ALTER %I SET STATISTICS 0', name); END LOOP; END $$"
+        f" WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped"
+        " AND atttypid <> 'timestamptz'::regtype"
+        f" LOOP EXECUTE format('ALTER TABLE {table} ALTER %I SET STATISTICS 0', name); END LOOP; END $$"
     )
 
 
