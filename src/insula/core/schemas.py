@@ -83,9 +83,11 @@ END = r"$(?!\n)"
 SURROGATES = r"\ud800-\udfff"
 """In a class of characters: halves of surrogate pairs, which Python's text can hold and no other text does."""
 
-Search = Annotated[
-    str, Meta(max_length=200, pattern=rf"^[^\x00{SURROGATES}]*" + END, extra={WANTED: "text without NUL"})
-]
+TEXT = rf"^[^\x00{SURROGATES}]*" + END
+TEXT_WANTED = "text without NUL"
+"""What any text may hold, and how that is said: PostgreSQL stores no NUL."""
+
+Search = Annotated[str, Meta(max_length=200, pattern=TEXT, extra={WANTED: TEXT_WANTED})]
 """What the names that are looked for begin with."""
 
 _UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069" + SURROGATES
@@ -171,7 +173,7 @@ Metadata = Annotated[
         ],
         Annotated[
             str,
-            Meta(max_length=1000, pattern=rf"^[^\x00{SURROGATES}]*" + END, extra={WANTED: "text without NUL"}),
+            Meta(max_length=1000, pattern=TEXT, extra={WANTED: TEXT_WANTED}),
         ]
         | int
         | float

@@ -125,8 +125,7 @@ class OrganizationService:
         """The organization, locked. Whoever waited for that may have lost their ``right`` to it meanwhile."""
         principal = _principal(self._db)
         organization = await self._organizations.get(str(principal.organization_id), version=version, deleted=deleted)
-        actor = await MembershipRepository(self._db).get(str(principal.membership_id))
-        _require_active(actor)
+        actor = await _acting(self._db)
         if actor.role not in right.roles:
             _denied(self._db, actor, right, "act with a role that was lost")
             raise PermissionMissing(right.name)
@@ -157,7 +156,7 @@ class MemberService:
 
     async def rename(self, data: ProfileUpdate, version: int | None) -> Membership:
         """Change how the organization knows the caller."""
-        member = await self._members.get(self._own_id, version=version)
+        member = await self._members.get(str(_principal(self._db).membership_id), version=version)
         return await self._update(member, data.changes())
 
     async def suspend(self, member_id: str) -> Membership:
@@ -220,16 +219,10 @@ class MemberService:
         )
         return heir
 
-    @property
-    def _own_id(self) -> str:
-        return str(_principal(self._db).membership_id)
-
     async def _actor(self) -> Membership:
         """Lock the organization, then whoever acts: as they are now, not as they were at the door."""
         await OrganizationRepository(self._db).get(str(_principal(self._db).organization_id))
-        actor = await self._members.get(self._own_id)
-        _require_active(actor)
-        return actor
+        return await _acting(self._db)
 
     def _require_authority(self, actor: Membership, *roles: str) -> None:
         for role in roles:
@@ -249,9 +242,12 @@ class MemberService:
         return member
 
 
-def _require_active(actor: Membership) -> None:
+async def _acting(db: Transaction) -> Membership:
+    """The caller's membership as it is now; the organization is locked."""
+    actor = await MembershipRepository(db).get(str(_principal(db).membership_id))
     if actor.status != "active":
         raise MembershipSuspended
+    return actor
 
 
 def _denied(db: Transaction, actor: Membership, right: Permission, operation: str) -> None:

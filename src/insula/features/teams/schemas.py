@@ -8,7 +8,7 @@ from insula.core.errors import Conflict
 from insula.core.events import Changed, Event
 from insula.core.ids import describe
 from insula.core.permissions import Role
-from insula.core.schemas import END, SURROGATES, WANTED, Change, Email, Name, PersonName, Read, Timestamp, Write
+from insula.core.schemas import TEXT, TEXT_WANTED, WANTED, Change, Email, Name, PersonName, Read, Timestamp, Write
 from insula.features.organizations.schemas import MemberId
 
 TeamId = Annotated[str, describe("tea", "a team")]
@@ -16,10 +16,10 @@ Description = Annotated[
     str,
     Meta(
         max_length=1000,
-        pattern=rf"^[^\x00{SURROGATES}]*" + END,
+        pattern=TEXT,
         description="What the team is for.",
         examples=["Builds and runs the shop."],
-        extra={WANTED: "text without NUL"},
+        extra={WANTED: TEXT_WANTED},
     ),
 ]
 
