@@ -8,13 +8,16 @@ from typing import Any
 import asyncpg
 import pytest
 from litestar import Litestar
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from insula import app as program
 from insula.core.db import Database, Transaction
 from insula.core.http.access_log import AccessLog
 from insula.core.ids import to_uuid
+from insula.core.inserts import Insert
+from insula.core.permissions import Principal
 from insula.features.projects.models import Project
-from insula.features.projects.repository import ProjectRepository
+from insula.features.projects.repository import PROJECT, ProjectRepository
 from insula.settings import Settings
 from tests.benchmarks import twins
 from tests.conftest import running
@@ -31,6 +34,12 @@ async def inside(world: World, litestar: Litestar, owner: Member) -> AsyncIterat
             "SELECT * FROM app.enter($1, $2)", secret, to_uuid("org", owner.organization_id)
         )
         assert entered["verdict"] == "admitted"
+        transaction.principal = Principal(
+            user_id=owner.person.id,
+            credential_id=None,
+            credential_kind="session",
+            organization_id=owner.organization_id,
+        )
         yield transaction
 
 
@@ -53,7 +62,7 @@ async def test_a_page_is_the_bytes_that_its_hand_written_twin_answers(
         assert [project["name"] for project in rest.json()["data"]] == ["Project 2", "Project 1", "Project 0"]
 
 
-async def test_a_create_with_its_event_and_stored_answer_is_five_statements(
+async def test_a_create_with_its_event_and_stored_answer_is_four_statements(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = await world.owner()
@@ -83,10 +92,10 @@ async def test_a_create_with_its_event_and_stored_answer_is_five_statements(
         await asyncio.sleep(0)
     for driver in heard:
         driver.remove_query_logger(hear)
-    begin, enter, insert, journal, commit = statements
+    begin, enter, journal, commit = statements
     assert begin.startswith("BEGIN")
     assert "app.enter_once" in enter
-    assert "INSERT INTO app.project" in insert
+    assert "INSERT INTO app.project" in journal
     assert "INSERT INTO app.event" in journal
     assert "INSERT INTO app.idempotency" in journal
     assert commit == "COMMIT"
@@ -117,3 +126,54 @@ async def test_what_was_changed_before_is_written_before_a_row_is_added(world: W
         second = await projects.add(Project(name="Second", key="KEY"))  # unique: the change had to come first
         await db.commit()
     assert first.id < second.id
+
+
+async def test_a_new_row_is_there_for_the_next_statement_of_its_transaction(world: World, litestar: Litestar) -> None:
+    owner = await world.owner()
+    async with inside(world, litestar, owner) as db:
+        project = await ProjectRepository(db).add(Project(name="One", key="ONE"))
+        assert await PROJECT.one_or_none(db, id=project.id) is not None
+        assert await ProjectRepository(db).get(project.id) is project
+        await db.commit()
+
+
+async def test_a_new_row_without_an_event_is_written_by_the_commit(
+    world: World, litestar: Litestar, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    async with inside(world, litestar, owner) as db:
+        project = await ProjectRepository(db).add(Project(name="One", key="ONE"))
+        await db.commit()
+    there = await superuser.fetchval("SELECT name FROM app.project WHERE id = $1", to_uuid("prj", project.id))
+    assert there == "One"
+
+
+async def test_a_new_row_that_is_refused_takes_its_event_and_its_answer_along(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    body = {"name": "One", "key": "TAKEN"}
+    assert (await owner.client.post(owner.url("/projects"), json=body)).status_code == 201
+    for _ in range(2):  # the refusal is not stored: it is found anew
+        again = await owner.client.post(owner.url("/projects"), json=body, headers={"idempotency-key": "second"})
+        assert again.status_code == 409
+        assert again.json()["code"] == "project_key_taken"
+        assert "idempotent-replayed" not in again.headers
+    tenant = to_uuid("org", owner.organization_id)
+    events = "SELECT count(*) FROM app.event WHERE tenant_id = $1 AND type = 'project.created'"
+    assert await superuser.fetchval(events, tenant) == 1
+    freed = {"name": "Two", "key": "FREE"}
+    other = await owner.client.post(owner.url("/projects"), json=freed, headers={"idempotency-key": "second"})
+    assert other.status_code == 201, "a key whose request was refused is free"
+
+
+def test_a_column_that_only_the_database_fills_in_is_refused_with_its_name() -> None:
+    class Base(DeclarativeBase): ...
+
+    class Stamped(Base):
+        __tablename__ = "stamped"
+        tenant_id: Mapped[int] = mapped_column(primary_key=True)
+        at: Mapped[int] = mapped_column(server_default="1")
+
+    with pytest.raises(TypeError, match=r"stamped\.at: what only the database fills in"):
+        Insert(Stamped)

@@ -112,19 +112,23 @@ class Transaction:
             self._session.add(row)
 
     async def flush(self) -> Driver:
-        """The driver's connection, with what the ORM still held written first."""
-        if self._session is None and any(instance_state(row).modified for row in self._written):
-            return await self._flush(self.session)
-        return await self._flush(self._session)
-
-    async def _flush(self, session: AsyncSession | None) -> Driver:
-        if session is not None and (session.new or session.dirty or session.deleted):
+        """The driver's connection, with what the ORM still held, and the row that waits, written first."""
+        await self.journal.write_row(self.driver)
+        session = self._changed()
+        if session is not None:
             await session.flush()
         return self.driver
 
+    def _changed(self) -> AsyncSession | None:
+        """The session, if there is something in it to be written."""
+        if self._session is None:
+            return self.session if any(instance_state(row).modified for row in self._written) else None
+        session = self._session
+        return session if session.new or session.dirty or session.deleted else None
+
     async def commit(self) -> None:
         """Write the journal and commit; a commit that did not happen raises."""
-        driver = await self.flush()
+        driver = self.driver if self._changed() is None else await self.flush()
         self.rings |= bool(self.journal.tasks)
         await self.journal.write(driver)
         # COMMIT in a failed transaction answers ROLLBACK without an error.

@@ -14,7 +14,7 @@ NIL = UUID(int=0)
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
-"""The two characters of ten bits: a third of what the library.s base32 takes, up to 60 times a page."""
+"""The two characters of ten bits: a third of what the library's base32 takes, up to 60 times a page."""
 _SHIFTS = range(120, -1, -10)
 _TO_DIGITS = str.maketrans(_CROCKFORD + "ilou", "0123456789abcdefghijklmnopqrstuv" + "!!!!")
 """To what ``int`` reads in base 32; the four letters that Crockford left out become what it does not read."""
@@ -43,7 +43,14 @@ def to_text(prefix: str, value: UUID) -> str:
 def to_uuid(prefix: str, text: str) -> UUID:
     """The stored form; NIL for anything that is not a well-formed id with this prefix."""
     head, separator, suffix = text.rpartition("_")
-    if not separator or head != prefix or len(suffix) != _SUFFIX or suffix[0] > "7":
+    if not separator or head != prefix or len(suffix) != _SUFFIX:
+        return NIL
+    return _decoded(suffix)
+
+
+@lru_cache(maxsize=65_536)
+def _decoded(suffix: str) -> UUID:
+    if suffix[0] > "7":
         return NIL
     if not (suffix.isascii() and suffix.isalnum()) or suffix != suffix.lower():  # int would read signs and capitals
         return NIL

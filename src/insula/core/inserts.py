@@ -2,36 +2,44 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
 from insula.core.db import Transaction
+from insula.core.ids import to_uuid
+from insula.core.journal import NewRow
 from insula.core.queries import DIALECT
+
+_TENANT: Final = "tenant_id"
+"""The signed context fills it in, by the column's default."""
 
 _Value = Callable[[dict[str, Any]], Any]
 
 
 class Insert:
-    """Writes new rows of one model: the ORM's defaults without its unit of work, which costs several times as much."""
+    """Writes new rows of one model: the ORM's defaults without its unit of work, which costs several times as much.
+
+    All of a row is known before it is written, which is when somebody may ask for it: with the next statement of its
+    transaction, or in the one that ends it. What the database refuses is raised then.
+    """
 
     def __init__(self, model: type[Any]) -> None:
         mapper: Mapper[Any] = sa.inspect(model)
         table: sa.Table = model.__table__
-        columns = list(table.c)
-        given = [column for column in columns if column.server_default is None]
-        made = [column for column in columns if column.server_default is not None]
-        self._keys = [mapper.get_property_by_column(column).key for column in given]
-        self._defaults = [_default(mapper, column) for column in given]
-        self._binds = [column.type.dialect_impl(DIALECT).bind_processor(DIALECT) for column in given]
-        self._made = [mapper.get_property_by_column(column).key for column in made]
-        statement = sa.insert(table).values({column: sa.bindparam(column.key) for column in given})
-        self._sql = statement.returning(*made).compile(dialect=DIALECT).string
+        columns = [column for column in table.c if column.name != _TENANT]
+        self._keys = [mapper.get_property_by_column(column).key for column in columns]
+        self._defaults = [_default(mapper, column) for column in columns]
+        self._binds = [column.type.dialect_impl(DIALECT).bind_processor(DIALECT) for column in columns]
+        statement = sa.insert(table).values({column: sa.bindparam(column.key) for column in columns})
+        self._sql = statement.inline().compile(dialect=DIALECT).string
 
     async def write(self, db: Transaction, row: Any) -> None:
-        """Write ``row``; afterwards it is changed like the rows that were read."""
-        driver = await db.flush()
+        """Write ``row`` soon; it is changed like the rows that were read."""
+        await db.flush()
+        assert db.principal is not None
+        assert db.principal.organization_id is not None
         state: dict[str, Any] = row.__dict__
         values = []
         for key, default, bind in zip(self._keys, self._defaults, self._binds, strict=True):
@@ -39,8 +47,8 @@ class Insert:
                 state[key] = default(_SoFar(state))
             value = state[key]
             values.append(value if bind is None else bind(value))
-        made = await driver.fetchrow(self._sql, *values)
-        state.update(zip(self._made, made, strict=True))
+        state[_TENANT] = to_uuid("org", db.principal.organization_id)
+        db.journal.row = NewRow(self._sql, values)
         db.adopt(row)
 
 
@@ -61,11 +69,13 @@ def _default(mapper: Mapper[Any], column: sa.Column[Any]) -> Callable[[_SoFar], 
     if column is mapper.version_id_col:
         return lambda _: 1
     default: Any = column.default
-    if default is None:
+    if default is None and column.server_default is None:
         return lambda _: None
+    if default is None:
+        raise TypeError(f"{column}: what only the database fills in is not known before the row is written")
     if default.is_callable:
         of_context: Callable[[_SoFar], Any] = default.arg
         return of_context
     if default.is_scalar:
         return lambda _: default.arg
-    raise TypeError(f"{column}: a default that only SQL can compute belongs into the schema")
+    raise TypeError(f"{column}: what only SQL can compute is not known before the row is written")

@@ -1,6 +1,8 @@
-"""What a transaction leaves behind beside its rows: events, jobs and a stored answer, written in one statement."""
+"""What a transaction leaves behind: events, jobs, a stored answer and its last new row, written in one statement."""
 
+import re
 from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any, Final
 
 import asyncpg
@@ -40,10 +42,19 @@ _WRITE_WITH_ANSWER: Final = _WRITE.replace(
 )
 
 
+class NewRow(msgspec.Struct, frozen=True):
+    """A row to be inserted."""
+
+    sql: str
+    values: list[Any]
+
+
 class Journal:
-    """Collects until the commit, so that a request pays one round trip for all of its events and jobs."""
+    """Collects until the commit: a request pays one round trip for its new row, its events, its jobs and its answer."""
 
     def __init__(self) -> None:
+        self.row: NewRow | None = None
+        """The row that nobody has asked for yet."""
         self.events: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
         self.said: list[Hashable] = []
@@ -51,20 +62,37 @@ class Journal:
         self.answer: tuple[bytes, bytes, bytes] | None = None
         """A sealed answer to repeat: the hash of its key, the request's fingerprint, the answer."""
 
+    async def write_row(self, driver: asyncpg.Connection) -> None:
+        """Write the row that waits: the next statement may ask for it."""
+        if self.row is not None:
+            row, self.row = self.row, None
+            await driver.execute(row.sql, *row.values)
+
     async def write(self, driver: asyncpg.Connection) -> None:
         """Write what was collected, inside the transaction that is about to commit."""
-        if self.answer is not None or self.events or self.tasks:
-            binds = [to_uuid("evt", new_id("evt")) for _ in self.events], _json(self.events), _json(self.tasks)
-            if self.answer is not None:
-                await driver.execute(_WRITE_WITH_ANSWER, *binds, *self.answer)
-            else:
-                await driver.execute(_WRITE, *binds)
-        self.events, self.tasks, self.answer = [], [], None
+        if self.answer is None and not self.events and not self.tasks:
+            await self.write_row(driver)
+            return
+        statement = _WRITE if self.answer is None else _WRITE_WITH_ANSWER
+        binds: list[Any] = [[to_uuid("evt", new_id("evt")) for _ in self.events], _json(self.events), _json(self.tasks)]
+        binds += self.answer or ()
+        if self.row is not None:
+            statement = _beside(self.row.sql, len(self.row.values), statement)
+            binds = [*self.row.values, *binds]
+        await driver.execute(statement, *binds)
+        self.row, self.events, self.tasks, self.answer = None, [], [], None
 
     def committed(self) -> None:
         """What was written is there to stay."""
         for what in self.said:
             LATELY.say(what)
+
+
+@lru_cache
+def _beside(insert: str, binds: int, statement: str) -> str:
+    """Both as one statement: the binds of the second follow those of the first."""
+    moved = re.sub(r"\$(\d+)", lambda bind: f"${int(bind[1]) + binds}", statement)
+    return moved.replace("WITH ", f"WITH row AS ({insert}), ", 1)
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

@@ -45,7 +45,10 @@ class Repository(SQLAlchemyAsyncRepository[M]):
         return self._db.session
 
     async def add(self, row: M) -> M:  # type: ignore[override]  # advanced-alchemy's goes through the unit of work
-        """Store a new row at once. What the database refuses is answered by the feature's ``constraints``."""
+        """Store a new row by the next statement of this transaction, or the one that ends it.
+
+        What the database refuses is answered by the feature's ``constraints``.
+        """
         await insert_of(row.__class__).write(self._db, row)
         return row
 
