@@ -178,9 +178,15 @@ async def test_a_cookie_tossed_in_from_a_sub_domain_is_not_believed(world: World
         [f"insula_session={tossed}"],
         [f"__host-insula_session={tossed}"],
         [f"__Secure-insula_session={tossed}"],
+        [f"\x85{COOKIE}={tossed}"],  # spaces to Python, part of another name to a browser
+        [f"\xa0{COOKIE}={tossed}"],
+        [f"\x0b{COOKIE}={tossed}"],
+        [f"theme=dark;\xa0{COOKIE}={tossed}"],
     ):
-        headers = [("cookie", cookie) for cookie in cookies]
+        headers = [(b"cookie", cookie.encode("latin-1")) for cookie in cookies]
         assert (await world.client().get("/v1/me", headers=headers)).status_code == 401, cookies
+    for spaced in (f"{COOKIE}={mine}", f"theme=dark; \t{COOKIE}={mine}"):
+        assert (await world.client().get("/v1/me", headers={"cookie": spaced})).status_code == 200
 
 
 @pytest.mark.attack(37)

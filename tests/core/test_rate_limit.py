@@ -122,9 +122,12 @@ class Site:
         )
 
     async def get(self, path: str, address: str = "203.0.113.1", **headers: str) -> httpx.Response:
+        return await self.ask("GET", path, address, **headers)
+
+    async def ask(self, method: str, path: str, address: str = "203.0.113.1", **headers: str) -> httpx.Response:
         transport = httpx.ASGITransport(self.app)  # type: ignore[arg-type]  # its hints know no TypedDicts
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-            return await client.get(path, headers={"x-forwarded-for": address, **headers})
+            return await client.request(method, path, headers={"x-forwarded-for": address, **headers})
 
 
 def _answer(_: Request[Any, Any, Any], error: RateLimited) -> Response[None]:
@@ -160,6 +163,11 @@ async def test_credentials_are_limited_elsewhere(site: Site, shown: dict[str, st
 async def test_a_credential_nobody_checks_lifts_no_limit(site: Site) -> None:
     statuses = [(await site.get("/open", authorization="Bearer live")).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
+
+
+async def test_a_credential_lifts_no_limit_of_options_for_which_nobody_checks_it(site: Site) -> None:
+    asked = [await site.ask("OPTIONS", "/members", authorization="Bearer live") for _ in range(4)]
+    assert [answer.status_code for answer in asked] == [204, 204, 204, 429]
 
 
 async def test_guessing_credentials_is_stopped(site: Site) -> None:

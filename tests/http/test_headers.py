@@ -87,6 +87,19 @@ async def test_head_answers_as_get_without_the_body(world: World) -> None:
     assert (await world.client().head(owner.url("/projects"))).status_code == 401
 
 
+async def test_a_path_that_a_link_would_take_for_a_host_is_nobodys(world: World) -> None:
+    """``//v1/...`` in a Link or a Location names a host called v1, which would get the caller's token."""
+    owner, body = await world.owner(), {"name": "A project", "key": "HOST"}
+    site, projects = str(owner.client.base_url).rstrip("/"), owner.url("/projects")
+    for path in (f"/{projects}", owner.url("//projects"), f"{projects}/", owner.url("/%2fprojects")):
+        for answer in (await owner.client.get(site + path), await owner.client.post(site + path, json=body)):
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
+            assert not {"link", "location"} & answer.headers.keys()
+    for path in ("//livez", "/livez/", "/livez%2f"):
+        assert (await owner.client.get(site + path)).status_code == 404, path
+    assert (await owner.client.get(site + projects)).status_code == 200
+
+
 async def test_options_names_every_method_of_a_path(world: World) -> None:
     for path, methods in {
         "/livez": "GET, HEAD, OPTIONS",

@@ -69,6 +69,8 @@ TABLES = {
         "ids that the planner knows": "ALTER TABLE app.project ALTER team_id SET STATISTICS -1",
         "names that the planner counts": "ALTER TABLE app.project ALTER name SET STATISTICS -1",
         "people that the planner knows": 'ALTER TABLE app."user" ALTER id SET STATISTICS 100',
+        "values that an index counts": "CREATE INDEX project_ref ON app.project (tenant_id, ((metadata ->> 'ref')::uuid))",
+        "statistics of an expression": "CREATE STATISTICS app.project_names ON lower(name) FROM app.project",
         "ids of a month's events that the planner knows": (
             "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s ALTER id SET STATISTICS -1', inhrelid::regclass)"
             " FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
@@ -94,6 +96,16 @@ TABLES = {
         ),
         "a unique index over an expression": "CREATE UNIQUE INDEX project_name_once ON app.project (lower(name))",
         "a unique name that people may write": 'CREATE UNIQUE INDEX user_name_once ON app."user" (name)',
+        "a unique name that people may write in capitals": (
+            'CREATE UNIQUE INDEX user_name_once ON app."user" (lower(name))'
+        ),
+        "times that exclude other tenants' times": (
+            "ALTER TABLE app.project ADD during tstzrange, ADD EXCLUDE USING gist (during WITH &&)"
+        ),
+        "times that exclude other tenants' times and no time of one's own": (
+            "ALTER TABLE app.project ADD place circle, ADD during tstzrange,"
+            " ADD EXCLUDE USING gist (during WITH &&, place WITH ~=)"
+        ),
     },
     tables.references_pair_the_tenant: {
         "a simple foreign key": (
@@ -128,6 +140,7 @@ TABLES = {
     tables.rows_are_not_numbered: {
         "an identity column": "ALTER TABLE app.project ADD number bigint GENERATED ALWAYS AS IDENTITY",
         "a serial column": "ALTER TABLE app.project ADD number serial",
+        "a number for every person": 'ALTER TABLE app."user" ADD number bigint GENERATED ALWAYS AS IDENTITY',
     },
     tables.what_requests_write_has_bounds: {
         "a moment without bounds": "ALTER TABLE app.project ADD due timestamptz",
@@ -140,6 +153,12 @@ TABLES = {
             "ALTER TABLE app.project ADD notes text CHECK (octet_length(notes) <= 10 OR notes LIKE 'x%')"
         ),
         "a document of any size": "ALTER TABLE app.project ADD details jsonb",
+        "a short text of any length": "ALTER TABLE app.project ADD notes varchar",
+        "texts of any number": "ALTER TABLE app.project ADD labels text[]",
+        "bytes of any number": "ALTER TABLE app.project ADD picture bytea",
+        "a day without bounds": "ALTER TABLE app.project ADD day date",
+        "a number of any length": "ALTER TABLE app.project ADD amount numeric",
+        "a moment of no zone": "ALTER TABLE app.project ADD at timestamp",
         "a text that requests may leave for others": (
             "ALTER TABLE app.outbox ADD hint text; GRANT INSERT (hint) ON app.outbox TO app_rw"
         ),
@@ -363,6 +382,12 @@ RIGHTS = {
         "an expression in the order of all tenants": "CREATE INDEX i ON app.project (lower(name), tenant_id)",
         "a column that is unique everywhere": 'GRANT SELECT (email_norm) ON app."user" TO app_rw',
         "ids in the order of all tenants": "CREATE INDEX i ON app.membership (user_id, tenant_id)",
+        "what is next to a place, of all tenants": (
+            "ALTER TABLE app.project ADD place point; CREATE INDEX i ON app.project USING gist (place)"
+        ),
+        "what is next to a place, in a tree of another kind": (
+            "ALTER TABLE app.project ADD place point; CREATE INDEX i ON app.project USING spgist (place)"
+        ),
     },
     rights.row_security_is_asked_first: {
         "documents looked into before the policy": "ALTER TYPE jsonb SET (SUBSCRIPT = jsonb_subscript_handler)",

@@ -82,12 +82,16 @@ def bounded(*elements: SchemaItem) -> list[SchemaItem]:
 
 
 def bound_of(column: sa.Column[Any]) -> str | None:
-    """What a CHECK says of a moment, a text or a JSON document; None for what is small by its type."""
+    """What a CHECK says of a moment, a text, bytes, an array or a JSON document; None for what is small by its type."""
     if isinstance(column.type, sa.DateTime):
         return f"{column.name} BETWEEN timestamptz '{MOMENTS[0]} UTC' AND timestamptz '{MOMENTS[1]} UTC'"
+    if isinstance(column.type, sa.Date):
+        return f"{column.name} BETWEEN date '{MOMENTS[0]}' AND date '{MOMENTS[1]}'"
     if isinstance(column.type, sa.Text):
         return f"octet_length({column.name}) <= {column.info.get('bytes', TEXT_BYTES)}"
-    if isinstance(column.type, sa.JSON):
+    if isinstance(column.type, sa.LargeBinary):
+        return f"octet_length({column.name}) <= {column.info.get('bytes', JSON_BYTES)}"
+    if isinstance(column.type, sa.JSON | sa.ARRAY):
         # As text: a number of a few bytes may be one of a hundred thousand digits.
         return f"octet_length({column.name}::text) <= {column.info.get('bytes', JSON_BYTES)}"
     return None

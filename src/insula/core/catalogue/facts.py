@@ -46,8 +46,13 @@ class Column(msgspec.Struct, frozen=True):
     type: str
     checks: list[str]
     """What CHECK constraints say of it alone."""
-    counted: bool
-    """ANALYZE makes statistics of it."""
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """Something of a table, other than a moment, that ANALYZE makes statistics of."""
+
+    table: str
+    object: str
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -64,12 +69,13 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A unique index, the primary key's among them."""
+    """A unique index, the primary key's among them, or what an EXCLUDE constraint is made of."""
 
     table: str
     name: str
     primary: bool
     columns: list[str]
+    """Empty where it is not a column's value that must differ."""
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -166,6 +172,7 @@ class Catalogue(msgspec.Struct, frozen=True):
 
     tables: list[Table]
     columns: list[Column]
+    counted: list[Counted]
     policies: list[Policy]
     keys: list[Key]
     references: list[Reference]
@@ -210,6 +217,7 @@ async def read_catalogue(driver: Driver) -> Catalogue:
     return Catalogue(
         tables=await _read(driver, Table, queries.TABLES),
         columns=await _read(driver, Column, queries.COLUMNS),
+        counted=await _read(driver, Counted, queries.COUNTED),
         policies=await _read(driver, Policy, queries.POLICIES),
         keys=await _read(driver, Key, queries.KEYS),
         references=await _read(driver, Reference, queries.REFERENCES),

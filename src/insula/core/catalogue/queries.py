@@ -12,16 +12,37 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
 
 COLUMNS: Final = """
 SELECT n.nspname || '.' || c.relname, a.attname::text, a.attnotnull,
-       coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> '', format_type(a.atttypid, NULL),
+       coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> '', format_type(a.atttypid, a.atttypmod),
        ARRAY(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
-              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]),
-       coalesce(a.attstattarget, -1) <> 0
+              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum])
   FROM pg_attribute a
   JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
  WHERE n.nspname !~ '^(pg_|information_schema$)' AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY 1, a.attnum
+"""
+
+# An index keeps statistics of the expressions it is made of, and CREATE STATISTICS of whatever it names.
+COUNTED: Final = """
+SELECT n.nspname || '.' || c.relname, n.nspname || '.' || c.relname || '.' || a.attname
+  FROM pg_attribute a
+  JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname !~ '^(pg_|information_schema$)' AND a.attnum > 0 AND NOT a.attisdropped
+   AND coalesce(a.attstattarget, -1) <> 0 AND a.atttypid <> 'timestamptz'::regtype
+ UNION ALL
+SELECT n.nspname || '.' || c.relname, i.indexrelid::regclass::text || ' (column ' || a.attnum || ')'
+  FROM pg_index i
+  JOIN pg_class c ON c.oid = i.indrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = i.indexrelid AND i.indkey[a.attnum - 1] = 0
+ WHERE n.nspname !~ '^(pg_|information_schema$)' AND a.attnum BETWEEN 1 AND i.indnkeyatts
+   AND coalesce(a.attstattarget, -1) <> 0 AND a.atttypid <> 'timestamptz'::regtype
+ UNION ALL
+SELECT n.nspname || '.' || c.relname, s.stxnamespace::regnamespace || '.' || s.stxname
+  FROM pg_statistic_ext s JOIN pg_class c ON c.oid = s.stxrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ ORDER BY 1, 2
 """
 
 POLICIES: Final = """
@@ -32,14 +53,17 @@ SELECT n.nspname || '.' || c.relname, p.polname::text, p.polpermissive, p.polcmd
  ORDER BY 1, 2
 """
 
+# EXCLUDE says of a column how it is compared; a column that is not compared by = stands here as an expression.
 KEYS: Final = """
 SELECT n.nspname || '.' || c.relname, i.indexrelid::regclass::text, i.indisprimary,
-       ARRAY(SELECT coalesce(a.attname::text, '(an expression)')
+       ARRAY(SELECT coalesce(CASE WHEN x.conexclop IS NULL OR o.oprname = '=' THEN a.attname::text END, '')
                FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, position)
                LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+               LEFT JOIN pg_operator o ON o.oid = x.conexclop[k.position]
               WHERE k.position <= i.indnkeyatts ORDER BY k.position)
   FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname !~ '^(pg_|information_schema$)' AND i.indisunique
+  LEFT JOIN pg_constraint x ON x.conindid = i.indexrelid AND x.contype = 'x'
+ WHERE n.nspname !~ '^(pg_|information_schema$)' AND (i.indisunique OR i.indisexclusion)
  ORDER BY 1, 2
 """
 
@@ -185,6 +209,13 @@ SELECT 'app_rw', 'order', i.indexrelid::regclass::text, coalesce(a.attname::text
                           AND strpos(pg_get_expr(p.polqual, p.polrelid), '(' || quote_ident(a.attname) || ' = ') > 0))
    AND CASE WHEN a.attnum IS NULL THEN has_any_column_privilege('app_rw', t.oid, 'SELECT')
             ELSE has_column_privilege('app_rw', t.oid, a.attnum, 'SELECT') END
+ UNION ALL
+-- Nor from what is next to a value to what is further: however the index begins, it passes everybody's rows.
+SELECT 'app_rw', 'order', i.indexrelid::regclass::text, 'nearness'
+  FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
+ WHERE t.relnamespace = 'app'::regnamespace AND has_any_column_privilege('app_rw', t.oid, 'SELECT')
+   AND EXISTS (SELECT FROM generate_series(1, i.indnkeyatts) AS n
+                WHERE pg_index_column_has_property(i.indexrelid, n, 'distance_orderable'))
  UNION ALL
 SELECT m.member::regrole::text, 'role', m.roleid::regrole::text, 'MEMBER'
   FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid

@@ -232,7 +232,10 @@ RIGHT_RULES: Final = (
     Rule(nobody_else_becomes_one_of_us, "REVOKE the membership; and ask who granted it."),
     Rule(logins_change_no_schema, _PROVISION),
     Rule(triggers_and_policies_are_in_force, "ALTER ROLE ALL RESET ..., ALTER DATABASE ... RESET ..."),
-    Rule(no_order_spans_tenants, "Begin the index with tenant_id, or make it of a kind without order: hash, BRIN."),
+    Rule(
+        no_order_spans_tenants,
+        "Begin the index with tenant_id, or make it of a kind without order or nearness: hash, BRIN.",
+    ),
     Rule(row_security_is_asked_first, _PROVISION),
     Rule(the_system_keeps_its_secrets, "REVOKE it from PUBLIC, as a superuser."),
     Rule(the_program_runs_as_its_login, "Let INSULA_DATABASE_URL name app_rw."),

@@ -12,15 +12,24 @@ KEY_TABLE: Final = f"{SCHEMA}.door_key"
 TRIGGERS: Final = {(f"{SCHEMA}.outbox", "wait_until_due"): "a job of later is not due yet"}
 
 BY_TENANT: Final = "(tenant_id = ( SELECT app.tenant_id() AS tenant_id))"
+SMALL: Final = frozenset(
+    {"uuid", "boolean", "smallint", "integer", "bigint", "real", "double precision", "inet", "cidr"}
+)
+"""Types whose values are all small, and readable."""
 BOUNDED: Final = {
     "timestamp with time zone": (
         rf"\(\(%s >= '{MOMENTS[0]} 00:00:00\+00'::timestamp with time zone\)"
         rf" AND \(%s <= '{MOMENTS[1]} 00:00:00\+00'::timestamp with time zone\)\)"
     ),
     "text": r"\(octet_length\(%s\) <= \d+\)",
+    "date": rf"\(\(%s >= '{MOMENTS[0]}'::date\) AND \(%s <= '{MOMENTS[1]}'::date\)\)",
     "jsonb": r"\(octet_length\(\(%s\)::text\) <= \d+\)",
+    "text[]": r"\(octet_length\(\(%s\)::text\) <= \d+\)",
+    "bytea": r"\(octet_length\(%s\) <= \d+\)",
 }
 """Types whose values have no end that a page could bear, and the CHECK that gives them one."""
+SIZED: Final = re.compile(r"(character varying|character|numeric)\([\d,]+\)(\[\])?")
+"""Types that say it themselves."""
 _MINE: Final = r"\((\w+) = \( SELECT app\.user_id\(\) AS user_id\)\)"
 _ALONE: Final = r"\(\( SELECT app\.tenant_id\(\) AS tenant_id\) IS NULL\)"
 BY_USER: Final = re.compile(rf"\({_MINE} AND {_ALONE}\)")
@@ -77,14 +86,15 @@ def user_tables_are_isolated(catalogue: Catalogue) -> Problems:
 
 
 def unique_keys_start_with_their_owner(catalogue: Catalogue) -> Problems:
-    """A global UNIQUE tells whoever can write it that somebody else has the value."""
+    """A global UNIQUE, or EXCLUDE, tells whoever can write it that somebody else has the value."""
     owners = owner_columns(catalogue)
     for key in catalogue.keys:
         owner = owners.get(key.table)
         if owner is None or key.columns[0] == owner:
             continue
-        if owner == "tenant_id" or catalogue.writable(key.table, key.columns):
-            yield key.name, f"is unique over {', '.join(key.columns)}, whoever's the row is"
+        if owner == "tenant_id" or "" in key.columns or catalogue.writable(key.table, key.columns):
+            over = ", ".join(column or "something else than a column" for column in key.columns)
+            yield key.name, f"is unique over {over}, whoever's the row is"
 
 
 def references_pair_the_tenant(catalogue: Catalogue) -> Problems:
@@ -112,28 +122,33 @@ def references_outwards_are_not_writable(catalogue: Catalogue) -> Problems:
 
 
 def rows_are_not_numbered(catalogue: Catalogue) -> Problems:
-    """A sequence shared by tenants tells each how much the others do."""
-    tenants = catalogue.of_class(TableClass.TENANT)
+    """A sequence shared by tenants, or by people, tells each how much the others do."""
+    ours = catalogue.of_class(TableClass.TENANT) | catalogue.of_class(TableClass.USER)
     for column in catalogue.columns:
-        if column.table in tenants and (column.identity or "nextval(" in column.default):
-            yield f"{column.table}.{column.name}", "counts rows across tenants"
+        if column.table in ours and (column.identity or "nextval(" in column.default):
+            yield f"{column.table}.{column.name}", "counts everybody's rows"
 
 
 def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
     """A year that no program can read, or a name of megabytes, breaks every page it is on, other people's too."""
     for column in catalogue.columns:
-        if column.type in BOUNDED and catalogue.writable(column.table, [column.name]):
-            form = re.compile(BOUNDED[column.type].replace("%s", re.escape(column.name)))
-            if not any(form.fullmatch(check) for check in column.checks):
-                yield f"{column.table}.{column.name}", f"has no CHECK that bounds its {column.type}"
+        if column.type in SMALL or SIZED.fullmatch(column.type) or not catalogue.writable(column.table, [column.name]):
+            continue
+        name = f"{column.table}.{column.name}"
+        if column.type not in BOUNDED:
+            yield name, f"is a {column.type}, which may be of any size, or what no program can read"
+            continue
+        form = re.compile(BOUNDED[column.type].replace("%s", re.escape(column.name)))
+        if not any(form.fullmatch(check) for check in column.checks):
+            yield name, f"has no CHECK that bounds its {column.type}"
 
 
 def values_are_not_counted(catalogue: Catalogue) -> Problems:
     """Of everybody's values the planner knows which ids there are and how many different ones, and EXPLAIN tells it."""
     ours = catalogue.of_class(TableClass.TENANT) | catalogue.of_class(TableClass.USER)
-    for column in catalogue.columns:
-        if column.table in ours and column.type != "timestamp with time zone" and column.counted:
-            yield f"{column.table}.{column.name}", "is in the planner's statistics"
+    for counted in catalogue.counted:
+        if counted.table in ours:
+            yield counted.object, "is in the planner's statistics"
 
 
 def views_ask_as_their_reader(catalogue: Catalogue) -> Problems:
@@ -192,10 +207,14 @@ TABLE_RULES: Final = (
     Rule(references_clear_only_themselves, "Name the column: ON DELETE SET NULL (column)."),
     Rule(references_outwards_are_not_writable, "Take the grant from app_rw, and let a door write the column."),
     Rule(rows_are_not_numbered, "Use a UUIDv7 made by the program."),
-    Rule(what_requests_write_has_bounds, "Create it with core/rls.py, or ADD CHECK what its bound_of says."),
+    Rule(
+        what_requests_write_has_bounds,
+        "Create it with core/rls.py, or ADD CHECK what its bound_of says; for a type it does not know, take another.",
+    ),
     Rule(
         values_are_not_counted,
-        "ALTER TABLE ... ALTER ... SET STATISTICS 0; and, since ANALYZE keeps what there was, as a superuser"
+        "ALTER TABLE ... ALTER ... SET STATISTICS 0, ALTER INDEX ... ALTER COLUMN <number> SET STATISTICS 0 for what an"
+        " index is made of, DROP STATISTICS; and, since ANALYZE keeps what there was, as a superuser"
         " DELETE FROM pg_statistic WHERE starelid = '...'::regclass.",
     ),
     Rule(views_ask_as_their_reader, "CREATE VIEW ... WITH (security_invoker = true); nothing materialized or foreign."),

@@ -94,8 +94,14 @@ def _ids(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str | None]:
 
 
 def _bound(scope: HTTPScope) -> None:
-    """Lead what is too long to be ours nowhere: the framework remembers a thousand paths that it was asked for."""
-    if len(scope["path"]) > _LONGEST_PATH or len(scope["method"]) > _LONGEST_METHOD:
+    """Lead what is no path of ours nowhere.
+
+    The framework remembers a thousand paths that it was asked for, of any length; and to it ``//v1/me/`` is
+    ``/v1/me``, while links that begin with two slashes name another host (RFC 3986, section 4.2).
+    """
+    path = scope["path"]
+    ours = len(path) <= _LONGEST_PATH and len(scope["method"]) <= _LONGEST_METHOD
+    if not ours or "//" in path or (path.endswith("/") and path != "/"):
         scope["path"], scope["raw_path"] = _NOWHERE, _NOWHERE.encode()
         scope["method"] = scope["method"][:_LONGEST_METHOD]  # type: ignore[typeddict-item]  # any token is a method
 

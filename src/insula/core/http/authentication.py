@@ -72,7 +72,8 @@ def _cookie(headers: list[str]) -> str:
 
     Not by http.cookies, which takes seconds for 60 kB of backslashes.
     """
-    pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
+    # Of blanks only: a name that begins with another space is not ours to a browser, and anybody may set it.
+    pairs = (pair.strip(" \t").partition("=") for header in headers for pair in header.split(";"))
     found = [value for name, _, value in pairs if name == COOKIE]
     # Two cookies of one name mean that somebody tossed a second one in; neither is believed.
     if len(found) != 1:

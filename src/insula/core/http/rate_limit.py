@@ -6,7 +6,7 @@ from typing import Final
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from insula.core import cache
 from insula.core.errors import RateLimited
@@ -96,14 +96,16 @@ class AddressRateLimit(ASGIMiddleware):
         self._guessing = StillRefused()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        assert scope["type"] == ScopeType.HTTP
         if scope["path"] not in PROBES:  # every pod of a node is probed from one address
             scope["state"]["client_address"] = client_address(scope, self._trusted_hops)
             await self._admit(scope)
         await next_app(scope, receive, send)
 
-    async def _admit(self, scope: Scope) -> None:
-        # Nobody checks credentials on a public route, so there one must not lift the limit.
-        if carries_credential(scope) and "public" not in scope["route_handler"].opt:
+    async def _admit(self, scope: HTTPScope) -> None:
+        # Nobody checks credentials on a public route, nor of OPTIONS, so there one must not lift the limit.
+        checked = "public" not in scope["route_handler"].opt and scope["method"] != "OPTIONS"
+        if checked and carries_credential(scope):
             return
         address = counted_address(scope["state"]["client_address"])
         decision = await self._limiter.check([_counter(address, self._anonymous)])
