@@ -24,8 +24,8 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     VALUES (job, NULL, person, task, payload, trace)
 $$;
 
--- Of a person's live credentials of one kind, only the newest stay.
-CREATE FUNCTION app.keep_newest(person uuid, of_kind text, keep integer) RETURNS void
+-- Of a person's live credentials of one kind, only the newest stay; returns those that do not.
+CREATE FUNCTION app.keep_newest(person uuid, of_kind text, keep integer) RETURNS SETOF uuid
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE app.credential
        SET revoked_at = now(), revoked_reason = 'superseded', details = details - 'password_hash'
@@ -33,6 +33,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
            SELECT id FROM app.credential
             WHERE user_id = person AND kind = of_kind AND revoked_at IS NULL AND expires_at > now()
             ORDER BY id DESC OFFSET keep)
+    RETURNING id
 $$;
 
 -- The row of a live token, and with it its owner's row locked: whatever changes a person's credentials queues there,
@@ -62,16 +63,50 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     SELECT app.keep_newest(person, of_kind, keep)
 $$;
 
--- A new password ends everything the old one opened, and every link that could set another.
-CREATE FUNCTION app.set_password(person uuid, new_hash text, surviving_session uuid) RETURNS void
+-- A new password ends everything the old one opened, and every link that could set another. Returns the sessions that
+-- would have been good for more.
+CREATE FUNCTION app.set_password(person uuid, new_hash text, surviving_session uuid) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    sessions uuid[];
 BEGIN
     INSERT INTO app.password AS p (user_id, hash) VALUES (person, new_hash)
     ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = now();
-    UPDATE app.credential
-       SET revoked_at = now(), revoked_reason = 'password_changed', details = details - 'password_hash'
-     WHERE user_id = person AND kind IN ('session', 'verification', 'reset') AND revoked_at IS NULL
-       AND id IS DISTINCT FROM surviving_session;
+    WITH ended AS (
+        UPDATE app.credential
+           SET revoked_at = now(), revoked_reason = 'password_changed', details = details - 'password_hash'
+         WHERE user_id = person AND kind IN ('session', 'verification', 'reset') AND revoked_at IS NULL
+           AND id IS DISTINCT FROM surviving_session
+        RETURNING id, kind, expires_at, last_used_at + idle_timeout AS idle_at
+    )
+    SELECT array_agg(id ORDER BY id) INTO sessions
+      FROM ended WHERE kind = 'session' AND expires_at > now() AND idle_at > now();
+    RETURN coalesce(sessions, '{}');
+END $$;
+
+-- In a person's record: these sessions ended, if any.
+CREATE FUNCTION app.record_ended(person uuid, sessions uuid[], reason text, means uuid, facts jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF sessions <> '{}' THEN
+        PERFORM app.record_account(person, 'session.ended', 'session', sessions, means,
+                                   jsonb_build_object('reason', reason), facts);
+    END IF;
+END $$;
+
+-- End the session that is shown, in its owner's record as well; returns whose it was, NULL when it was over already.
+CREATE FUNCTION app.end_session_of(session_hash bytea, reason text, facts jsonb) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    ended app.credential;
+BEGIN
+    UPDATE app.credential SET revoked_at = now(), revoked_reason = reason
+     WHERE hash = session_hash AND kind = 'session' AND revoked_at IS NULL
+    RETURNING * INTO ended;
+    IF FOUND THEN
+        PERFORM app.record_ended(ended.user_id, ARRAY[ended.id], reason, ended.id, facts);
+    END IF;
+    RETURN ended.user_id;
 END $$;
 
 -- A person whose mailbox was proven otherwise, by an invitation's token for instance: verified from the start. An
@@ -100,15 +135,16 @@ END $$;
 -- an id from before a sign-in is worth nothing after it. The caller holds the lock on the person's row.
 CREATE FUNCTION app.open_session(
     person uuid, session uuid, session_hash bytea, replaced_hash bytea, idle interval, expires timestamptz,
-    keep integer, details jsonb
+    keep integer, facts jsonb
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE app.credential SET revoked_at = now(), revoked_reason = 'replaced'
-     WHERE hash = replaced_hash AND kind = 'session' AND revoked_at IS NULL;
+    PERFORM app.end_session_of(replaced_hash, 'replaced', facts);
     INSERT INTO app.credential (id, kind, hash, user_id, details, expires_at, idle_timeout)
-    VALUES (session, 'session', session_hash, person, details, expires, idle);
-    PERFORM app.keep_newest(person, 'session', keep);
+    VALUES (session, 'session', session_hash, person, app.known_facts(facts) - ARRAY['request_id', 'trace_id'], expires, idle);
+    PERFORM app.record_account(person, 'session.started', 'session', ARRAY[session], session, '{}', facts);
+    PERFORM app.record_ended(person, ARRAY(SELECT app.keep_newest(person, 'session', keep)), 'superseded', session,
+                             facts);
 END $$;
 
 -- Sign-up. It returns nothing whatever it finds, and does as much for an address that has an account: one letter.
@@ -166,7 +202,7 @@ $$;
 CREATE FUNCTION app.verify_sign_up(
     token_hash bytea, answer text,
     session uuid, session_hash bytea, replaced_hash bytea, idle interval, expires timestamptz, keep integer,
-    details jsonb
+    facts jsonb
 ) RETURNS app."user"
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -181,7 +217,9 @@ BEGIN
      WHERE u.id = proof.user_id
     RETURNING u.* INTO STRICT person;
     PERFORM app.set_password(person.id, answer, NULL);
-    PERFORM app.open_session(person.id, session, session_hash, replaced_hash, idle, expires, keep, details);
+    PERFORM app.record_account(person.id, 'account.verified', 'user', ARRAY[person.id], proof.id, '{"by": "sign_up"}',
+                               facts);
+    PERFORM app.open_session(person.id, session, session_hash, replaced_hash, idle, expires, keep, facts);
     RETURN person;
 END $$;
 
@@ -197,7 +235,7 @@ $$;
 CREATE FUNCTION app.sign_in(
     address_norm text, answer text,
     session uuid, session_hash bytea, replaced_hash bytea, idle interval, expires timestamptz, keep integer,
-    details jsonb
+    facts jsonb
 ) RETURNS app."user"
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -216,7 +254,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    PERFORM app.open_session(person.id, session, session_hash, replaced_hash, idle, expires, keep, details);
+    PERFORM app.open_session(person.id, session, session_hash, replaced_hash, idle, expires, keep, facts);
     RETURN person;
 END $$;
 
@@ -226,12 +264,9 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ UPDATE app.password SET hash = new_hash WHERE user_id = person AND hash = old_hash $$;
 
 -- Whose session it was; NULL when it was over already.
-CREATE FUNCTION app.sign_out(session_hash bytea) RETURNS uuid
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE app.credential SET revoked_at = now(), revoked_reason = 'signed_out'
-     WHERE hash = session_hash AND kind = 'session' AND revoked_at IS NULL
-    RETURNING user_id
-$$;
+CREATE FUNCTION app.sign_out(session_hash bytea, facts jsonb) RETURNS uuid
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT app.end_session_of(session_hash, 'signed_out', facts) $$;
 
 -- A link to set a new password, if the address has an account; it also serves an account not yet verified, since only
 -- the mailbox's owner gets it. Nobody waits for the disk, as in resend_verification.
@@ -260,20 +295,27 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE FUNCTION app.reset_password(
-    token_hash bytea, new_hash text, job uuid, payload jsonb, trace text
+    token_hash bytea, new_hash text, job uuid, payload jsonb, trace text, facts jsonb
 ) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     proof app.credential := app.take_credential(token_hash, 'reset');
+    person CONSTANT uuid := proof.user_id;
+    sessions uuid[];
 BEGIN
     IF proof.id IS NULL THEN
         RETURN NULL;
     END IF;
     UPDATE app."user" SET email_verified_at = now(), updated_at = now(), version = version + 1
-     WHERE id = proof.user_id AND email_verified_at IS NULL;
-    PERFORM app.set_password(proof.user_id, new_hash, NULL);
-    PERFORM app.enqueue_for(proof.user_id, job, 'identity.send_password_changed', payload, trace);
-    RETURN proof.user_id;
+     WHERE id = person AND email_verified_at IS NULL;
+    IF FOUND THEN
+        PERFORM app.record_account(person, 'account.verified', 'user', ARRAY[person], proof.id, '{"by": "reset"}', facts);
+    END IF;
+    sessions := app.set_password(person, new_hash, NULL);
+    PERFORM app.record_account(person, 'password.reset', 'user', ARRAY[person], proof.id, '{}', facts);
+    PERFORM app.record_ended(person, sessions, 'password_changed', proof.id, facts);
+    PERFORM app.enqueue_for(person, job, 'identity.send_password_changed', payload, trace);
+    RETURN person;
 END $$;
 
 -- Changing the password: a live session says whose it is, and how the current one was made. No row: no live session.
@@ -289,18 +331,22 @@ $$;
 
 -- NULL when the session is over or the current password is not this one.
 CREATE FUNCTION app.change_password(
-    session_hash bytea, answer text, new_hash text, job uuid, payload jsonb, trace text
+    session_hash bytea, answer text, new_hash text, job uuid, payload jsonb, trace text, facts jsonb
 ) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     proof app.credential := app.take_credential(session_hash, 'session');
+    person CONSTANT uuid := proof.user_id;
+    sessions uuid[];
 BEGIN
-    IF NOT EXISTS (SELECT FROM app.password p WHERE p.user_id = proof.user_id AND p.hash = answer) THEN
+    IF NOT EXISTS (SELECT FROM app.password p WHERE p.user_id = person AND p.hash = answer) THEN
         RETURN NULL;
     END IF;
-    PERFORM app.set_password(proof.user_id, new_hash, proof.id);
-    PERFORM app.enqueue_for(proof.user_id, job, 'identity.send_password_changed', payload, trace);
-    RETURN proof.user_id;
+    sessions := app.set_password(person, new_hash, proof.id);
+    PERFORM app.record_account(person, 'password.changed', 'user', ARRAY[person], proof.id, '{}', facts);
+    PERFORM app.record_ended(person, sessions, 'password_changed', proof.id, facts);
+    PERFORM app.enqueue_for(person, job, 'identity.send_password_changed', payload, trace);
+    RETURN person;
 END $$;
 
 GRANT EXECUTE ON FUNCTION
@@ -311,12 +357,12 @@ GRANT EXECUTE ON FUNCTION
     app.sign_in_recipe(text),
     app.sign_in(text, text, uuid, bytea, bytea, interval, timestamptz, integer, jsonb),
     app.renew_hash(uuid, text, text),
-    app.sign_out(bytea),
+    app.sign_out(bytea, jsonb),
     app.ask_reset(text, uuid, uuid, jsonb, text),
     app.reset_owner(bytea),
-    app.reset_password(bytea, text, uuid, jsonb, text),
+    app.reset_password(bytea, text, uuid, jsonb, text, jsonb),
     app.password_of_session(bytea),
-    app.change_password(bytea, text, text, uuid, jsonb, text)
+    app.change_password(bytea, text, text, uuid, jsonb, text, jsonb)
     TO app_identity;
 
 -- Inside the signed context. The first is the worker's, in the transaction of a job: false when the link would open
@@ -353,18 +399,14 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- All but one; NULL spares none.
-CREATE FUNCTION app.revoke_my_sessions(spared uuid) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    revoked integer;
-BEGIN
+-- All but one; NULL spares none. Returns which.
+CREATE FUNCTION app.revoke_my_sessions(spared uuid) RETURNS SETOF uuid
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE app.credential SET revoked_at = now(), revoked_reason = 'revoked'
      WHERE user_id = app.user_id() AND kind = 'session' AND revoked_at IS NULL AND expires_at > now()
-       AND id IS DISTINCT FROM spared AND app.tenant_id() IS NULL;
-    GET DIAGNOSTICS revoked = ROW_COUNT;
-    RETURN revoked;
-END $$;
+       AND id IS DISTINCT FROM spared AND app.tenant_id() IS NULL
+    RETURNING id
+$$;
 
 GRANT EXECUTE ON FUNCTION
     app.arm_credential(uuid, bytea, interval), app.my_sessions(), app.revoke_my_session(uuid),
@@ -377,14 +419,16 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     purged integer;
 BEGIN
-    DELETE FROM app."user" WHERE id IN (
+    WITH gone AS (DELETE FROM app."user" WHERE id IN (
         SELECT u.id FROM app."user" u
          WHERE u.email_verified_at IS NULL AND u.disabled_at IS NULL AND u.created_at < least(now() - age, now())
            AND NOT EXISTS (SELECT FROM app.membership m WHERE m.user_id = u.id)
            AND NOT EXISTS (SELECT FROM app.credential c
                             WHERE c.user_id = u.id AND c.revoked_at IS NULL AND c.expires_at > now())
-         ORDER BY u.created_at LIMIT batch FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS purged = ROW_COUNT;
+         ORDER BY u.created_at LIMIT batch FOR UPDATE SKIP LOCKED)
+        RETURNING id
+    ), forgotten AS (DELETE FROM app.account_event AS e USING gone WHERE e.user_id = gone.id)
+    SELECT count(*) INTO purged FROM gone;
     RETURN purged;
 END $$;
 

@@ -245,9 +245,9 @@ $$;
 -- Verdicts: admitted | unknown | sign_in_first and those of the inner functions.
 CREATE FUNCTION app.join_by_invitation(
     token_hash bytea, person uuid, person_name text, profile_name_norm text, password_hash text,
-    most integer, member uuid, facts jsonb,
+    most integer, member uuid,
     session uuid, session_hash bytea, replaced_hash bytea, idle interval, expires timestamptz, keep integer,
-    details jsonb,
+    facts jsonb,
     OUT verdict text, OUT organization uuid, OUT role text, OUT joined app."user"
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -271,7 +271,9 @@ BEGIN
     END IF;
     verdict := app.admit_invited(taken, person, profile_name_norm, most, member, taken.credential_id, facts);
     IF verdict = 'admitted' THEN
-        PERFORM app.open_session(person, session, session_hash, replaced_hash, idle, expires, keep, details);
+        PERFORM app.record_account(person, 'account.verified', 'user', ARRAY[person], taken.credential_id,
+                                   '{"by": "invitation"}', facts);
+        PERFORM app.open_session(person, session, session_hash, replaced_hash, idle, expires, keep, facts);
         SELECT u.* INTO joined FROM app."user" AS u WHERE u.id = person;
     END IF;
 END $$;
@@ -302,6 +304,6 @@ END $$;
 
 GRANT EXECUTE ON FUNCTION
     app.preview_invitation(bytea), app.decline_invitation(bytea, jsonb),
-    app.join_by_invitation(bytea, uuid, text, text, text, integer, uuid, jsonb,
+    app.join_by_invitation(bytea, uuid, text, text, text, integer, uuid,
                            uuid, bytea, bytea, interval, timestamptz, integer, jsonb)
     TO app_identity;

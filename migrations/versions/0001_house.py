@@ -133,6 +133,33 @@ def people() -> None:
     op.create_index("credential_expiry", "credential", ["expires_at"], schema="app")
     protect_registry_table(op, "credential")
 
+    # No foreign key: its check would lock the person's row behind that of a session, where sign-in takes the person's
+    # first.
+    op.create_table(
+        "account_event",
+        *bounded(
+            sa.Column("user_id", sa.Uuid, nullable=False),
+            sa.Column("id", sa.Uuid, nullable=False),
+            sa.Column("type", sa.Text, nullable=False),
+            sa.Column("version", sa.SmallInteger, nullable=False),
+            sa.Column("occurred_at", sa.DateTime(timezone=True), sa.Computed(MOMENT_OF_ID), nullable=False),
+            moment("recorded_at", default=True),
+            sa.Column("credential_id", sa.Text, comment="by which it was done"),
+            sa.Column("target_type", sa.Text, nullable=False, comment="user | session"),
+            sa.Column("target_id", sa.Text),
+            sa.Column("data", pg.JSONB, nullable=False, comment="the typed payload, with before and after"),
+            sa.Column("context", pg.JSONB, nullable=False, comment="ip, user_agent, request_id, trace_id"),
+            sa.PrimaryKeyConstraint("user_id", "id"),
+        ),
+        schema="app",
+    )
+    op.create_index("account_event_type", "account_event", ["user_id", "type", "id"], schema="app")
+    # In the order of everybody's lines, for the purge; hence nobody reads that column.
+    op.create_index("account_event_age", "account_event", ["recorded_at"], schema="app")
+    told = "user_id, id, type, version, occurred_at, credential_id, target_type, target_id, data, context"
+    protect_user_table(op, "account_event", owner="user_id", grants=f"SELECT ({told})")
+    op.execute("REVOKE UPDATE ON app.account_event FROM app_door")
+
 
 def organizations() -> None:
     create_tenant_table(
@@ -339,7 +366,15 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION app.{function}")
     for table in ("operator_action", "operator", "tick", "outbox", "idempotency", "event"):
         op.execute(f"DROP TABLE app.{table}")
-    for table in ("membership", "organization_slug", "organization", "credential", "password", '"user"'):
+    for table in (
+        "membership",
+        "organization_slug",
+        "organization",
+        "account_event",
+        "credential",
+        "password",
+        '"user"',
+    ):
         op.execute(f"DROP TABLE app.{table}")
     op.execute("SET LOCAL ROLE app_door")
     for function in (

@@ -1,4 +1,4 @@
-"""The doors of sign-up, sign-in, sessions and reset."""
+"""The doors of sign-up, sign-in, sessions and reset, and of what a person's record says of these."""
 
 from pathlib import Path
 
@@ -11,6 +11,8 @@ down_revision = "0005"
 
 SQL = Path(__file__).parent.parent / "sql"
 FUNCTIONS = (
+    "purge_account_events",
+    "record_mine",
     "purge_sign_ups",
     "revoke_my_sessions",
     "revoke_my_session",
@@ -31,6 +33,10 @@ FUNCTIONS = (
     "sign_up",
     "open_session",
     "create_user",
+    "end_session_of",
+    "record_ended",
+    "record_account",
+    "next_account_event_ids",
     "set_password",
     "take_credential",
     "await_token",
@@ -43,6 +49,7 @@ FUNCTIONS = (
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.execute('CREATE INDEX user_unverified ON app."user" USING brin (created_at) WHERE email_verified_at IS NULL')
+    run_script(op, SQL / "account_events.sql", role="app_door")
     run_script(op, SQL / "identity.sql", role="app_door")
 
 

@@ -1,4 +1,4 @@
-"""The one append-only stream: every state change records what happened, in its own transaction."""
+"""The append-only streams: every state change records what happened, in its own transaction."""
 
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +25,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     target_id: str
 
 
+class OfAccount(Event, frozen=True, kw_only=True):
+    """Something that happened to a person: it stands in their own record, which no organization sees."""
+
+
 class Changed(Event, frozen=True, kw_only=True):
     """An event with the changed fields as they were and as they are."""
 
@@ -45,8 +49,14 @@ class AccessDenied(Event, frozen=True, kw_only=True):
 
 
 def record(db: Transaction, event: Event) -> None:
-    """Write ``event`` to the stream when this transaction commits: with its change, or not at all."""
+    """Write ``event`` down when this transaction commits: with its change, or not at all.
+
+    It goes to the organization's stream; outside of organizations, to the person's own.
+    """
     principal, facts = db.principal, db.facts
+    own = principal is not None and principal.organization_id is None
+    if own is not isinstance(event, OfAccount):
+        raise TypeError(f"{event.TYPE} does not belong into {'a person' if own else 'an organization'}'s record")
     if event.QUIET_SECONDS and principal is not None:
         who = principal.user_id or principal.credential_id  # not each of a person's sessions for itself
         what = (principal.organization_id, who, event.TYPE, msgspec.json.encode(event))
@@ -55,7 +65,7 @@ def record(db: Transaction, event: Event) -> None:
         db.journal.said.append(what)
     payload = msgspec.to_builtins(event)
     target_id = payload.pop("target_id")
-    db.journal.events.append(
+    (db.journal.account if own else db.journal.events).append(
         {
             "type": event.TYPE,
             "version": event.VERSION,

@@ -8,6 +8,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from insula.core import account
 from insula.core.ids import new_id, to_uuid
 from insula.core.lately import LATELY
 
@@ -56,6 +57,8 @@ class Journal:
         self.row: NewRow | None = None
         """The row that nobody has asked for yet."""
         self.events: list[dict[str, Any]] = []
+        self.account: list[dict[str, Any]] = []
+        """Events of the person's own record."""
         self.tasks: list[dict[str, Any]] = []
         self.said: list[Hashable] = []
         """What need not be said again for a while, once it is committed."""
@@ -70,17 +73,23 @@ class Journal:
 
     async def write(self, driver: asyncpg.Connection) -> None:
         """Write what was collected, inside the transaction that is about to commit."""
+        if self.account:
+            await account.write(driver, self.account)
         if self.answer is None and not self.events and not self.tasks:
             await self.write_row(driver)
-            return
+        else:
+            await self._write_together(driver)
+        self.events, self.account, self.tasks, self.answer = [], [], [], None
+
+    async def _write_together(self, driver: asyncpg.Connection) -> None:
         statement = _WRITE if self.answer is None else _WRITE_WITH_ANSWER
         binds: list[Any] = [[to_uuid("evt", new_id("evt")) for _ in self.events], _json(self.events), _json(self.tasks)]
         binds += self.answer or ()
         if self.row is not None:
-            statement = _beside(self.row.sql, len(self.row.values), statement)
-            binds = [*self.row.values, *binds]
+            row, self.row = self.row, None
+            statement = _beside(row.sql, len(row.values), statement)
+            binds = [*row.values, *binds]
         await driver.execute(statement, *binds)
-        self.row, self.events, self.tasks, self.answer = None, [], [], None
 
     def committed(self) -> None:
         """What was written is there to stay."""

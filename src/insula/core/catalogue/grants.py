@@ -8,7 +8,7 @@ from insula.core.catalogue.rule import Problems, Rule
 from insula.core.catalogue.tables import owner_columns
 from insula.core.rls import SCHEMA, TableClass
 
-APPEND_ONLY: Final = frozenset({f"{SCHEMA}.event", f"{SCHEMA}.operator_action"})
+APPEND_ONLY: Final = frozenset({f"{SCHEMA}.event", f"{SCHEMA}.account_event", f"{SCHEMA}.operator_action"})
 """What happened stays as it was written."""
 SECRET: Final = re.compile(r"(^|_)(hash|secret|password|ipad|opad)$")
 NO_SECRET: Final = {f"{SCHEMA}.idempotency.key_hash": "names an answer that only its client can decrypt"}

@@ -1,5 +1,7 @@
 """The audit log over HTTP."""
 
+from typing import Final
+
 from litestar import Controller, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -7,12 +9,14 @@ from litestar.params import FromPath, FromQuery
 
 from insula.core.db import Transaction
 from insula.core.errors import InvalidRequest, NotFound, Wrong
-from insula.core.events import record
+from insula.core.events import OfAccount, record
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import STAFF, Permission, Principal
 from insula.features.audit.catalogue import catalogue
-from insula.features.audit.repository import EVENT, EVENTS
+from insula.features.audit.repository import ACCOUNT_EVENTS, EVENT, EVENTS
 from insula.features.audit.schemas import (
+    AccountEventRead,
+    AccountEventType,
     AuditRead,
     EventId,
     EventRead,
@@ -24,6 +28,7 @@ from insula.features.audit.schemas import (
 
 READ = Permission("events:read", "See everything that happened in the organization.", STAFF)
 PERMISSIONS = (READ,)
+_OWN: Final = "everybody may see what happened to their own account"
 
 
 class AuditController(Controller):
@@ -46,8 +51,7 @@ class AuditController(Controller):
         until: FromQuery[Instant | None] = None,
     ) -> Page[EventRead]:
         """List events, the newest first; that somebody looked is an event as well, once in ten minutes."""
-        if type is not None and all(type != known.TYPE for feature in state.features for known in feature.events):
-            raise InvalidRequest.about("query/type", Wrong.NOT_OFFERED, "no type of event; see the list of them")
+        _require_known(type, state, own=False)
         given = {
             "type": type,
             "actor_id": actor_id,
@@ -80,8 +84,35 @@ class AuditController(Controller):
         return EventTypeList(catalogue(state.features))
 
 
+class MyEventsController(Controller):
+    """What happened to your account, outside of all organizations."""
+
+    path = "/v1/me"
+    tags = ["Me"]  # noqa: RUF012  # Litestar's declaration
+
+    @get("/events", authenticated_only=_OWN, listing=ACCOUNT_EVENTS)
+    async def list_my_events(  # noqa: PLR0913, PLR0917  # a parameter per filter
+        self,
+        db: NamedDependency[Transaction],
+        state: State,
+        page: NamedDependency[PageRequest],
+        type: FromQuery[AccountEventType | None] = None,  # noqa: A002  # the field's name
+        since: FromQuery[Instant | None] = None,
+        until: FromQuery[Instant | None] = None,
+    ) -> Page[AccountEventRead]:
+        """List what happened to your account, the newest first: sign-ins, passwords, changes."""
+        _require_known(type, state, own=True)
+        return await ACCOUNT_EVENTS.page(db, page, type=type, since=since, until=until)
+
+
+def _require_known(wanted: str | None, state: State, *, own: bool) -> None:
+    known = [event for feature in state.features for event in feature.events if issubclass(event, OfAccount) is own]
+    if wanted is not None and all(wanted != event.TYPE for event in known):
+        raise InvalidRequest.about("query/type", Wrong.NOT_OFFERED, "no type of event; see the list of them")
+
+
 def _looked(db: Transaction, principal: Principal, filters: dict[str, str]) -> None:
     record(db, AuditRead(target_id=str(principal.organization_id), filters=filters))
 
 
-CONTROLLERS = (AuditController,)
+CONTROLLERS = (AuditController, MyEventsController)

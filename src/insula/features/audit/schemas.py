@@ -10,6 +10,7 @@ from insula.core.schemas import Read, Timestamp
 
 EventId = Annotated[str, describe("evt", "an event")]
 EventType = Annotated[str, Meta(max_length=100, description="`noun.verb_past`", examples=["member.updated"])]
+AccountEventType = Annotated[str, Meta(max_length=100, description="`noun.verb_past`", examples=["session.started"])]
 ActorType = Annotated[
     Literal["user", "job", "system"],
     Meta(description="A person, background work, or the program itself.", examples=["user"]),
@@ -41,6 +42,32 @@ class EventRead(Read, frozen=True):
         Meta(
             description="What the type says; changes carry `before` and `after`.",
             examples=[{"before": {"role": "member"}, "after": {"role": "admin"}}],
+        ),
+    ]
+    context: Annotated[
+        dict[str, str], Meta(description="As far as known: `ip`, `user_agent`, `request_id`, `trace_id`.")
+    ]
+
+
+class AccountEventRead(Read, frozen=True):
+    """Something that happened to your account: what, by which of your credentials, from where."""
+
+    id: EventId
+    type: AccountEventType
+    schema_version: Annotated[int, Meta(description="Of the type's schema, which `data` follows.")]
+    occurred_at: Timestamp
+    credential_id: Annotated[
+        Annotated[str, describe("crd", "a session")] | None,
+        Meta(description="What was shown: a session, or the token of a mailed link."),
+    ]
+    target_type: Annotated[
+        str, Meta(max_length=100, description="What it happened to: you, or a session of yours.", examples=["session"])
+    ]
+    target_id: Annotated[str, Meta(max_length=100, examples=["crd_01j865wyhvfh6rwqv0e619795n"])] | None
+    data: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What the type says; changes carry `before` and `after`.", examples=[{"reason": "signed_out"}]
         ),
     ]
     context: Annotated[

@@ -25,7 +25,7 @@ from insula.features.identity.schemas import (
     SessionStarted,
     SignUp,
 )
-from insula.features.identity.sessions import SessionTerms
+from insula.features.identity.sessions import SessionTerms, recorded
 
 _SIGN_UP: Final = "SELECT app.sign_up($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9)"
 _RESEND_VERIFICATION: Final = "SELECT app.resend_verification($1, $2, $3, $4::text::jsonb, $5)"
@@ -34,12 +34,12 @@ _VERIFY_SIGN_UP: Final = "SELECT * FROM app.verify_sign_up($1, $2, $3, $4, $5, $
 _SIGN_IN_RECIPE: Final = "SELECT app.sign_in_recipe($1)"
 _SIGN_IN: Final = "SELECT * FROM app.sign_in($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)"
 _RENEW_HASH: Final = "SELECT app.renew_hash($1, $2, $3)"
-_SIGN_OUT: Final = "SELECT app.sign_out($1)"
+_SIGN_OUT: Final = "SELECT app.sign_out($1, $2::text::jsonb)"
 _ASK_RESET: Final = "SELECT app.ask_reset($1, $2, $3, $4::text::jsonb, $5)"
 _RESET_OWNER: Final = "SELECT * FROM app.reset_owner($1)"
-_RESET: Final = "SELECT app.reset_password($1, $2, $3, $4::text::jsonb, $5)"
+_RESET: Final = "SELECT app.reset_password($1, $2, $3, $4::text::jsonb, $5, $6::text::jsonb)"
 _OWNER_OF_SESSION: Final = "SELECT * FROM app.password_of_session($1)"
-_CHANGE: Final = "SELECT app.change_password($1, $2, $3, $4, $5::text::jsonb, $6)"
+_CHANGE: Final = "SELECT app.change_password($1, $2, $3, $4, $5::text::jsonb, $6, $7::text::jsonb)"
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -53,7 +53,8 @@ class Owner(msgspec.Struct, frozen=True):
 class IdentityDoors:
     """Everything that happens before somebody is signed in, as the database knows it.
 
-    ``facts`` is where the request came from; a session remembers it. Addresses are taken as typed.
+    ``facts`` is where the request came from; a session remembers it, and so does the person's record. Addresses are
+    taken as typed.
     """
 
     def __init__(self, database: Database, keyring: Keyring, terms: SessionTerms, facts: Facts) -> None:
@@ -96,7 +97,7 @@ class IdentityDoors:
 
     async def sign_out(self, token: str) -> str | None:
         """End a session; returns whose it was, None when it was over."""
-        return _user_id(await self._call(_SIGN_OUT, self._digest(token)))
+        return _user_id(await self._call(_SIGN_OUT, self._digest(token), recorded(self._facts)))
 
     async def ask_reset(self, email: str) -> None:
         """Write to the address's owner how to set a new password, if it has an account."""
@@ -112,8 +113,7 @@ class IdentityDoors:
 
     async def reset_password(self, token: str, password_hash: str) -> str | None:
         """Set a new password, once; returns whose, None when the token is not worth anything any more."""
-        letter = self._letter(SendPasswordChanged(changed_at=clock.now()))
-        return _user_id(await self._call(_RESET, self._digest(token), password_hash, *letter))
+        return _user_id(await self._call(_RESET, self._digest(token), password_hash, *self._change()))
 
     async def password_of_session(self, token: str) -> Owner | None:
         """Whose session it is; None when it is over."""
@@ -122,8 +122,7 @@ class IdentityDoors:
 
     async def change_password(self, token: str, answer: str, password_hash: str) -> str | None:
         """Set a new password; returns whose, None when the session is over or ``answer`` is not the current one."""
-        letter = self._letter(SendPasswordChanged(changed_at=clock.now()))
-        return _user_id(await self._call(_CHANGE, self._digest(token), answer, password_hash, *letter))
+        return _user_id(await self._call(_CHANGE, self._digest(token), answer, password_hash, *self._change()))
 
     async def _open_session(
         self, door: str, who: str | bytes, answer: str, replaced: str | None
@@ -131,6 +130,10 @@ class IdentityDoors:
         session = self._terms.begin(self._keyring, self._facts, replaced)
         person = await self._call(door, who, answer, *session.binds)
         return None if person["id"] is None else SessionStarted(session.token, session.expires_at, _me(person))
+
+    def _change(self) -> tuple[Any, ...]:
+        """What doors take of a new password beside it: the letter about it, and where it came from."""
+        return *self._letter(SendPasswordChanged(changed_at=clock.now())), recorded(self._facts)
 
     def _letter(self, task: Task) -> tuple[UUID, str, str | None]:
         """A job as doors take it: id, payload, trace; which task it is, the door says."""

@@ -61,7 +61,10 @@ def _letter(user: User, context: JobContext, template: str, **said: str) -> Mail
     return Mail(to=user.email, template=f"identity/{template}", message_id=context.job_id, context=said)
 
 
-SCHEDULES: Final = (Chore("purge_sign_ups", timedelta(hours=1), "SELECT app.purge_sign_ups(interval '7 days', 10000)"),)
+SCHEDULES: Final = (
+    Chore("purge_sign_ups", timedelta(hours=1), "SELECT app.purge_sign_ups(interval '7 days', 10000)"),
+    Chore("purge_account_events", timedelta(hours=1), "SELECT app.purge_account_events(interval '400 days', 50000)"),
+)
 
 HANDLERS: Final[dict[type[Task], Handler]] = {
     SendVerification: mailing(send_verification),

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from insula.core.db import Transaction
-from insula.core.ids import TypeID, to_uuid
+from insula.core.ids import TypeID, to_text, to_uuid
 from insula.core.listing import Listing, Page, PageRequest
 from insula.core.queries import Query, columns_of
 from insula.core.repository import Repository
@@ -58,11 +58,11 @@ async def revoke_session(db: Transaction, session_id: str) -> bool:
     return revoked
 
 
-async def revoke_sessions(db: Transaction, spared: str | None) -> int:
-    """End all of one's own sessions, or all but one; returns how many."""
+async def revoke_sessions(db: Transaction, spared: str | None) -> list[str]:
+    """End all of one's own sessions, or all but one; returns which."""
     key = to_uuid(SESSION_PREFIX, spared) if spared else None
-    revoked: int = await db.driver.fetchval("SELECT app.revoke_my_sessions($1)", key)
-    return revoked
+    revoked = await db.driver.fetch("SELECT app.revoke_my_sessions($1)", key)
+    return [to_text(SESSION_PREFIX, row[0]) for row in revoked]
 
 
 async def arm_link(db: Transaction, credential: str, digest: bytes, lifetime: timedelta) -> bool:

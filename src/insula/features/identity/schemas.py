@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from insula.core.errors import InvalidRequest, Unauthenticated, Unprocessable
+from insula.core.events import Changed, OfAccount
 from insula.core.ids import describe
 from insula.core.passwords import Password
 from insula.core.schemas import Change, Email, PersonName, Read, Task, Timestamp, Write
@@ -144,6 +145,70 @@ class LinkInvalid(InvalidRequest):
     """A mailed token that was used, replaced, altered, is over, or never was."""
 
     code, title = "link_invalid", "The link is not valid any more; ask for a new one"
+
+
+class SessionWasStarted(OfAccount, frozen=True, kw_only=True):
+    """A person signed in, or was signed in by proving their address."""
+
+    TYPE = "session.started"
+    TARGET = "session"
+
+
+class SessionEnded(OfAccount, frozen=True, kw_only=True):
+    """A session ended: its person signed out or in anew, had too many, or has another password now."""
+
+    TYPE = "session.ended"
+    TARGET = "session"
+
+    reason: Literal["signed_out", "replaced", "superseded", "password_changed"]
+
+
+class SessionRevoked(OfAccount, frozen=True, kw_only=True):
+    """A person ended a session from another one of theirs, or all at once."""
+
+    TYPE = "session.revoked"
+    TARGET = "session"
+
+
+class PasswordChanged(OfAccount, frozen=True, kw_only=True):
+    """A person who knew the current password set another."""
+
+    TYPE = "password.changed"
+    TARGET = "user"
+
+
+class PasswordWasReset(OfAccount, frozen=True, kw_only=True):
+    """A password was set by right of a mailed token."""
+
+    TYPE = "password.reset"
+    TARGET = "user"
+
+
+class AccountVerified(OfAccount, frozen=True, kw_only=True):
+    """The address was shown to be the person's: with this an account begins."""
+
+    TYPE = "account.verified"
+    TARGET = "user"
+
+    by: Literal["sign_up", "invitation", "reset"]
+
+
+class AccountUpdated(Changed, OfAccount, frozen=True, kw_only=True):
+    """A person changed their account."""
+
+    TYPE = "account.updated"
+    TARGET = "user"
+
+
+EVENTS = (
+    SessionWasStarted,
+    SessionEnded,
+    SessionRevoked,
+    PasswordChanged,
+    PasswordWasReset,
+    AccountVerified,
+    AccountUpdated,
+)
 
 
 class SendVerification(Task, frozen=True, kw_only=True):

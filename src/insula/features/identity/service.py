@@ -7,7 +7,7 @@ import structlog
 from insula.core import metrics
 from insula.core.db import Transaction
 from insula.core.errors import NotFound, RateLimited, Unauthenticated
-from insula.core.events import changed
+from insula.core.events import changed, record
 from insula.core.passwords import Passwords, outdated
 from insula.core.permissions import Principal
 from insula.core.tokens import well_formed
@@ -15,11 +15,13 @@ from insula.features.identity.doors import IdentityDoors
 from insula.features.identity.models import User
 from insula.features.identity.repository import UserRepository, revoke_session, revoke_sessions
 from insula.features.identity.schemas import (
+    AccountUpdated,
     CurrentPasswordWrong,
     LinkInvalid,
     MeUpdate,
     PasswordChange,
     Reset,
+    SessionRevoked,
     SessionStarted,
     SignIn,
     SignInFailed,
@@ -142,9 +144,10 @@ class MeService:
         """Change the fields that were sent. The profiles that organizations keep stay as they are."""
         assert self._principal.user_id is not None
         me = await UserRepository(self._db).get(self._principal.user_id, version=version)
-        _, after = changed(me, data.changes())
+        before, after = changed(me, data.changes())
         await self._db.flush()
         if after:
+            record(self._db, AccountUpdated(target_id=me.id, before=before, after=after))
             _log.info("user changed", user_id=me.id, fields=sorted(after))
         return me
 
@@ -152,16 +155,19 @@ class MeService:
         """End one session. Raises NotFound."""
         if not await revoke_session(self._db, session_id):
             raise NotFound
+        record(self._db, SessionRevoked(target_id=session_id))
         _happened("session", "revoked", user_id=self._principal.user_id)
 
     async def revoke_sessions(self, *, include_current: bool) -> int:
         """End all others, or all; returns how many."""
         revoked = await revoke_sessions(self._db, None if include_current else self._principal.credential_id)
-        _happened("session", "revoked", user_id=self._principal.user_id, count=revoked)
-        return revoked
+        for session_id in revoked:
+            record(self._db, SessionRevoked(target_id=session_id))
+        _happened("session", "revoked", user_id=self._principal.user_id, count=len(revoked))
+        return len(revoked)
 
 
 def _happened(kind: str, outcome: str, **facts: object) -> None:
-    """Count and log, without secrets: what happens to a person belongs to no organization's stream of events."""
+    """Count and log, without secrets; what changed something is in the person's own record as well."""
     metrics.AUTH.labels(kind, outcome).inc()
     _log.info(f"{kind} {outcome}", **facts)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from insula.core import clock, tokens
+from insula.core.events import context
 from insula.core.ids import to_uuid
 from insula.core.keyring import Keyring
 from insula.core.permissions import Facts
@@ -18,7 +19,7 @@ class NewSession(msgspec.Struct, frozen=True):
     token: str
     expires_at: datetime
     binds: tuple[Any, ...]
-    """What app.open_session takes after the person: id, hash, replaced hash, idle time, end, how many, details."""
+    """What app.open_session takes after the person: id, hash, replaced hash, idle time, end, how many, facts."""
 
 
 class SessionTerms(msgspec.Struct, frozen=True):
@@ -33,7 +34,6 @@ class SessionTerms(msgspec.Struct, frozen=True):
         credential = tokens.credential_id()
         token = tokens.mint("session", credential)
         expires_at = clock.now() + self.lifetime
-        known = {name: value for name, value in (("ip", facts.ip), ("user_agent", facts.user_agent)) if value}
         binds = (
             to_uuid(SESSION_PREFIX, credential),
             keyring.digest(token),
@@ -41,6 +41,11 @@ class SessionTerms(msgspec.Struct, frozen=True):
             self.idle,
             expires_at,
             self.kept,
-            msgspec.json.encode(known).decode(),
+            recorded(facts),
         )
         return NewSession(token, expires_at, binds)
+
+
+def recorded(facts: Facts) -> str:
+    """Where a request came from, as doors take it for a person's record."""
+    return msgspec.json.encode(context(facts)).decode()

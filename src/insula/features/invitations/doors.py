@@ -22,8 +22,7 @@ from insula.features.organizations.models import MEMBER_PREFIX
 
 _PREVIEW: Final = "SELECT * FROM app.preview_invitation($1)"
 _JOIN: Final = (
-    "SELECT * FROM app.join_by_invitation($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb,"
-    " $9, $10, $11, $12, $13, $14, $15::text::jsonb)"
+    "SELECT * FROM app.join_by_invitation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text::jsonb)"
 )
 _DECLINE: Final = "SELECT app.decline_invitation($1, $2::text::jsonb)"
 _DECLINE_MINE: Final = "SELECT app.decline_my_invitation($1, $2, $3::text::jsonb)"
@@ -67,8 +66,7 @@ class HolderDoors:
             found = await db.driver.fetchrow(
                 _JOIN,
                 self._digest(token), to_uuid(USER, new_id(USER)), person.name, normalize(person.name),
-                person.password_hash, most, to_uuid(MEMBER_PREFIX, member), _json(events.context(self._facts)),
-                *session.binds,
+                person.password_hash, most, to_uuid(MEMBER_PREFIX, member), *session.binds,
             )  # fmt: skip
             if found["verdict"] != "admitted":
                 return Verdict(found["verdict"])
