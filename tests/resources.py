@@ -28,6 +28,12 @@ TABLES: Final[dict[str, sa.Table]] = {
     if issubclass(mapper.class_, TenantOwned)
 }
 """Prefix -> the table of organizations that holds what has it."""
+OWNED_TABLES: Final[dict[sa.Table, str]] = {
+    table: owner
+    for table in Base.metadata.sorted_tables
+    if (owner := next(iter(table.primary_key.columns)).name) in {"tenant_id", "user_id"}
+}
+"""The tables of organizations and of people that models are of -> the column that says whose a row is."""
 
 
 class ListRoute(msgspec.Struct, frozen=True):
@@ -40,9 +46,9 @@ class ListRoute(msgspec.Struct, frozen=True):
 
     @property
     def tables(self) -> list[sa.Table]:
-        """Those of organizations that it reads."""
+        """Those of organizations or people that it reads."""
         read = find_tables(self.listing._statement, include_joins=True) if self.listing else []
-        return [table for table in dict.fromkeys(read) if table in TABLES.values()]
+        return [table for table in dict.fromkeys(read) if table in OWNED_TABLES]
 
     @property
     def parameters(self) -> list[str]:

@@ -67,7 +67,7 @@ BEGIN
     DELETE FROM app.account_event WHERE (user_id, id) IN (
         SELECT e.user_id, e.id FROM app.account_event AS e
          WHERE e.recorded_at < least(now() - age, now() - interval '90 days')
-         ORDER BY e.recorded_at LIMIT batch FOR UPDATE SKIP LOCKED);
+         ORDER BY e.recorded_at LIMIT batch);
     GET DIAGNOSTICS removed = ROW_COUNT;
     RETURN removed;
 END $$;

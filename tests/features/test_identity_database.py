@@ -82,6 +82,10 @@ async def test_the_doors_of_sign_in_open_for_its_login_only(superuser: asyncpg.C
         "await_token",
         "keep_newest",
         "enqueue_for",
+        "end_session_of",
+        "record_ended",
+        "record_account",
+        "next_account_event_ids",
     ):
         for login in ("app_rw", "app_identity", "app_platform"):
             assert inner not in {row["proname"] for row in await superuser.fetch(_EXECUTABLE, login)}, (inner, login)
@@ -117,7 +121,9 @@ async def test_whoever_holds_the_login_cannot_set_a_token_for_anybody(
     chosen = b"c" * 32
     await intruder.execute("SELECT app.ask_reset($1, $2, $3, '{}', NULL)", person.email, uuid4(), uuid4())
     assert await attempt(intruder, "SELECT app.arm_credential($1, $2, '1 hour')", uuid4(), chosen) == "42501"
-    assert await intruder.fetchval("SELECT app.reset_password($1, 'hash', $2, '{}', NULL)", chosen, uuid4()) is None
+    assert (
+        await intruder.fetchval("SELECT app.reset_password($1, 'hash', $2, '{}', NULL, '{}')", chosen, uuid4()) is None
+    )
 
 
 async def test_a_failed_sign_in_writes_nothing_whatever_the_reason(world: World, intruder: asyncpg.Connection) -> None:

@@ -92,6 +92,8 @@ class Arena:
         assert made.status_code == 201, made.text
         team = await owner.client.post(owner.url("/teams"), json={"name": f"Team {word}"})
         assert team.status_code == 201, team.text
+        renamed = await owner.client.patch("/v1/me", json={"name": f"Person {word}"}, headers={"if-match": "*"})
+        assert renamed.status_code == 200, renamed.text
         hashed = self.world.digest(owner.person.token)
         return Tenant(owner, word, made.json()["id"], hashed)
 

@@ -248,6 +248,7 @@ GRANTS = {
     grants.what_happened_is_only_added_to: {
         "events that can be deleted": "GRANT DELETE ON app.event TO app_rw",
         "events that can be rewritten": "GRANT UPDATE (data) ON app.event TO app_platform",
+        "what happened to people that can be deleted": "GRANT DELETE ON app.account_event TO app_rw",
         "operators' decisions that can be rewritten": "GRANT UPDATE ON app.operator_action TO app_platform",
     },
     grants.tables_elsewhere_are_nobodys: {

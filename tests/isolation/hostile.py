@@ -219,6 +219,8 @@ ROWS = {
         "DELETE FROM app.membership WHERE tenant_id = '{b}'",
         "UPDATE app.organization SET name = 'mine' WHERE id = '{b}'",
         "UPDATE app.\"user\" SET name = 'mine' WHERE id = '{b_user}'",
+        "UPDATE app.account_event SET data = '{{}}' WHERE user_id = '{b_user}'",
+        "DELETE FROM app.account_event WHERE user_id = '{b_user}' RETURNING *",
     ],
     "rows planted with the neighbour": [
         "INSERT INTO app.team (tenant_id, id, name, name_norm) VALUES ('{b}', gen_random_uuid(), 'x', 'x')",
@@ -229,6 +231,10 @@ ROWS = {
         "INSERT INTO app.outbox (id, task, payload, tenant_id, user_id) VALUES (gen_random_uuid(), 'x', '{{}}', '{b}', '{b_user}')",
         "INSERT INTO app.outbox (id, task, payload, tenant_id, user_id) VALUES (gen_random_uuid(), 'x', '{{}}', NULL, NULL)",
         "INSERT INTO app.idempotency (user_id, key_hash, fingerprint, answer) VALUES ('{b_user}', 'x', 'x', 'x')",
+        (
+            "INSERT INTO app.account_event (user_id, id, type, version, target_type, data, context) VALUES"
+            " ('{b_user}', gen_random_uuid(), 'x', 1, 'x', '{{}}', '{{}}')"
+        ),
     ],
     "conflicts with the neighbour's rows": [
         "INSERT INTO app.team (id, name, name_norm) SELECT '{b_project}', 'x', 'x' ON CONFLICT DO NOTHING RETURNING *",
@@ -430,11 +436,14 @@ DOORS = {
         "SELECT count(app.begin_idempotent(uuid_send(gen_random_uuid()))) FROM generate_series(1, 30000)",
         "SELECT app.add_first_key('credential', 'x', 'x')",
         "SELECT app.purge_idempotency(1)",
+        "SELECT app.purge_account_events('1 day', 1)",
+        "SELECT app.record_account('{b_user}', 'x', 'user', ARRAY['{b_user}'::uuid], NULL, '{{}}', '{{}}')",
     ],
     "doors inside the context": [
         "SELECT * FROM app.my_organizations()",
         "SELECT * FROM app.my_sessions()",
         "SELECT app.revoke_my_session('{b_project}')",
+        'SELECT app.record_mine(\'[{{"type": "x", "version": 1, "target_type": "user", "data": {{}}}}]\')',
         "SELECT app.arm_credential('{b_project}', sha256('x'), '1 day')",
         "SELECT * FROM app.my_invitations()",
         "SELECT app.decline_my_invitation('{b_project}', NULL, '{{}}')",

@@ -61,7 +61,9 @@ async def test_no_login_but_the_requests_reads_a_tenants_or_a_persons_table(aren
 async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(arena: Arena, age: str) -> None:
     alive = "SELECT count(*) FROM app.credential WHERE expires_at > now() AND revoked_at IS NULL"
     before = await arena.superuser.fetchval(alive)
+    happened = await arena.superuser.fetchval("SELECT count(*) FROM app.account_event")
     assert before > 0
+    assert happened > 0
     ours = arena.b.owner
     project = (await ours.client.post(ours.url("/projects"), json={"name": "Precious", "key": "PRECIOUS"})).json()
     gone = await ours.client.delete(ours.url(f"/projects/{project['id']}"), headers={"if-match": '"1"'})
@@ -69,11 +71,18 @@ async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(aren
     connection = await connect(arena, "app_platform")
     try:
         async with connection.transaction():
-            for door in ("purge_credentials", "purge_invitations", "purge_sign_ups", "purge_deleted"):
+            for door in (
+                "purge_credentials",
+                "purge_invitations",
+                "purge_sign_ups",
+                "purge_deleted",
+                "purge_account_events",
+            ):
                 await connection.execute(f"SELECT app.{door}(interval '{age}', 100000)")
     finally:
         await connection.close()
     assert await arena.superuser.fetchval(alive) == before
+    assert await arena.superuser.fetchval("SELECT count(*) FROM app.account_event") == happened
     back = await ours.client.post(ours.url(f"/deleted-projects/{project['id']}/restoration"))
     assert back.status_code == 201, back.text
     await arena.superuser.execute("DELETE FROM app.project WHERE id = $1", to_uuid("prj", project["id"]))

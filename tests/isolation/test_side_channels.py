@@ -20,6 +20,8 @@ COLUMNS = (
     ("app.event", "id::text"),
     ('app."user"', "email"),
     ('app."user"', "name"),
+    ("app.account_event", "id::text"),
+    ("app.account_event", "target_id"),
 )
 
 SHAPES = {
@@ -59,6 +61,8 @@ async def values_of(arena: Arena, table: str, column: str) -> list[str]:
 def owner_of(arena: Arena, table: str) -> tuple[str, Any]:
     if table == 'app."user"':
         return "id", to_uuid("usr", arena.b.owner.person.id)
+    if table == "app.account_event":
+        return "user_id", to_uuid("usr", arena.b.owner.person.id)
     return "tenant_id", to_uuid("org", arena.b.owner.organization_id)
 
 
