@@ -1,4 +1,4 @@
-"""A person's own record: what happened to their account, outside of all organizations."""
+"""A person's own record: what they did to their account, outside of all organizations."""
 
 from typing import Any, Final
 

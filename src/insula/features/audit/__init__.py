@@ -1,4 +1,4 @@
-"""Audit: the one event stream, read by those who answer for the organization."""
+"""Audit: what happened, read by those who answer for the organization, and by each person about their own account."""
 
 from insula.core.events import ID_PREFIX
 from insula.core.feature import Feature

@@ -1,4 +1,4 @@
-"""The audit log over HTTP."""
+"""The audit log, and a person's own record, over HTTP."""
 
 from typing import Final
 
