@@ -209,6 +209,7 @@ FRESH: dict[str, Callable[[], list[str]]] = {
     "email": lambda: [fresh_address()],
     "slug": lambda: [new_id("x").replace("_", "-")],
     "type": lambda: ["team.created", "member.updated"],
+    "list_my_events type": lambda: ["session.revoked", "account.updated"],
     "task": lambda: ["test.dead"],
     "name_prefix": lambda: ["re", "P"],
     "email_prefix": lambda: ["person", "ada"],
