@@ -4,7 +4,7 @@ from typing import Final
 
 import asyncpg
 
-from insula.core.ids import new_id, to_uuid
+from insula.core.ids import new_uuid
 from insula.core.listing import normalize
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
@@ -57,7 +57,7 @@ async def _change(owner_url: str, email: str, statement: str, action: str) -> bo
                 raise NobodyThere(f"nobody with the address {email} has an account that is verified and not disabled")
             if await owner.fetchval(statement, person) is None:
                 return False
-            await owner.execute(_NOTE, to_uuid("opa", new_id("opa")), person, action, str(person))
+            await owner.execute(_NOTE, new_uuid(), person, action, str(person))
             return True
     finally:
         await owner.close()

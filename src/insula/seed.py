@@ -8,7 +8,7 @@ import msgspec
 
 from insula.app import create_litestar
 from insula.core.http.access_log import AccessLog
-from insula.core.ids import new_id, to_uuid
+from insula.core.ids import new_uuid
 from insula.core.mendable import Mendable
 from insula.core.passwords import Passwords
 from insula.core.reach import reaching
@@ -114,7 +114,7 @@ class _Demo:
     async def _join(self, email: str, name: str) -> None:
         await self._owner.fetchval(
             "SELECT app.create_user($1, $2, $2, $3, $4)",
-            to_uuid("usr", new_id("usr")),
+            new_uuid(),
             email,
             name,
             await self._passwords.hash(PASSWORD),

@@ -43,12 +43,13 @@ BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE; RESET ALL; CLOSE ALL; UNLISTEN *;"
     " SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s';"
     " SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL client_connection_check_interval = '1s';"
-    " SELECT app.prove_untouched()"
+    " SET LOCAL datestyle = 'ISO'; SET LOCAL timezone = 'UTC'; SELECT app.prove_untouched()"
 )
 """One simple-protocol message: nothing prepared, so nothing an earlier transaction could have replaced.
 
 The modes are spelled out, because RESET ALL comes too late for those that a transaction takes from the session. So are
-durability and timeouts, because a login may change its own defaults, and RESET ALL returns to those.
+durability, timeouts and how moments are written, because a login may change its own defaults, and RESET ALL returns to
+those.
 """
 BEGIN_ON_STANDBY: Final = BEGIN.replace("READ WRITE", "READ ONLY")
 

@@ -29,8 +29,13 @@ class _Minted:
 
 def new_id(prefix: str) -> str:
     """Mint a TypeID; ids of one process sort in the order they were made."""
+    return to_text(prefix, new_uuid())
+
+
+def new_uuid() -> UUID:
+    """Likewise, in the stored form."""
     _Minted.latest = max(uuid7().int, _Minted.latest + 1)
-    return to_text(prefix, UUID(int=_Minted.latest))
+    return UUID(int=_Minted.latest)
 
 
 @lru_cache(maxsize=65_536)

@@ -9,7 +9,7 @@ from croniter import croniter
 from redis.asyncio import Redis
 
 from insula.core.db import Transaction
-from insula.core.ids import new_id, to_uuid
+from insula.core.ids import new_uuid, to_text
 from insula.core.keyring import Keyring
 from insula.core.mail import Mail, Mailer, MailRefused
 from insula.core.schemas import Task
@@ -28,17 +28,17 @@ def enqueue(db: Transaction, task: Task, *, delay: float = 0.0) -> str:
 
     Returns the job's id.
     """
-    job_id = new_id(ID_PREFIX)
+    job = new_uuid()
     db.journal.tasks.append(
         {
-            "id": to_uuid(ID_PREFIX, job_id),
+            "id": job,
             "task": task.NAME,
             "payload": msgspec.to_builtins(task),
             "delay": delay,
             "trace": current(db.facts.trace_id),
         }
     )
-    return job_id
+    return to_text(ID_PREFIX, job)
 
 
 async def wake(redis: Redis) -> None:

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from insula.core import account
-from insula.core.ids import new_id, to_uuid
+from insula.core.ids import new_uuid
 from insula.core.lately import LATELY
 
 # Both lists travel as one JSON bind each; the tenant comes from the signed context, verified once for all that is
@@ -83,7 +83,7 @@ class Journal:
 
     async def _write_together(self, driver: asyncpg.Connection) -> None:
         statement = _WRITE if self.answer is None else _WRITE_WITH_ANSWER
-        binds: list[Any] = [[to_uuid("evt", new_id("evt")) for _ in self.events], _json(self.events), _json(self.tasks)]
+        binds: list[Any] = [[new_uuid() for _ in self.events], _json(self.events), _json(self.tasks)]
         binds += self.answer or ()
         if self.row is not None:
             row, self.row = self.row, None

@@ -1,6 +1,7 @@
 """The read path: SQLAlchemy Core statements compiled once, run on the driver, rows straight into Structs."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -30,8 +31,10 @@ class Query(Generic[R]):
         columns = list(statement.selected_columns)
         fields = columns[: len(row.__struct_fields__)]
         self.build = _builder(row, [_conversion(column.type) for column in fields])
-        # JSON as text: SQLAlchemy's connections carry a codec that would build dicts, only to be encoded again.
-        readable = [sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column for column in columns]
+        # JSON as text: SQLAlchemy's connections carry a codec that would build dicts, only to be encoded again. Moments
+        # as text: Python reads them from it in a third of the time that the driver takes.
+        readable = [sa.cast(c, sa.Text) if isinstance(c.type, sa.JSON | sa.DateTime) else c for c in fields]
+        readable += columns[len(fields) :]
         compiled = statement.with_only_columns(*readable, maintain_column_froms=True).compile(dialect=DIALECT)
         if compiled.post_compile_params or compiled.literal_execute_params:
             raise TypeError("IN (...) expands at run time: write column == any_(bindparam(...))")
@@ -81,6 +84,8 @@ def _builder(row: type[R], conversions: list[_Convert | None]) -> Callable[[Any]
 def _conversion(column_type: Any) -> _Convert | None:
     if isinstance(column_type, sa.JSON):
         return _raw
+    if isinstance(column_type, sa.DateTime):
+        return datetime.fromisoformat
     if isinstance(column_type, TypeID):
         return partial(to_text, column_type.prefix)
     return None

@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 
 from insula.core import metrics
 from insula.core.db import Database
-from insula.core.ids import new_id, to_uuid
-from insula.core.jobs import ID_PREFIX, Schedule, latest_tick
+from insula.core.ids import new_uuid
+from insula.core.jobs import Schedule, latest_tick
 from insula.core.pool import Driver
 from insula.core.queue import Queue
 from insula.core.relay import repeat
@@ -178,4 +178,4 @@ async def _come_round(driver: Driver, each: Schedule | Chore, *, follows: bool) 
         await driver.execute(each.statement, *each.binds)
     elif follows:
         payload = msgspec.json.encode(each.task).decode()
-        await driver.execute(_ENQUEUE, to_uuid(ID_PREFIX, new_id(ID_PREFIX)), each.task.NAME, payload)
+        await driver.execute(_ENQUEUE, new_uuid(), each.task.NAME, payload)

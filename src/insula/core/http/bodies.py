@@ -64,12 +64,23 @@ class Incoming:
         self._position += 1
         return self._messages[self._position - 1]
 
+    @property
+    def content(self) -> bytes:
+        """What was received."""
+        return b"".join(message.get("body", b"") for message in self._messages)
+
     def rewind(self) -> None:
         """Read from the start again."""
         self._position = 0
 
 
-async def read_body(request: Request[Any, Any, Any]) -> None:
+def content_of(request: Request[Any, Any, Any]) -> bytes:
+    """The body, all of which was received before the transaction began."""
+    assert isinstance(request.receive, Incoming)
+    return request.receive.content
+
+
+def read_body(request: Request[Any, Any, Any]) -> None:
     """Decode the body into the very type the handler asks for, and leave it where Litestar looks for it.
 
     Litestar itself would read numbers and booleans out of strings. Raises UnsupportedMediaType, and InvalidRequest
@@ -78,10 +89,10 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     decoder = _decoder_of(request.route_handler.fn)
     if decoder is None:
         return
-    body = await request.body()  # received before the transaction began: this waits for nobody
+    body = content_of(request)
     if not body:
         raise InvalidRequest.about("", Wrong.MISSING, "a JSON body is needed")
-    if not _is_json(request) or request.headers.get("content-encoding", "identity") != "identity":
+    if not _is_json(request) or _header(request, b"content-encoding", "identity") != "identity":
         raise UnsupportedMediaType
     try:
         # First the one that stops at the first thing that does not belong: what is left for the other, in Python, is
@@ -127,11 +138,15 @@ def _decoder_of(handler: Callable[..., Any]) -> msgspec.json.Decoder[Any] | None
 
 
 def _is_json(request: Request[Any, Any, Any]) -> bool:
-    content_type = request.headers.get("content-type", "")
+    content_type = _header(request, b"content-type", "")
     charset = _CHARSET.search(content_type)
     return content_type.partition(";")[0].strip().lower() == "application/json" and (
         charset is None or charset[1].lower() == "utf-8"
     )
+
+
+def _header(request: Request[Any, Any, Any], name: bytes, default: str) -> str:
+    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), default)
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from insula.core import crypto
 from insula.core.db import Transaction
 from insula.core.errors import Conflict, DomainError, InvalidRequest, Unprocessable, Wrong
+from insula.core.http.bodies import content_of
 from insula.core.http.reply import Reply
 
 ASKED: Final = "insula_idempotency"
@@ -57,7 +58,7 @@ def asked(scope: Any, token: str) -> Asked | None:
     return Asked(secret, hashlib.sha256(b"name" + secret).digest())
 
 
-async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
+def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     """Before the handler, after the guard: answer a repeated POST from what was stored, or arrange for storing.
 
     Duplicates of a request still running are answered 409 without waiting, so they hold no connection.
@@ -68,7 +69,7 @@ async def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
         return None
     fingerprint = hmac.digest(  # under the sender's secret: who reads the table cannot guess what was sent
         this.secret,
-        b"\0".join([request.scope["raw_path"], request.scope["query_string"], await request.body()]),
+        b"\0".join([request.scope["raw_path"], request.scope["query_string"], content_of(request)]),
         "sha256",
     )
     if not this.found["locked"]:

@@ -29,8 +29,8 @@ async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | Non
         return options_of(request)
     if request.scope["query_string"]:
         _refuse_wrong(request)
-    await read_body(request)
-    return await replay(request)
+    read_body(request)
+    return replay(request)
 
 
 def _refuse_wrong(request: Request[Any, Any, Any]) -> None:

@@ -8,8 +8,7 @@ import msgspec
 
 from insula.core import clock, tokens
 from insula.core.db import Database
-from insula.core.ids import new_id, to_text, to_uuid
-from insula.core.jobs import ID_PREFIX as JOB
+from insula.core.ids import new_uuid, to_text, to_uuid
 from insula.core.keyring import Keyring
 from insula.core.listing import normalize
 from insula.core.permissions import Facts
@@ -62,7 +61,7 @@ class IdentityDoors:
 
     async def sign_up(self, data: SignUp, password_hash: str) -> None:
         """Make an account to be verified, or write to the one there is: nobody learns which."""
-        user_id, credential = to_uuid(USER, new_id(USER)), tokens.credential_id()
+        user_id, credential = new_uuid(), tokens.credential_id()
         letter = self._letter(SendVerification(credential_id=credential))
         email, name = data.email, data.name
         await self._call(_SIGN_UP, user_id, email, normalize(email), name, password_hash, _key(credential), *letter)
@@ -137,7 +136,7 @@ class IdentityDoors:
 
     def _letter(self, task: Task) -> tuple[UUID, str, str | None]:
         """A job as doors take it: id, payload, trace; which task it is, the door says."""
-        return to_uuid(JOB, new_id(JOB)), msgspec.json.encode(task).decode(), current(self._facts.trace_id)
+        return new_uuid(), msgspec.json.encode(task).decode(), current(self._facts.trace_id)
 
     def _digest(self, token: str) -> bytes:
         return self._keyring.digest(token)

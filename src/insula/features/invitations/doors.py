@@ -7,7 +7,7 @@ import msgspec
 
 from insula.core import events
 from insula.core.db import Database, Transaction
-from insula.core.ids import new_id, to_text, to_uuid
+from insula.core.ids import new_id, new_uuid, to_text, to_uuid
 from insula.core.keyring import Keyring
 from insula.core.listing import normalize
 from insula.core.permissions import Facts
@@ -65,7 +65,7 @@ class HolderDoors:
         async with self._database.transaction(read_only=True) as db:
             found = await db.driver.fetchrow(
                 _JOIN,
-                self._digest(token), to_uuid(USER, new_id(USER)), person.name, normalize(person.name),
+                self._digest(token), new_uuid(), person.name, normalize(person.name),
                 person.password_hash, most, to_uuid(MEMBER_PREFIX, member), *session.binds,
             )  # fmt: skip
             if found["verdict"] != "admitted":

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from insula.core import events
 from insula.core.db import Transaction
 from insula.core.errors import NotFound, UnknownReference
-from insula.core.ids import TypeID, new_id, to_uuid
+from insula.core.ids import TypeID, new_uuid
 from insula.core.listing import Filter, Listing, Prefix, normalize
 from insula.core.queries import Query, columns_of
 from insula.core.repository import Repository
@@ -70,9 +70,9 @@ async def create_organization(
     verdict: str = await driver.fetchval(
         _CREATE,
         secret_hash,
-        to_uuid(ID_PREFIX, new_id(ID_PREFIX)),
-        to_uuid(MEMBER_PREFIX, new_id(MEMBER_PREFIX)),
-        [to_uuid(events.ID_PREFIX, new_id(events.ID_PREFIX)) for _ in range(2)],
+        new_uuid(),
+        new_uuid(),
+        [new_uuid() for _ in range(2)],
         data.name,
         slugs,
         msgspec.json.encode(data.metadata).decode(),
