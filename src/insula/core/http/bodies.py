@@ -10,10 +10,10 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 from litestar import Request
-from litestar.types import Receive
+from litestar.types import HTTPScope, Receive
 from litestar.utils.scope.state import ScopeState
 
-from insula.core.errors import FieldError, InvalidRequest, RequestTimeout, UnsupportedMediaType, Wrong
+from insula.core.errors import FieldError, InvalidRequest, RequestTimeout, TooLarge, UnsupportedMediaType, Wrong
 from insula.core.http.complaints import UNCLEAR, complaints
 
 _CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
@@ -22,10 +22,15 @@ _SECONDS: Final = 30.0
 
 
 class Incoming:
-    """A request's body as it comes in: received ahead of time, and read again by a second run of the handler."""
+    """A request's body as it comes in: received ahead of time, and read again by a second run of the handler.
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    ``most`` is how many bytes a handler takes.
+    """
+
+    def __init__(self, scope: HTTPScope, receive: Receive, most: int) -> None:
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        self._announced = int(announced) if announced.isdigit() else 0
+        self._receive, self._most = receive, most
         self._messages: list[Any] = []
         self._position = 0
         self._whole = False
@@ -66,7 +71,9 @@ class Incoming:
 
     @property
     def content(self) -> bytes:
-        """What was received."""
+        """All of it. Raises TooLarge."""
+        if max(self.length, self._announced) > self._most:
+            raise TooLarge
         return b"".join(message.get("body", b"") for message in self._messages)
 
     def rewind(self) -> None:

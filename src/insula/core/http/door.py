@@ -94,7 +94,7 @@ class RequestTransaction(ASGIMiddleware):
         if scope["method"] == "OPTIONS":
             await next_app(scope, receive, send)
             return
-        body = Incoming(receive)
+        body = Incoming(scope, receive, self._doors.body_limit)
         if "public" in options:
             if scope["method"] not in _SAFE:
                 await _receive_from_stranger(body)
