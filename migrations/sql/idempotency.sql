@@ -1,19 +1,7 @@
--- Take the lock that only one of several duplicates gets, then look for the person's stored answer of this very name: they
--- cannot look for others, since the rows of all their organizations lie side by side, and what one's SQL could see of
--- them would tell it of the others. VOLATILE, so that the look-up sees what committed before the lock was granted. The
--- lock ends with the transaction. An inner function: each call takes a place in the table of locks, which all share.
-CREATE FUNCTION app.begin_idempotent(name bytea, OUT locked boolean, OUT fingerprint bytea, OUT answer bytea)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    locked := pg_try_advisory_xact_lock(('x' || encode(substr(name, 1, 8), 'hex'))::bit(64)::bigint);
-    IF locked THEN
-        SELECT i.fingerprint, i.answer INTO fingerprint, answer
-          FROM app.idempotency AS i WHERE i.user_id = app.user_id() AND i.key_hash = name;
-    END IF;
-END $$;
-
--- The door of a request with an Idempotency-Key: both in one round trip. The key is looked for inside the context that
--- the door has just signed; whoever is not let in takes no lock.
+-- The door of a request with an Idempotency-Key: both in one round trip. Whoever is let in takes the lock that only one
+-- of several duplicates gets, and is told the stored answer of this very name: they cannot look for others, since the
+-- rows of all their organizations lie side by side, and what one's SQL could see of them would tell it of the others.
+-- VOLATILE, so that the look-up sees what committed before the lock was granted, which ends with the transaction.
 CREATE FUNCTION app.enter_once(
     secret_hash bytea, organization uuid, name bytea,
     OUT verdict text, OUT user_id uuid, OUT credential_id uuid, OUT credential_kind text,
@@ -25,7 +13,11 @@ BEGIN
     SELECT * INTO verdict, user_id, credential_id, credential_kind, membership_id, role, scope, limits
       FROM app.enter(secret_hash, organization);
     IF verdict IN ('admitted', 'organization_deleted') THEN
-        SELECT * INTO locked, fingerprint, answer FROM app.begin_idempotent(name);
+        locked := pg_try_advisory_xact_lock(('x' || encode(substr(name, 1, 8), 'hex'))::bit(64)::bigint);
+        IF locked THEN
+            SELECT i.fingerprint, i.answer INTO fingerprint, answer
+              FROM app.idempotency AS i WHERE i.user_id = enter_once.user_id AND i.key_hash = name;
+        END IF;
     END IF;
 END $$;
 GRANT EXECUTE ON FUNCTION app.enter_once(bytea, uuid, bytea) TO app_rw;

@@ -347,7 +347,6 @@ def downgrade() -> None:
     for function in (
         "purge_idempotency",
         "enter_once",
-        "begin_idempotent",
         "record_kept_out",
         "enter",
         "delete_membership",

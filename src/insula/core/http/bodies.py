@@ -29,7 +29,7 @@ class Incoming:
 
     def __init__(self, scope: HTTPScope, receive: Receive, most: int) -> None:
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        self._announced = int(announced) if announced.isdigit() else 0
+        self._announced = int(announced[:16]) if announced.isdigit() else 0
         self._receive, self._most = receive, most
         self._messages: list[Any] = []
         self._position = 0
