@@ -164,7 +164,7 @@ async def test_no_lock_can_be_left_behind_nor_anybody_be_ended(arena: Arena) -> 
         "LOCK TABLE app.team IN SHARE ROW EXCLUSIVE MODE",
     ):
         assert "permission denied" in await arena.attack([statement], read_only=True), statement
-    async with arena.inside(arena.a) as transaction:  # who is not let in is given no lock of a key either
+    async with arena.inside(arena.a, read_only=True) as transaction:  # who is not let in gets no lock of a key either
         unknown = "SELECT count(app.enter_once('x', app.tenant_id(), int4send(g))) FROM generate_series(1, 100) AS g"
         await transaction.driver.execute(unknown)
         mine = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = $1"
