@@ -1,4 +1,4 @@
-"""Every type of event of the program, described by the Structs that carry them."""
+"""The types of events of each stream, described by the Structs that carry them."""
 
 from collections.abc import Sequence
 from inspect import cleandoc
@@ -6,15 +6,25 @@ from typing import Any
 
 import msgspec
 
-from insula.core.events import Event
+from insula.core.events import Event, OfAccount
 from insula.core.feature import Feature
-from insula.features.audit.schemas import EventTypeRead
+from insula.features.audit.schemas import EventTypeList, EventTypeRead
 
 
-def catalogue(features: Sequence[Feature]) -> list[EventTypeRead]:
-    """All event types, by name."""
-    described = [_describe(feature.name, event) for feature in features for event in feature.events]
-    return sorted(described, key=lambda item: item.type)
+def types_of(features: Sequence[Feature], *, account: bool) -> list[tuple[str, type[Event]]]:
+    """The events of an organization's stream, or of a person's own record, each with its feature."""
+    return [
+        (feature.name, event)
+        for feature in features
+        for event in feature.events
+        if issubclass(event, OfAccount) is account
+    ]
+
+
+def catalogue(features: Sequence[Feature], *, account: bool) -> EventTypeList:
+    """They are described by name."""
+    described = [_describe(name, event) for name, event in types_of(features, account=account)]
+    return EventTypeList(sorted(described, key=lambda item: item.type))
 
 
 def _describe(feature: str, event: type[Event]) -> EventTypeRead:

@@ -9,10 +9,10 @@ from litestar.params import FromPath, FromQuery
 
 from insula.core.db import Transaction
 from insula.core.errors import InvalidRequest, NotFound, Wrong
-from insula.core.events import OfAccount, record
+from insula.core.events import record
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import STAFF, Permission, Principal
-from insula.features.audit.catalogue import catalogue
+from insula.features.audit.catalogue import catalogue, types_of
 from insula.features.audit.repository import ACCOUNT_EVENTS, EVENT, EVENTS
 from insula.features.audit.schemas import (
     AccountEventRead,
@@ -51,7 +51,7 @@ class AuditController(Controller):
         until: FromQuery[Instant | None] = None,
     ) -> Page[EventRead]:
         """List events, the newest first; that somebody looked is an event as well, once in ten minutes."""
-        _require_known(type, state, own=False)
+        _require_known(type, state, account=False)
         given = {
             "type": type,
             "actor_id": actor_id,
@@ -80,8 +80,8 @@ class AuditController(Controller):
 
     @get("/event-types", permission=READ)
     async def list_event_types(self, state: State) -> EventTypeList:
-        """List all types of events, each with the JSON Schema of its data."""
-        return EventTypeList(catalogue(state.features))
+        """List the types of an organization's events, each with the JSON Schema of its data."""
+        return catalogue(state.features, account=False)
 
 
 class MyEventsController(Controller):
@@ -101,14 +101,19 @@ class MyEventsController(Controller):
         until: FromQuery[Instant | None] = None,
     ) -> Page[AccountEventRead]:
         """List what happened to your account, the newest first: sign-ins, passwords, changes."""
-        _require_known(type, state, own=True)
+        _require_known(type, state, account=True)
         return await ACCOUNT_EVENTS.page(db, page, type=type, since=since, until=until)
 
+    @get("/event-types", authenticated_only=_OWN)
+    async def list_my_event_types(self, state: State) -> EventTypeList:
+        """List the types of what may happen to an account, each with the JSON Schema of its data."""
+        return catalogue(state.features, account=True)
 
-def _require_known(wanted: str | None, state: State, *, own: bool) -> None:
-    known = [event for feature in state.features for event in feature.events if issubclass(event, OfAccount) is own]
-    if wanted is not None and all(wanted != event.TYPE for event in known):
-        raise InvalidRequest.about("query/type", Wrong.NOT_OFFERED, "no type of event; see the list of them")
+
+def _require_known(wanted: str | None, state: State, *, account: bool) -> None:
+    known = {event.TYPE for _, event in types_of(state.features, account=account)}
+    if wanted is not None and wanted not in known:
+        raise InvalidRequest.about("query/type", Wrong.NOT_OFFERED, "no type of event; `event-types` lists them")
 
 
 def _looked(db: Transaction, principal: Principal, filters: dict[str, str]) -> None:
