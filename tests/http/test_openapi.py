@@ -257,6 +257,24 @@ def test_every_answer_is_declared_with_its_content_and_headers(
             assert components[name]["content"]["application/problem+json"]["example"]["status"] == int(status)
 
 
+def test_an_answer_that_may_set_the_cookie_says_so(operations: list[Operation]) -> None:
+    told = {
+        operation["operationId"]
+        for _, _, operation in operations
+        for response in operation["responses"].values()
+        if "Set-Cookie" in response.get("headers", {})
+    }
+    assert told == {"verify_sign_up", "sign_in", "sign_out", "join_by_invitation"}
+
+
+def test_what_lists_of_deleted_things_show_is_deleted(operations: list[Operation]) -> None:
+    lists = [(path, operation) for method, path, operation in operations if "/deleted-" in path and method == "get"]
+    assert len(lists) == 2
+    for path, operation in lists:
+        (row,) = operation["responses"]["200"]["content"]["application/json"]["example"]["data"]
+        assert row["deleted_at"], path
+
+
 def test_every_component_has_a_plain_name_and_is_used(document: dict[str, Any]) -> None:
     written = json.dumps(document)
     for kind, components in document["components"].items():

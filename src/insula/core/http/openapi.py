@@ -33,6 +33,9 @@ from insula.core.schemas import END, SURROGATES
 SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 """What a route asks for that wants a session, either way."""
 
+SETS_COOKIE: Final = "sets_cookie"
+"""Handler option of routes whose answer may carry the session's cookie, or take it away."""
+
 LISTING: Final = "listing"
 """Handler option of every list: its ``Listing``, whose sorts and filters the document shows."""
 
@@ -63,6 +66,7 @@ _HEADERS: Final = {
     "Link": ('The next page, rel="next" (RFC 8288).', "string"),
     "Retry-After": ("Seconds to wait.", "integer"),
     "WWW-Authenticate": ("The scheme that would do (RFC 6750).", "string"),
+    "Set-Cookie": ("The session, where a cookie is to carry it; or its end.", "string"),
     "Deprecation": ("Since when clients should use something else (RFC 9745).", "string"),
     "Sunset": ("When this stops to answer (RFC 8594).", "string"),
     "Idempotent-Replayed": ("Set when this is the answer to an earlier request with the same key.", "string"),
@@ -116,6 +120,8 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
             _complete(operation, method, path, handler, schemas)
             if method == "POST" and path in collections:
                 operation["responses"]["201"]["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
+            if method == "GET" and "/deleted-" in path:
+                _show_deleted(operation)
     responses = refusal_responses(schemas.of(Problem))
     document["components"] = {
         "schemas": schemas.components(),
@@ -193,8 +199,8 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
     if "data" in hints:
         body = {"schema": schemas.of(hints["data"]), "example": example_of(hints["data"])}
         operation["requestBody"] = {"required": True, "content": {"application/json": body}}
-    _answer(operation, hints["return"], schemas)
     returned = hints["return"]
+    _answer(operation, returned, schemas, cookie=SETS_COOKIE in handler.opt)
     if method == "GET" and "version" in getattr(returned, "__struct_fields__", ()) and not returned.MOVES:
         parameters.append(_IF_NONE_MATCH)
         headers = operation["responses"]["200"]["headers"]
@@ -246,12 +252,13 @@ def _in_query(parameter: dict[str, Any], listing: Listing[Any] | None) -> None:
         parameter.setdefault("description", listing.filters[name].MEANING)
 
 
-def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas) -> None:
+def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas, *, cookie: bool) -> None:
     content = get_args(annotation)[0] if get_origin(annotation) is Response else annotation
     names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
     names += ["ETag"] if "version" in getattr(content, "__struct_fields__", ()) else []
     names += ["Link"] if get_origin(content) is Page else []
     names += ["Idempotent-Replayed"] if _IDEMPOTENCY_KEY in operation["parameters"] else []
+    names += ["Set-Cookie"] if cookie else []
     names += ["Deprecation", "Sunset"] if operation.get("deprecated") else []
     for status, response in operation["responses"].items():
         if status[0] != "2":
@@ -263,6 +270,12 @@ def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas) -> No
         elif not (isinstance(content, type) and issubclass(content, Response)):  # a stream says nothing of its content
             body = {"schema": schemas.of(content), "example": example_of(content)}
             response["content"] = {"application/json": body}
+
+
+def _show_deleted(operation: dict[str, Any]) -> None:
+    """What did not happen to others did happen to the rows of this list."""
+    for row in operation["responses"]["200"]["content"]["application/json"]["example"]["data"]:
+        row["deleted_at"] = row["updated_at"]
 
 
 def _tags(route_handlers: Sequence[ControllerRouterHandler]) -> dict[str, str]:

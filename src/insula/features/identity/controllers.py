@@ -148,7 +148,7 @@ class AuthController(Controller):
         await sign_ups.resend_verification(data.email)
         return LetterRequested()
 
-    @post("/verification", status_code=200, public=_STRANGER)
+    @post("/verification", status_code=200, public=_STRANGER, sets_cookie=True)
     async def verify_sign_up(
         self,
         caller: NamedDependency[Caller],
@@ -161,7 +161,7 @@ class AuthController(Controller):
         await throttle.attempt(caller.address, data.token)
         return _signed_in(await sign_ups.verify(data, replaced), data.transport)
 
-    @post("/sign-in", status_code=200, public=_STRANGER)
+    @post("/sign-in", status_code=200, public=_STRANGER, sets_cookie=True)
     async def sign_in(
         self,
         caller: NamedDependency[Caller],
@@ -174,7 +174,7 @@ class AuthController(Controller):
         await throttle.attempt(caller.address, data.email)
         return _signed_in(await sign_ins.sign_in(data, replaced), data.transport)
 
-    @post("/sign-out", status_code=204, public=_ANYHOW, security=SESSION)
+    @post("/sign-out", status_code=204, public=_ANYHOW, security=SESSION, sets_cookie=True)
     async def sign_out(
         self, caller: NamedDependency[Caller], sign_ins: NamedDependency[SignInService]
     ) -> Response[None]:

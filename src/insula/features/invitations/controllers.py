@@ -151,7 +151,7 @@ class HolderController(Controller):
         """See what an invitation offers, and whether to sign in or to sign up; nothing is accepted by it."""
         return await holder.preview(data.token)
 
-    @post("/acceptance", public=_HOLDER)
+    @post("/acceptance", public=_HOLDER, sets_cookie=True)
     async def join_by_invitation(
         self,
         caller: NamedDependency[Caller],
