@@ -380,10 +380,11 @@ END $$;
 
 -- Sessions are a person's own: inside an organization its SQL sees and ends none, as with app.my_organizations.
 CREATE FUNCTION app.my_sessions() RETURNS TABLE (
-    id uuid, user_agent text, ip text, created_at timestamptz, last_used_at timestamptz, expires_at timestamptz
+    id uuid, user_agent text, ip text, created_at timestamptz, last_used_at timestamptz, expires_at timestamptz,
+    idle_expires_at timestamptz
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.id, c.details ->> 'user_agent', c.details ->> 'ip', c.created_at, c.last_used_at,
+    SELECT c.id, c.details ->> 'user_agent', c.details ->> 'ip', c.created_at, c.last_used_at, c.expires_at,
            least(c.expires_at, c.last_used_at + c.idle_timeout)
       FROM app.credential c
      WHERE c.user_id = (SELECT app.user_id()) AND c.kind = 'session' AND c.revoked_at IS NULL AND c.expires_at > now()

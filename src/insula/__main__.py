@@ -229,8 +229,10 @@ def _examined(console: Console) -> Settings:
     """The installation that the environment describes, or else the one that is up."""
     environment = _environment()
     if not is_configured(os.environ):
-        found = ", and nothing is up" if environment is os.environ else ": this is what is up"
-        console.print(f"No INSULA_* variables describe an installation{found} in {_home()}.", highlight=False)
+        up = f": this is what is up in {_home()}."
+        none = f", and nothing is up in {_home()}; start something with `insula up`."
+        found = none if environment is os.environ else up
+        console.print(f"No INSULA_* variables describe an installation{found}", highlight=False)
     return load(environment)
 
 

@@ -96,7 +96,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a deleted organization can be restored."""
 
     event_retention_days: Annotated[int, Meta(ge=90)] | None = None
-    """How long what happened is kept, in whole months: a month goes when all of it is older. Unset, forever."""
+    """How long what happened in organizations is kept, in whole months: a month goes when all of it is older. Unset,
+    forever. What happened to a person's account is kept for 400 days.
+    """
 
     rate_per_minute: Count = 600
     """Requests of one person, all sessions together."""

@@ -472,7 +472,10 @@ async def test_every_stored_line_has_a_type_of_the_catalogue_and_data_of_its_sch
 
 async def test_an_event_goes_into_the_record_it_belongs_to_or_nowhere(litestar: Litestar) -> None:
     async with litestar.state.databases.rw.transaction(read_only=True) as db:
-        for organization, event in ((None, ProjectDeleted(target_id="p")), ("org_x", SessionRevoked(target_id="s"))):
+        for organization, event in (
+            (None, ProjectDeleted(target_id="p", name="A project", key="KEY")),
+            ("org_x", SessionRevoked(target_id="s")),
+        ):
             db.principal = Principal("usr_x", "crd_x", "session", organization)
             with pytest.raises(TypeError, match="does not belong"):
                 record(db, event)

@@ -73,7 +73,7 @@ class Incoming:
     def content(self) -> bytes:
         """All of it. Raises TooLarge."""
         if max(self.length, self._announced) > self._most:
-            raise TooLarge
+            raise TooLarge(f"At most {self._most} bytes are read here.")
         return b"".join(message.get("body", b"") for message in self._messages)
 
     def rewind(self) -> None:

@@ -53,7 +53,10 @@ _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "Repeating the request with the same key replays the first answer instead of acting again.",
+    "description": (
+        "Repeating the request with the same key replays the first answer instead of acting again, for a day. "
+        "Refusals are not kept: the same key tries again."
+    ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x2b\\x2d-\\x7e]+$"},
     "example": "5f2c1d0e-order-4711",
 }
@@ -134,7 +137,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
-    written = msgspec.json.encode(document).replace(_END, b"$").replace(_SURROGATES, b"")
+    written = msgspec.json.encode(document).replace(_END, b"$").replace(_SURROGATES, b"").replace(b"``", b"`")
     plain: dict[str, Any] = msgspec.json.decode(written)
     return plain
 

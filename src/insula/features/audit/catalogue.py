@@ -33,7 +33,7 @@ def _describe(feature: str, event: type[Event]) -> EventTypeRead:
         version=event.VERSION,
         feature=feature,
         target_type=event.TARGET,
-        description=" ".join(cleandoc(event.__doc__ or "").split()),
+        description=" ".join(cleandoc(event.__doc__ or "").split()).replace("``", "`"),
         schema=_schema_of_data(event),
     )
 

@@ -113,7 +113,7 @@ class MyEventsController(Controller):
 def _require_known(wanted: str | None, state: State, *, account: bool) -> None:
     known = {event.TYPE for _, event in types_of(state.features, account=account)}
     if wanted is not None and wanted not in known:
-        raise InvalidRequest.about("query/type", Wrong.NOT_OFFERED, "no type of event; `event-types` lists them")
+        raise InvalidRequest.about("query/type", Wrong.NOT_OFFERED, f"one of {', '.join(sorted(known))}")
 
 
 def _looked(db: Transaction, principal: Principal, filters: dict[str, str]) -> None:

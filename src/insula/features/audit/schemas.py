@@ -22,6 +22,15 @@ TargetType = Annotated[str, Meta(max_length=100, description="What kind of thing
 Instant = Annotated[Timestamp, Meta(description="RFC 3339, with an offset.", examples=["2026-11-01T00:00:00Z"])]
 
 
+EventContext = Annotated[
+    dict[str, str],
+    Meta(
+        description="As far as known: `ip`, `user_agent`, `request_id`, `trace_id`.",
+        examples=[{"ip": "192.0.2.7", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)"}],
+    ),
+]
+
+
 class EventRead(Read, frozen=True):
     """Something that happened in the organization: what, to what, by whom, from where."""
 
@@ -44,9 +53,7 @@ class EventRead(Read, frozen=True):
             examples=[{"before": {"role": "member"}, "after": {"role": "admin"}}],
         ),
     ]
-    context: Annotated[
-        dict[str, str], Meta(description="As far as known: `ip`, `user_agent`, `request_id`, `trace_id`.")
-    ]
+    context: EventContext
 
 
 class AccountEventRead(Read, frozen=True):
@@ -66,13 +73,9 @@ class AccountEventRead(Read, frozen=True):
     target_id: Annotated[str, Meta(max_length=100, examples=["crd_01j865wyhvfh6rwqv0e619795n"])] | None
     data: Annotated[
         dict[str, Any],
-        Meta(
-            description="What the type says; changes carry `before` and `after`.", examples=[{"reason": "signed_out"}]
-        ),
+        Meta(description="What the type says; changes carry `before` and `after`.", examples=[{}]),
     ]
-    context: Annotated[
-        dict[str, str], Meta(description="As far as known: `ip`, `user_agent`, `request_id`, `trace_id`.")
-    ]
+    context: EventContext
 
 
 class EventTypeRead(Read, frozen=True):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
 from litestar import Controller, Request, Response, get, patch, post, put
 from litestar.datastructures import Cookie, State
 from litestar.di import NamedDependency, Provide
@@ -283,7 +284,7 @@ def in_cookie(started: SessionStarted) -> tuple[SessionStarted, Cookie]:
     """What to answer when a cookie carries the session: what is told without the secret, and the cookie with it."""
     assert started.token is not None
     seconds = int((started.expires_at - clock.now()).total_seconds())
-    return SessionStarted(None, started.expires_at, started.user), _cookie(started.token, max_age=seconds)
+    return msgspec.structs.replace(started, token=None), _cookie(started.token, max_age=seconds)
 
 
 def _cookie(token: str, max_age: int) -> Cookie:

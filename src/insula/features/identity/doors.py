@@ -128,7 +128,7 @@ class IdentityDoors:
     ) -> SessionStarted | None:
         session = self._terms.begin(self._keyring, self._facts, replaced)
         person = await self._call(door, who, answer, *session.binds)
-        return None if person["id"] is None else SessionStarted(session.token, session.expires_at, _me(person))
+        return None if person["id"] is None else session.of(_me(person))
 
     def _change(self) -> tuple[Any, ...]:
         """What doors take of a new password beside it: the letter about it, and where it came from."""

@@ -35,6 +35,7 @@ _sessions = sa.func.app.my_sessions().table_valued(
     sa.column("created_at", sa.DateTime(timezone=True)),
     sa.column("last_used_at", sa.DateTime(timezone=True)),
     sa.column("expires_at", sa.DateTime(timezone=True)),
+    sa.column("idle_expires_at", sa.DateTime(timezone=True)),
     name="session",
 )
 

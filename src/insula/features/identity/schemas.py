@@ -93,26 +93,29 @@ class MeRead(Read, frozen=True):
     version: int
 
 
-class SessionStarted(Read, frozen=True):
-    """A new session. ``token`` is shown this once, and null when a cookie carries it.
+SessionEnd = Annotated[Timestamp, Meta(description="When it ends however much it is used.")]
+SessionIdleEnd = Annotated[Timestamp, Meta(description="When it ends unless it is used before.")]
 
-    ``expires_at`` is the latest end: however much the session is used, it ends then.
-    """
+
+class SessionStarted(Read, frozen=True):
+    """A new session. ``token`` is shown this once, and null when a cookie carries it."""
 
     token: Annotated[str, Meta(examples=["ins_ses_01j..."])] | None
-    expires_at: Timestamp
+    expires_at: SessionEnd
+    idle_expires_at: SessionIdleEnd
     user: MeRead
 
 
 class SessionRead(Read, frozen=True):
-    """A device or program that is signed in. ``expires_at`` is when it ends unless it is used before."""
+    """A device or program that is signed in."""
 
     id: SessionId
     user_agent: Annotated[str, Meta(examples=["Mozilla/5.0 (X11; Linux x86_64)"])] | None
     ip: Annotated[str, Meta(examples=["192.0.2.7"])] | None
     created_at: Timestamp
     last_used_at: Timestamp
-    expires_at: Timestamp
+    expires_at: SessionEnd
+    idle_expires_at: SessionIdleEnd
     current: bool = False
 
 
@@ -160,7 +163,12 @@ class SessionEnded(OfAccount, frozen=True, kw_only=True):
     TYPE = "session.ended"
     TARGET = "session"
 
-    reason: Literal["signed_out", "replaced", "superseded", "password_changed"]
+    reason: Annotated[
+        Literal["signed_out", "replaced", "superseded", "password_changed"],
+        Meta(
+            description="`replaced`: the browser that showed it signed in anew. `superseded`: the oldest of too many."
+        ),
+    ]
 
 
 class SessionRevoked(OfAccount, frozen=True, kw_only=True):

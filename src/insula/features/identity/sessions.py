@@ -11,6 +11,7 @@ from insula.core.ids import to_uuid
 from insula.core.keyring import Keyring
 from insula.core.permissions import Facts
 from insula.features.identity.models import SESSION_PREFIX
+from insula.features.identity.schemas import MeRead, SessionStarted
 
 
 class NewSession(msgspec.Struct, frozen=True):
@@ -18,8 +19,13 @@ class NewSession(msgspec.Struct, frozen=True):
 
     token: str
     expires_at: datetime
+    idle_expires_at: datetime
     binds: tuple[Any, ...]
     """What app.open_session takes after the person: id, hash, replaced hash, idle time, end, how many, facts."""
+
+    def of(self, person: MeRead) -> SessionStarted:
+        """What its person is told."""
+        return SessionStarted(self.token, self.expires_at, self.idle_expires_at, person)
 
 
 class SessionTerms(msgspec.Struct, frozen=True):
@@ -33,7 +39,8 @@ class SessionTerms(msgspec.Struct, frozen=True):
         """A session with a fresh token, for whoever ``facts`` describe; it ends the one whose token is ``replaced``."""
         credential = tokens.credential_id()
         token = tokens.mint("session", credential)
-        expires_at = clock.now() + self.lifetime
+        now = clock.now()
+        expires_at = now + self.lifetime
         binds = (
             to_uuid(SESSION_PREFIX, credential),
             keyring.digest(token),
@@ -43,7 +50,7 @@ class SessionTerms(msgspec.Struct, frozen=True):
             self.kept,
             recorded(facts),
         )
-        return NewSession(token, expires_at, binds)
+        return NewSession(token, expires_at, min(expires_at, now + self.idle), binds)
 
 
 def recorded(facts: Facts) -> str:

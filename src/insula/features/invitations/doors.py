@@ -13,7 +13,7 @@ from insula.core.listing import normalize
 from insula.core.permissions import Facts
 from insula.features.identity.models import ID_PREFIX as USER
 from insula.features.identity.models import SESSION_PREFIX
-from insula.features.identity.schemas import MeRead, SessionStarted
+from insula.features.identity.schemas import MeRead
 from insula.features.identity.sessions import SessionTerms
 from insula.features.invitations.models import ID_PREFIX
 from insula.features.invitations.schemas import InvitationPreview, Joined, JoinedAndSignedIn
@@ -71,7 +71,7 @@ class HolderDoors:
             if found["verdict"] != "admitted":
                 return Verdict(found["verdict"])
             await db.commit()
-        started = SessionStarted(session.token, session.expires_at, _me(found["joined"]))
+        started = session.of(_me(found["joined"]))
         return JoinedAndSignedIn(_joined(found, member), started)
 
     async def decline(self, token: str) -> str:

@@ -89,12 +89,18 @@ class ProjectDeleted(Event, frozen=True, kw_only=True):
     TYPE = "project.deleted"
     TARGET = "project"
 
+    name: str
+    key: str
+
 
 class ProjectRestored(Event, frozen=True, kw_only=True):
     """A deleted project is back."""
 
     TYPE = "project.restored"
     TARGET = "project"
+
+    name: str
+    key: str
 
 
 EVENTS = (ProjectCreated, ProjectUpdated, ProjectDeleted, ProjectRestored)

@@ -62,7 +62,7 @@ class ProjectService:
         """Hide a project; it can be restored for a while."""
         project = await self._projects.get(project_id, version=version)
         project.delete(clock.now())
-        record(self._db, ProjectDeleted(target_id=project.id))
+        record(self._db, ProjectDeleted(target_id=project.id, name=project.name, key=project.key))
 
     async def restore(self, project_id: str) -> Project:
         """Bring a deleted project back. Raises LimitReached: deleted projects do not count."""
@@ -70,7 +70,7 @@ class ProjectService:
         await QUOTA.require_room(self._db)
         project.restore()
         await self._db.flush()
-        record(self._db, ProjectRestored(target_id=project.id))
+        record(self._db, ProjectRestored(target_id=project.id, name=project.name, key=project.key))
         return project
 
     async def _require_team(self, team_id: str | None) -> None:
