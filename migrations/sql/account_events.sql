@@ -46,6 +46,9 @@ BEGIN
     IF person IS NULL OR app.tenant_id() IS NOT NULL THEN
         RAISE EXCEPTION 'a person''s own record is written outside of organizations' USING ERRCODE = '42501';
     END IF;
+    IF jsonb_array_length(events) > 1000 THEN  -- each takes a millisecond of its own, and later ones follow
+        RAISE EXCEPTION 'that is more than anybody does at once' USING ERRCODE = '54000';
+    END IF;
     INSERT INTO app.account_event (user_id, id, type, version, credential_id, target_type, target_id, data, context)
     SELECT person, e.id, e.type, e.version, e.credential_id, e.target_type, e.target_id, e.data,
            app.known_facts(e.context)

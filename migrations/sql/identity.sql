@@ -32,6 +32,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
      WHERE id IN (
            SELECT id FROM app.credential
             WHERE user_id = person AND kind = of_kind AND revoked_at IS NULL AND expires_at > now()
+              AND last_used_at + idle_timeout > now()
             ORDER BY id DESC OFFSET keep)
     RETURNING id
 $$;
@@ -101,7 +102,8 @@ DECLARE
     ended app.credential;
 BEGIN
     UPDATE app.credential SET revoked_at = now(), revoked_reason = reason
-     WHERE hash = session_hash AND kind = 'session' AND revoked_at IS NULL
+     WHERE hash = session_hash AND kind = 'session' AND revoked_at IS NULL AND expires_at > now()
+       AND last_used_at + idle_timeout > now()
     RETURNING * INTO ended;
     IF FOUND THEN
         PERFORM app.record_ended(ended.user_id, ARRAY[ended.id], reason, ended.id, facts);
@@ -396,7 +398,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
     UPDATE app.credential SET revoked_at = now(), revoked_reason = 'revoked'
      WHERE id = session AND user_id = app.user_id() AND kind = 'session' AND revoked_at IS NULL AND expires_at > now()
-       AND app.tenant_id() IS NULL;
+       AND last_used_at + idle_timeout > now() AND app.tenant_id() IS NULL;
     RETURN FOUND;
 END $$;
 
@@ -405,7 +407,7 @@ CREATE FUNCTION app.revoke_my_sessions(spared uuid) RETURNS SETOF uuid
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE app.credential SET revoked_at = now(), revoked_reason = 'revoked'
      WHERE user_id = app.user_id() AND kind = 'session' AND revoked_at IS NULL AND expires_at > now()
-       AND id IS DISTINCT FROM spared AND app.tenant_id() IS NULL
+       AND last_used_at + idle_timeout > now() AND id IS DISTINCT FROM spared AND app.tenant_id() IS NULL
     RETURNING id
 $$;
 

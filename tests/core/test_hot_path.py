@@ -1,13 +1,15 @@
 """What the fast ways must not change: the bytes of a page, the statements of a command, what the ORM knows."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
+import sqlalchemy as sa
 from litestar import Litestar
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from insula import app as program
@@ -18,6 +20,8 @@ from insula.core.inserts import Insert
 from insula.core.permissions import Principal
 from insula.features.projects.models import Project
 from insula.features.projects.repository import PROJECT, ProjectRepository
+from insula.features.teams.schemas import TeamCreate
+from insula.features.teams.service import TeamService
 from insula.settings import Settings
 from tests.benchmarks import twins
 from tests.conftest import running
@@ -39,6 +43,7 @@ async def inside(world: World, litestar: Litestar, owner: Member) -> AsyncIterat
             credential_id=None,
             credential_kind="session",
             organization_id=owner.organization_id,
+            limits={"projects": 100, "teams": 100},
         )
         yield transaction
 
@@ -135,6 +140,52 @@ async def test_a_new_row_is_there_for_the_next_statement_of_its_transaction(worl
         assert await PROJECT.one_or_none(db, id=project.id) is not None
         assert await ProjectRepository(db).get(project.id) is project
         await db.commit()
+
+
+@pytest.mark.parametrize("session_first", [False, True])
+async def test_a_new_row_is_there_however_it_is_asked_for(
+    world: World, litestar: Litestar, session_first: bool
+) -> None:
+    owner = await world.owner()
+    ways: dict[str, Callable[[Transaction, Project], Awaitable[Any]]] = {
+        "a repository": lambda db, project: ProjectRepository(db).get(project.id),
+        "a library's way": lambda db, project: ProjectRepository(db).get_one_or_none(Project.key == project.key),
+        "the session": lambda db, project: db.session.scalar(sa.select(Project).where(Project.key == project.key)),
+        "its rows": lambda db, project: _first(db.session, sa.select(Project).where(Project.key == project.key)),
+        "its refresh": lambda db, project: db.session.refresh(project, ["key"]),
+        "a flush": lambda db, _: db.session.flush(),
+    }
+    for number, (way, ask) in enumerate(ways.items()):
+        async with inside(world, litestar, owner) as db:
+            if session_first:
+                await db.session.scalar(sa.select(Project))
+            project = await ProjectRepository(db).add(Project(name="One", key=f"WAY{number}"))
+            if way == "a flush":
+                project.name = "Two"
+            found = await ask(db, project)
+            assert found in {project, None}, way
+            assert db.journal.row is None, way
+            assert await PROJECT.one_or_none(db, id=project.id) is not None, way
+            await db.commit()
+
+
+async def _first(session: AsyncSession, statement: sa.Select[Any]) -> Any:
+    return (await session.scalars(statement)).one()
+
+
+async def test_what_is_made_and_changed_in_one_transaction_is_found_by_services(
+    world: World, litestar: Litestar
+) -> None:
+    owner = await world.owner()
+    async with inside(world, litestar, owner) as db:
+        teams = TeamService(db)
+        team = await teams.form(TeamCreate(name="One", description=""))
+        await teams.take_in(team.id, owner.membership_id)
+        await teams.take_in(team.id, owner.membership_id)
+        await teams.take_out(team.id, owner.membership_id)
+        await db.commit()
+    listed = await owner.client.get(owner.url(f"/teams/{team.id}/members"))
+    assert listed.json()["data"] == []
 
 
 async def test_a_new_row_without_an_event_is_written_by_the_commit(

@@ -529,3 +529,59 @@ async def test_a_sign_in_and_a_sign_out_at_once_do_not_wait_for_each_other_in_a_
         async with asyncio.timeout(5):
             assert (await world.client(person.token).post("/v1/auth/sign-out")).status_code == 204
     assert await lines(world, person) == 1
+
+
+async def test_a_session_that_was_over_already_does_not_end_once_more(world: World) -> None:
+    person = await world.person()
+    expired, idle = await world.session(person.id), await world.session(person.id)
+    over = {"expires_at = now()": expired, "idle_timeout = interval '1 s', last_used_at = now() - interval '1 h'": idle}
+    for change, token in over.items():
+        await world.superuser.execute(
+            f"UPDATE app.credential SET {change} WHERE hash = $1",  # the test's own
+            world.digest(token),
+        )
+        assert (await world.client(token).post("/v1/auth/sign-out")).status_code == 204
+    revoked = await world.client(person.token).post("/v1/me/sessions/revocation", json={})
+    assert revoked.json() == {"revoked": 0}
+    assert await told(world.client(person.token)) == []
+
+
+async def test_no_more_is_written_at_once_than_anybody_does(world: World, settings: Settings) -> None:
+    """Each line has a millisecond of its own, and those that follow come after it."""
+    person = await world.person()
+    many = """SELECT app.record_mine(jsonb_agg(jsonb_build_object(
+        'type', 'session.revoked', 'version', 1, 'target_type', 'session', 'data', '{}'::jsonb, 'context', '{}'::jsonb)))
+        FROM generate_series(1, $1::integer)"""
+    login = await asyncpg.connect(settings.database_url)
+    try:
+        for amount in (1000, 1001):
+            transaction = login.transaction()
+            await transaction.start()
+            await login.fetchrow("SELECT * FROM app.enter($1, NULL)", world.digest(person.token))
+            if amount > 1000:
+                with pytest.raises(asyncpg.ProgramLimitExceededError):
+                    await login.execute(many, amount)
+            else:
+                await login.execute(many, amount)
+            await transaction.rollback()
+    finally:
+        await login.close()
+
+
+async def test_who_is_signed_out_while_changing_the_password_is_told_so_and_not_that_it_was_wrong(world: World) -> None:
+    person = await with_password(world)
+    token = await world.session(person.id)
+    async with world.superuser.transaction():
+        await world.superuser.execute('SELECT FROM app."user" WHERE id = $1 FOR UPDATE', to_uuid("usr", person.id))
+        change = asyncio.create_task(world.client(token).put("/v1/me/password", json=NEW))
+        waits = (
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+        )
+        async with asyncio.timeout(10):
+            while not await world.superuser.fetchval(waits):
+                await asyncio.sleep(0.01)
+        await world.superuser.execute(
+            "UPDATE app.credential SET revoked_at = now(), revoked_reason = 'revoked' WHERE hash = $1",
+            world.digest(token),
+        )
+    assert (await change).status_code == 401

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from insula.core.ids import new_id, to_uuid
+from insula.features.teams.service import TeamService
 from tests.factories import Member, World
 
 
@@ -241,3 +242,20 @@ async def test_a_limit_on_teams_is_a_limit(world: World) -> None:
     assert [answer.status_code for answer in answers] == [201, 201, 403]
     assert answers[-1].json()["code"] == "limit_reached"
     assert answers[-1].json()["detail"] == "This organization may have 2 teams."
+
+
+async def test_a_member_who_is_removed_while_being_put_into_a_team_is_not_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await world.owner()
+    leaving = await world.member(owner.organization_id, "member")
+    url = owner.url(f"/teams/{(await team_of(owner))['id']}/members/{leaving.membership_id}")
+    assert (await owner.client.put(url)).status_code == 200
+    take_in = TeamService.take_in
+
+    async def and_leave(self: TeamService, team_id: str, member_id: str) -> None:
+        await take_in(self, team_id, member_id)
+        assert (await leaving.client.post(leaving.url("/departure"))).status_code < 300
+
+    monkeypatch.setattr(TeamService, "take_in", and_leave)
+    assert (await owner.client.put(url)).status_code == 404

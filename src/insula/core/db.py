@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from insula.core.errors import STATEMENT_GONE, Unavailable, sqlstate_of
 from insula.core.journal import Journal
+from insula.core.orm import OrmSession
 from insula.core.permissions import Facts, Principal
 from insula.core.pool import Pool, Pooled
 from insula.core.reach import reaching
@@ -97,7 +98,10 @@ class Transaction:
         if self._session is None:
             if self._read_only:
                 raise RuntimeError("a read-only route asked for an ORM session: read through core/queries.py")
-            self._session = AsyncSession(self._pooled.orm, expire_on_commit=False, autoflush=False)
+            known = {Journal: self.journal, Pooled: self._pooled}
+            self._session = AsyncSession(
+                self._pooled.orm, sync_session_class=OrmSession, info=known, expire_on_commit=False, autoflush=False
+            )
             self._session.add_all(self._written)
         return self._session
 

@@ -128,6 +128,8 @@ class PasswordService:
         await self._passwords.require_good(data.new_password, (owner.email, owner.name), pointer="/new_password")
         answer = await self._passwords.answer(data.current_password, owner.recipe)
         user_id = await self._doors.change_password(token, answer, await self._passwords.hash(data.new_password))
+        if user_id is None and await self._doors.password_of_session(token) is None:  # it ended meanwhile
+            raise Unauthenticated
         if user_id is None:
             _happened("password", "refused")
             raise CurrentPasswordWrong

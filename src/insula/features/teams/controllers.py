@@ -114,7 +114,8 @@ class TeamMemberController(Controller):
         """Put a member into a team, or leave them there."""
         await teams.take_in(team_id, member_id)
         member = await TEAM_MEMBER.one_or_none(db, team_id=team_id, member_id=member_id)
-        assert member is not None
+        if member is None:  # removed from the organization at this very moment
+            raise NotFound
         return member
 
     @delete("/teams/{team_id:str}/members/{member_id:str}", permission=WRITE)
