@@ -25,17 +25,20 @@ def presented(scope: HTTPScope, origin: str) -> Presented:
     ``origin`` is the product's own (``https://app.example.com``). Secrets are read from headers only: in a query
     they would end in logs and Referer headers.
     """
-    headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
-    authorizations = [value for name, value in headers if name == b"authorization"]
+    authorizations = _values(scope, b"authorization")
     if authorizations:
         scheme, _, token = authorizations[0].partition(" ")
         if len(authorizations) > 1 or scheme.lower() != "bearer":
             raise Unauthenticated("Send one Authorization header with the Bearer scheme.")
         return Presented(_checked(token.strip()), by_cookie=False)
-    token = _cookie([value for name, value in headers if name == b"cookie"])
+    token = _cookie(_values(scope, b"cookie"))
     if scope["method"] not in _SAFE:
         refuse_forgery(scope, origin)
     return Presented(_checked(token), by_cookie=True)
+
+
+def _values(scope: HTTPScope, wanted: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
 
 
 def refuse_forgery(scope: HTTPScope, origin: str) -> None:
