@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapper
 
 from insula.core.db import Transaction
 from insula.core.ids import to_uuid
-from insula.core.journal import NewRow
+from insula.core.journal import Part
 from insula.core.queries import DIALECT
 
 _TENANT: Final = "tenant_id"
@@ -48,7 +48,7 @@ class Insert:
             value = state[key]
             values.append(value if bind is None else bind(value))
         state[_TENANT] = to_uuid("org", db.principal.organization_id)
-        db.journal.row = NewRow(self._sql, values)
+        db.journal.row = Part(self._sql, values)
         db.adopt(row)
 
 

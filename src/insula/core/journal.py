@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Hashable
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, Final
 
 import asyncpg
@@ -12,13 +13,14 @@ from insula.core import account
 from insula.core.ids import new_uuid
 from insula.core.lately import LATELY
 
-# Both lists travel as one JSON bind each; the tenant comes from the signed context, verified once for all that is
-# written here (and once more by each table's policy). Ids of events are made here and follow the latest that the tenant
-# has, whatever the clocks of other machines say.
-_WRITE: Final = """
+# The tenant comes from the signed context, verified once for all that is written here (and once more by each table's
+# policy). Lists travel as one JSON bind each. Ids of events are made here and follow the latest that the tenant has,
+# whatever the clocks of other machines say.
+_ME: Final = """
 WITH me AS MATERIALIZED (
     SELECT app.tenant_id() AS tenant_id, app.user_id() AS user_id
-), events AS (
+)"""
+_EVENTS: Final = """
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                            target_type, target_id, data, context)
     SELECT (SELECT tenant_id FROM me), e.id, e.type, e.version, e.actor_type, e.actor_id, e.credential_id,
@@ -29,22 +31,20 @@ WITH me AS MATERIALIZED (
               type text, version smallint, actor_type text, actor_id text, credential_id text,
               target_type text, target_id text, data jsonb, context jsonb)
       ) AS e (id, type, version, actor_type, actor_id, credential_id, target_type, target_id, data, context)
-)
-INSERT INTO app.outbox (tenant_id, user_id, lane, id, task, payload, due_at, trace)
-SELECT me.tenant_id, me.user_id, coalesce(me.tenant_id, me.user_id), t.id, t.task, t.payload,
-       now() + make_interval(secs => t.delay), t.trace
-  FROM me, jsonb_to_recordset($3::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
 """
-_WRITE_WITH_ANSWER: Final = _WRITE.replace(
-    "), events",
-    "), answer AS ("
-    "INSERT INTO app.idempotency (user_id, key_hash, fingerprint, answer) VALUES ((SELECT user_id FROM me), $4, $5, $6)"
-    "), events",
-)
+_TASKS: Final = """
+    INSERT INTO app.outbox (tenant_id, user_id, lane, id, task, payload, due_at, trace)
+    SELECT me.tenant_id, me.user_id, coalesce(me.tenant_id, me.user_id), t.id, t.task, t.payload,
+           now() + make_interval(secs => t.delay), t.trace
+      FROM me, jsonb_to_recordset($1::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
+"""
+_ANSWER: Final = """
+    INSERT INTO app.idempotency (user_id, key_hash, fingerprint, answer) VALUES ((SELECT user_id FROM me), $1, $2, $3)
+"""
 
 
-class NewRow(msgspec.Struct, frozen=True):
-    """A row to be inserted."""
+class Part(msgspec.Struct, frozen=True):
+    """One of the INSERTs of a statement, and its binds."""
 
     sql: str
     values: list[Any]
@@ -54,7 +54,7 @@ class Journal:
     """Collects until the commit: a request pays one round trip for its new row, its events, its jobs and its answer."""
 
     def __init__(self) -> None:
-        self.row: NewRow | None = None
+        self.row: Part | None = None
         """The row that nobody has asked for yet."""
         self.events: list[dict[str, Any]] = []
         self.account: list[dict[str, Any]] = []
@@ -75,21 +75,21 @@ class Journal:
         """Write what was collected, inside the transaction that is about to commit."""
         if self.account:
             await account.write(driver, self.account)
-        if self.answer is None and not self.events and not self.tasks:
-            await self.write_row(driver)
-        else:
-            await self._write_together(driver)
-        self.events, self.account, self.tasks, self.answer = [], [], [], None
+        if parts := self._parts():
+            statement = _together(tuple((part.sql, len(part.values)) for part in parts))
+            await driver.execute(statement, *chain.from_iterable(part.values for part in parts))
+        self.row, self.events, self.account, self.tasks, self.answer = None, [], [], [], None
 
-    async def _write_together(self, driver: asyncpg.Connection) -> None:
-        statement = _WRITE if self.answer is None else _WRITE_WITH_ANSWER
-        binds: list[Any] = [[new_uuid() for _ in self.events], _json(self.events), _json(self.tasks)]
-        binds += self.answer or ()
-        if self.row is not None:
-            row, self.row = self.row, None
-            statement = _beside(row.sql, len(row.values), statement)
-            binds = [*row.values, *binds]
-        await driver.execute(statement, *binds)
+    def _parts(self) -> list[Part]:
+        """What there is to be written together."""
+        parts = [] if self.row is None else [self.row]
+        if self.answer is not None:
+            parts.append(Part(_ANSWER, [*self.answer]))
+        if self.events:
+            parts.append(Part(_EVENTS, [[new_uuid() for _ in self.events], _json(self.events)]))
+        if self.tasks:
+            parts.append(Part(_TASKS, [_json(self.tasks)]))
+        return parts
 
     def committed(self) -> None:
         """What was written is there to stay."""
@@ -98,10 +98,18 @@ class Journal:
 
 
 @lru_cache
-def _beside(insert: str, binds: int, statement: str) -> str:
-    """Both as one statement: the binds of the second follow those of the first."""
-    moved = re.sub(r"\$(\d+)", lambda bind: f"${int(bind[1]) + binds}", statement)
-    return moved.replace("WITH ", f"WITH row AS ({insert}), ", 1)
+def _together(parts: tuple[tuple[str, int], ...]) -> str:
+    """All as one statement: the binds of each follow those of the ones before."""
+    statement, taken = _ME, 0
+    for number, (sql, binds) in enumerate(parts):
+        moved = re.sub(r"\$(\d+)", partial(_moved, taken), sql)
+        statement += f", part_{number} AS ({moved})"
+        taken += binds
+    return f"{statement} SELECT FROM me"
+
+
+def _moved(by: int, bind: re.Match[str]) -> str:
+    return f"${int(bind[1]) + by}"
 
 
 def _json(rows: list[dict[str, Any]]) -> str:
