@@ -389,6 +389,18 @@ RIGHTS = {
         "what is next to a place, in a tree of another kind": (
             "ALTER TABLE app.project ADD place point; CREATE INDEX i ON app.project USING spgist (place)"
         ),
+        "between which ids there are rows": "CREATE INDEX i ON app.project USING brin (id)",
+        "between which ids there are rows, whoever comes first": (
+            "CREATE INDEX i ON app.project USING brin (tenant_id, team_id)"
+        ),
+        "an order of a part of a table": (
+            "DO $$ BEGIN EXECUTE (SELECT format('CREATE INDEX i ON %s (type)', inhrelid::regclass)"
+            " FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+        "between which ids a part of a table has rows": (
+            "DO $$ BEGIN EXECUTE (SELECT format('CREATE INDEX i ON %s USING brin (id)', inhrelid::regclass)"
+            " FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
     },
     rights.row_security_is_asked_first: {
         "documents looked into before the policy": "ALTER TYPE jsonb SET (SUBSCRIPT = jsonb_subscript_handler)",

@@ -197,25 +197,35 @@ SELECT 'public', 'condition', 'a subscript of ' || t.oid::regtype::text, 'LEAKPR
    AND t.typsubscript <> 'raw_array_subscript_handler'::regproc
  UNION ALL
 -- What app_rw can walk in the order of a value, if only to count whom it passes. An order of ids is safe where a policy
--- says which of them to begin with.
+-- says which of them to begin with. Partitions have no grants: they are read as the table is that they are a part of.
 SELECT 'app_rw', 'order', i.indexrelid::regclass::text, coalesce(a.attname::text, 'an expression')
   FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+ CROSS JOIN LATERAL coalesce(pg_partition_root(t.oid)::oid, t.oid) AS read (oid)
   LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] AND a.attnum > 0
   JOIN pg_attribute led ON led.attrelid = x.oid AND led.attnum = 1
  WHERE t.relnamespace = 'app'::regnamespace AND pg_indexam_has_property(x.relam, 'can_order')
    AND (led.atttypid <> 'uuid'::regtype
         OR NOT EXISTS (SELECT FROM pg_policy p
-                        WHERE p.polrelid = t.oid AND NOT p.polpermissive
+                        WHERE p.polrelid = read.oid AND NOT p.polpermissive
                           AND strpos(pg_get_expr(p.polqual, p.polrelid), '(' || quote_ident(a.attname) || ' = ') > 0))
-   AND CASE WHEN a.attnum IS NULL THEN has_any_column_privilege('app_rw', t.oid, 'SELECT')
-            ELSE has_column_privilege('app_rw', t.oid, a.attnum, 'SELECT') END
+   AND CASE WHEN a.attnum IS NULL THEN has_any_column_privilege('app_rw', read.oid, 'SELECT')
+            ELSE has_column_privilege('app_rw', read.oid, a.attname, 'SELECT') END
  UNION ALL
 -- Nor from what is next to a value to what is further: however the index begins, it passes everybody's rows.
 SELECT 'app_rw', 'order', i.indexrelid::regclass::text, 'nearness'
   FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
- WHERE t.relnamespace = 'app'::regnamespace AND has_any_column_privilege('app_rw', t.oid, 'SELECT')
+ WHERE t.relnamespace = 'app'::regnamespace
+   AND has_any_column_privilege('app_rw', coalesce(pg_partition_root(t.oid)::oid, t.oid), 'SELECT')
    AND EXISTS (SELECT FROM generate_series(1, i.indnkeyatts) AS n
                 WHERE pg_index_column_has_property(i.indexrelid, n, 'distance_orderable'))
+ UNION ALL
+-- Nor what lies between two ids, wherever in the index they stand: they are compared before the policy is asked.
+SELECT 'app_rw', 'order', i.indexrelid::regclass::text, 'ids'
+  FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+  JOIN pg_class t ON t.oid = i.indrelid
+ WHERE t.relnamespace = 'app'::regnamespace AND m.amname NOT IN ('btree', 'hash')
+   AND has_any_column_privilege('app_rw', coalesce(pg_partition_root(t.oid)::oid, t.oid), 'SELECT')
+   AND EXISTS (SELECT FROM pg_opclass o WHERE o.oid = ANY (i.indclass) AND o.opcintype = 'uuid'::regtype)
  UNION ALL
 SELECT m.member::regrole::text, 'role', m.roleid::regrole::text, 'MEMBER'
   FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
