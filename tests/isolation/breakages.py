@@ -136,6 +136,10 @@ TABLES = {
             'ALTER TABLE app.project ADD assignee uuid REFERENCES app."user" (id); GRANT UPDATE (assignee) ON'
             " app.project TO app_rw"
         ),
+        "a foreign key with which a person names any tenant": (
+            "ALTER TABLE app.idempotency ADD tenant_id uuid, ADD team_id uuid, ADD FOREIGN KEY (tenant_id, team_id)"
+            " REFERENCES app.team (tenant_id, id)"
+        ),
     },
     tables.rows_are_not_numbered: {
         "an identity column": "ALTER TABLE app.project ADD number bigint GENERATED ALWAYS AS IDENTITY",

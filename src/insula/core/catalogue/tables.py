@@ -114,10 +114,14 @@ def references_clear_only_themselves(catalogue: Catalogue) -> Problems:
 
 
 def references_outwards_are_not_writable(catalogue: Catalogue) -> Problems:
-    """Whoever may write a reference to a table that they cannot see learns by trying which rows it has."""
-    tenants = catalogue.of_class(TableClass.TENANT)
+    """Whoever may write a reference to a table that they cannot see learns by trying which rows it has.
+
+    To a tenant's table no other than a tenant's may refer: elsewhere nothing says that the tenant in it is the writer's.
+    """
+    tenants = catalogue.of_class(TableClass.TENANT).keys()
     for reference in catalogue.references:
-        if reference.target not in tenants and catalogue.writable(reference.table, reference.columns):
+        outwards = not {reference.table, reference.target} <= tenants
+        if outwards and catalogue.writable(reference.table, reference.columns):
             yield f"{reference.table} ({reference.name})", f"requests may write what refers to {reference.target}"
 
 
