@@ -2,6 +2,21 @@
 
 from insula.core.catalogue import grants, rights, tables
 
+_MINE = "user_id = (SELECT app.user_id()) AND (SELECT app.tenant_id()) IS NULL"
+PEOPLES_VISITS = (
+    "CREATE TABLE app.visit (user_id uuid NOT NULL, id uuid NOT NULL, place integer, PRIMARY KEY (user_id, id))"
+    " PARTITION BY RANGE (id); CREATE TABLE app.visit_1 PARTITION OF app.visit DEFAULT;"
+    " GRANT SELECT, INSERT ON app.visit TO app_rw;"
+) + "".join(
+    f"CREATE POLICY isolation ON {table} AS RESTRICTIVE TO app_rw USING ({_MINE}) WITH CHECK ({_MINE});"
+    f" CREATE POLICY access ON {table} TO app_rw USING (true) WITH CHECK (true);"
+    f" ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY,"
+    " ALTER user_id SET STATISTICS 0, ALTER id SET STATISTICS 0, ALTER place SET STATISTICS 0;"
+    f" COMMENT ON TABLE {table} IS 'class: user';"
+    for table in ("app.visit", "app.visit_1")
+)
+"""A table in parts that breaks no rule."""
+
 TABLES = {
     tables.every_table_says_its_class: {
         "a table without a class": "CREATE TABLE app.thing (id uuid)",
@@ -99,6 +114,11 @@ TABLES = {
         "a unique name that people may write in capitals": (
             'CREATE UNIQUE INDEX user_name_once ON app."user" (lower(name))'
         ),
+        "a unique value made of a name that people may write": (
+            'ALTER TABLE app."user" ADD initial text GENERATED ALWAYS AS (lower(name)) STORED UNIQUE'
+        ),
+        "a unique value in a part of what people may write": PEOPLES_VISITS
+        + "CREATE UNIQUE INDEX visit_place_once ON app.visit_1 (place)",
         "times that exclude other tenants' times": (
             "ALTER TABLE app.project ADD during tstzrange, ADD EXCLUDE USING gist (during WITH &&)"
         ),
@@ -139,6 +159,14 @@ TABLES = {
         "a foreign key with which a person names any tenant": (
             "ALTER TABLE app.idempotency ADD tenant_id uuid, ADD team_id uuid, ADD FOREIGN KEY (tenant_id, team_id)"
             " REFERENCES app.team (tenant_id, id)"
+        ),
+        "a foreign key that asks about people from a part of a table": (
+            "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s ADD FOREIGN KEY (id) REFERENCES app.\"user\" (id)',"
+            " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+        "a foreign key that asks about people by a computed value": (
+            'ALTER TABLE app."user" ADD friend uuid GENERATED ALWAYS AS (md5(name)::uuid) STORED'
+            ' REFERENCES app."user" (id)'
         ),
     },
     tables.rows_are_not_numbered: {

@@ -28,6 +28,8 @@ class Table(msgspec.Struct, frozen=True):
     forced: bool
     partition: bool
     options: list[str]
+    topmost: str
+    """Itself, or the table that it is a partition of: the one whose grants are asked."""
 
     @property
     def table_class(self) -> str:
@@ -46,6 +48,7 @@ class Column(msgspec.Struct, frozen=True):
     type: str
     checks: list[str]
     """What CHECK constraints say of it alone."""
+    generated: bool
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -197,10 +200,17 @@ class Catalogue(msgspec.Struct, frozen=True):
             grant for grant in self.grants if grant.grantee in by and (not privileges or grant.privilege in privileges)
         ]
 
+    def topmost(self, table: str) -> str:
+        """The table through which requests reach this one: itself, or what it is a partition of."""
+        return next((found.topmost for found in self.tables if found.name == table), table)
+
     def writable(self, table: str, columns: list[str]) -> bool:
-        """Whether a request may write any of the columns."""
+        """Whether a request may write any of the columns; what is computed, by writing what it is computed from."""
+        topmost = self.topmost(table)
         writers = self.held("INSERT", "UPDATE", by=frozenset({"app_rw", "PUBLIC"}))
-        return any(grant.table == table and grant.column in {None, *columns} for grant in writers)
+        written = {grant.column for grant in writers if grant.table == topmost}
+        computed = "" in columns or any(c.generated for c in self.columns if c.table == table and c.name in columns)
+        return bool(written and (computed or written & {None, *columns}))
 
     def policies_met(self, table: str) -> list[Policy]:
         """The policies that requests meet; app_platform has its own on the program's tables."""

@@ -4,7 +4,9 @@ from typing import Final
 
 TABLES: Final = """
 SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
-       c.relrowsecurity, c.relforcerowsecurity, c.relispartition, coalesce(c.reloptions, '{}')
+       c.relrowsecurity, c.relforcerowsecurity, c.relispartition, coalesce(c.reloptions, '{}'),
+       (SELECT m.nspname || '.' || top.relname FROM pg_class top JOIN pg_namespace m ON m.oid = top.relnamespace
+         WHERE top.oid = coalesce(pg_partition_root(c.oid)::oid, c.oid))
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname !~ '^(pg_|information_schema$)' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
  ORDER BY 1
@@ -14,7 +16,8 @@ COLUMNS: Final = """
 SELECT n.nspname || '.' || c.relname, a.attname::text, a.attnotnull,
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> '', format_type(a.atttypid, a.atttypmod),
        ARRAY(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
-              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum])
+              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]),
+       a.attgenerated <> ''
   FROM pg_attribute a
   JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
   JOIN pg_namespace n ON n.oid = c.relnamespace
