@@ -119,6 +119,12 @@ TABLES = {
         ),
         "a unique value in a part of what people may write": PEOPLES_VISITS
         + "CREATE UNIQUE INDEX visit_place_once ON app.visit_1 (place)",
+        "a unique name of what requests leave for others": (
+            "ALTER TABLE app.outbox ADD once uuid UNIQUE; GRANT INSERT (once) ON app.outbox TO app_rw"
+        ),
+        "a unique value made of what requests leave for others": (
+            "CREATE UNIQUE INDEX outbox_once ON app.outbox (md5(payload::text))"
+        ),
         "times that exclude other tenants' times": (
             "ALTER TABLE app.project ADD during tstzrange, ADD EXCLUDE USING gist (during WITH &&)"
         ),

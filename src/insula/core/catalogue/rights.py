@@ -234,7 +234,7 @@ RIGHT_RULES: Final = (
     Rule(triggers_and_policies_are_in_force, "ALTER ROLE ALL RESET ..., ALTER DATABASE ... RESET ..."),
     Rule(
         no_order_spans_tenants,
-        "Begin a btree with tenant_id (user_id); where there is no order to keep, take hash, or BRIN for what is no id.",
+        "Begin a btree with tenant_id (user_id); where no order is asked for, take hash, or BRIN for what is no id.",
     ),
     Rule(row_security_is_asked_first, _PROVISION),
     Rule(the_system_keeps_its_secrets, "REVOKE it from PUBLIC, as a superuser."),

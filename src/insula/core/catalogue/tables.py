@@ -10,6 +10,8 @@ from insula.core.rls import COUNT_VERSION, MOMENTS, SCHEMA, TableClass
 KEY_TABLE: Final = f"{SCHEMA}.door_key"
 """Belongs to app_door, which alone reads it, in every statement: policies would cost and protect nothing."""
 TRIGGERS: Final = {(f"{SCHEMA}.outbox", "wait_until_due"): "a job of later is not due yet"}
+LEFT_BY: Final = {"tenant_id", "user_id", "lane"}
+"""What the policy of a platform table takes from the context of the request that leaves a row there."""
 
 BY_TENANT: Final = "(tenant_id = ( SELECT app.tenant_id() AS tenant_id))"
 SMALL: Final = frozenset(
@@ -87,12 +89,13 @@ def user_tables_are_isolated(catalogue: Catalogue) -> Problems:
 
 def unique_keys_start_with_their_owner(catalogue: Catalogue) -> Problems:
     """A global UNIQUE, or EXCLUDE, tells whoever can write it that somebody else has the value."""
-    owners = owner_columns(catalogue)
+    owners = {table: {column} for table, column in owner_columns(catalogue).items()}
+    owners |= dict.fromkeys(catalogue.of_class(TableClass.PLATFORM), LEFT_BY)
     for key in catalogue.keys:
         owner = owners.get(key.table)
-        if owner is None or key.columns[0] == owner:
+        if owner is None or key.columns[0] in owner or (key.primary and owner is LEFT_BY):
             continue
-        if owner == "tenant_id" or "" in key.columns or catalogue.writable(key.table, key.columns):
+        if owner == {"tenant_id"} or catalogue.writable(key.table, key.columns):
             over = ", ".join(column or "something else than a column" for column in key.columns)
             yield key.name, f"is unique over {over}, whoever's the row is"
 
@@ -116,7 +119,7 @@ def references_clear_only_themselves(catalogue: Catalogue) -> Problems:
 def references_outwards_are_not_writable(catalogue: Catalogue) -> Problems:
     """Whoever may write a reference to a table that they cannot see learns by trying which rows it has.
 
-    To a tenant's table no other than a tenant's may refer: elsewhere nothing says that the tenant in it is the writer's.
+    To a tenant's table none but a tenant's may refer: elsewhere nothing says that the tenant in it is the writer's.
     """
     tenants = catalogue.of_class(TableClass.TENANT).keys()
     for reference in catalogue.references:
