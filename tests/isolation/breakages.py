@@ -316,6 +316,12 @@ RIGHTS = {
         ),
         "a function open to everybody": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO PUBLIC",
         "a door opened to another login": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO app_identity",
+        "a door that deletes whoever's row it is": (
+            "CREATE FUNCTION app.delete_project(row_id uuid) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER"
+            " SET search_path = pg_catalog, pg_temp AS $$ BEGIN DELETE FROM app.project WHERE id = row_id;"
+            " RETURN FOUND; END $$; ALTER FUNCTION app.delete_project(uuid) OWNER TO app_door;"
+            " REVOKE ALL ON FUNCTION app.delete_project FROM PUBLIC; GRANT EXECUTE ON FUNCTION app.delete_project TO app_rw"
+        ),
         "a door that is shut": "REVOKE EXECUTE ON FUNCTION app.enter(bytea, uuid) FROM app_rw",
     },
     rights.doors_have_one_form: {

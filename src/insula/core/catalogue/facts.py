@@ -123,6 +123,7 @@ class Function(msgspec.Struct, frozen=True):
     """pg_proc.proparallel: s, r or u."""
     callers: list[str]
     """Who holds EXECUTE, beside the owner."""
+    body: str
 
     @property
     def signature(self) -> str:

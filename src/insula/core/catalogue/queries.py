@@ -104,7 +104,8 @@ SELECT n.nspname::text, p.proname::text, oidvectortypes(p.proargtypes), p.proown
        p.prosecdef, coalesce(p.proconfig, '{}'), p.provolatile::text, p.proparallel::text,
        ARRAY(SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
                FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
-              WHERE acl.grantee <> p.proowner)
+              WHERE acl.grantee <> p.proowner),
+       p.prosrc
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
  WHERE n.nspname !~ '^(pg_|information_schema$)'
  ORDER BY 1, 2, 3
