@@ -26,6 +26,15 @@ TABLES = {
             " ('00000000-0000-0000-0000-000000000000') TO ('00000000-0000-0000-0000-000000000001')"
         ),
     },
+    tables.partitions_are_of_their_tables_class: {
+        "a partition that says it is the registry's": (
+            "DO $$ BEGIN EXECUTE (SELECT format('COMMENT ON TABLE %s IS %L', inhrelid::regclass, 'class: registry')"
+            " FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+        "a table that inherits from another": (
+            "CREATE TABLE app.team_old () INHERITS (app.team); COMMENT ON TABLE app.team_old IS 'class: tenant'"
+        ),
+    },
     tables.row_security_is_forced: {
         "row security switched off": "ALTER TABLE app.project DISABLE ROW LEVEL SECURITY",
         "row security not forced": "ALTER TABLE app.project NO FORCE ROW LEVEL SECURITY",

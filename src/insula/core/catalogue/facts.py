@@ -30,6 +30,8 @@ class Table(msgspec.Struct, frozen=True):
     options: list[str]
     topmost: str
     """Itself, or the table that it is a partition of: the one whose grants are asked."""
+    parents: list[str]
+    """What it is a partition of, or inherits from."""
 
     @property
     def table_class(self) -> str:

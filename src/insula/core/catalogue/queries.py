@@ -6,7 +6,10 @@ TABLES: Final = """
 SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
        c.relrowsecurity, c.relforcerowsecurity, c.relispartition, coalesce(c.reloptions, '{}'),
        (SELECT m.nspname || '.' || top.relname FROM pg_class top JOIN pg_namespace m ON m.oid = top.relnamespace
-         WHERE top.oid = coalesce(pg_partition_root(c.oid)::oid, c.oid))
+         WHERE top.oid = coalesce(pg_partition_root(c.oid)::oid, c.oid)),
+       ARRAY(SELECT m.nspname || '.' || parent.relname FROM pg_inherits h
+               JOIN pg_class parent ON parent.oid = h.inhparent JOIN pg_namespace m ON m.oid = parent.relnamespace
+              WHERE h.inhrelid = c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname !~ '^(pg_|information_schema$)' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
  ORDER BY 1

@@ -46,6 +46,17 @@ def every_table_says_its_class(catalogue: Catalogue) -> Problems:
             yield table.name, f"its comment does not say its class: {table.comment!r}"
 
 
+def partitions_are_of_their_tables_class(catalogue: Catalogue) -> Problems:
+    """What is read and written through a table must obey its rules; INHERITS would take over none of its keys."""
+    classes = {table.name: table.table_class for table in catalogue.tables}
+    for table in catalogue.tables:
+        for parent in table.parents:
+            if not table.partition:
+                yield table.name, f"inherits from {parent}"
+            elif table.table_class != classes.get(parent):
+                yield table.name, f"is not of the class of {parent}"
+
+
 def row_security_is_forced(catalogue: Catalogue) -> Problems:
     """ENABLE alone would leave the owner unrestricted, and backfills with it."""
     for table in catalogue.stored():
@@ -204,6 +215,10 @@ _POLICIES: Final = "Recreate the policies as core/rls.py writes them, and drop a
 
 TABLE_RULES: Final = (
     Rule(every_table_says_its_class, "Create it with core/rls.py, or COMMENT ON TABLE ... IS 'class: tenant'."),
+    Rule(
+        partitions_are_of_their_tables_class,
+        "Let it say its table's class, with that class's policies; use partitions in place of INHERITS.",
+    ),
     Rule(row_security_is_forced, "ALTER TABLE ... ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY."),
     Rule(tenant_tables_have_the_tenants_key, _RECREATE),
     Rule(the_tenant_comes_from_the_context, _RECREATE),
