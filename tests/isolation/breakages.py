@@ -202,6 +202,12 @@ TABLES = {
         "a document of any size": "ALTER TABLE app.project ADD details jsonb",
         "a short text of any length": "ALTER TABLE app.project ADD notes varchar",
         "texts of any number": "ALTER TABLE app.project ADD labels text[]",
+        "short texts of any number": "ALTER TABLE app.project ADD labels varchar(40)[]",
+        "a text of a length that is no bound": "ALTER TABLE app.project ADD notes varchar(10485760)",
+        "a text whose bound nobody enforces": (
+            "ALTER TABLE app.project ADD notes text; DO $$ BEGIN IF current_setting('server_version_num')::int >= 180000"
+            " THEN EXECUTE 'ALTER TABLE app.project ADD CHECK (octet_length(notes) <= 100) NOT ENFORCED'; END IF; END $$"
+        ),
         "bytes of any number": "ALTER TABLE app.project ADD picture bytea",
         "a day without bounds": "ALTER TABLE app.project ADD day date",
         "a number of any length": "ALTER TABLE app.project ADD amount numeric",
@@ -261,6 +267,14 @@ GRANTS = {
         "housekeeping that reads projects": "GRANT SELECT ON app.project TO app_platform",
         "housekeeping that reads people": 'GRANT SELECT (email) ON app."user" TO app_platform',
         "a policy for housekeeping": "CREATE POLICY platform ON app.event TO app_platform USING (true)",
+    },
+    grants.sequences_are_nobodys: {
+        "a sequence that requests look at": (
+            "CREATE SEQUENCE app.ticket_number; GRANT SELECT ON SEQUENCE app.ticket_number TO app_rw"
+        ),
+        "a sequence that everybody looks at": (
+            "CREATE SEQUENCE app.ticket_number; GRANT SELECT ON SEQUENCE app.ticket_number TO PUBLIC"
+        ),
     },
     grants.registry_tables_are_for_doors_alone: {
         "a registry that requests read": "GRANT SELECT ON app.organization_slug TO app_rw",

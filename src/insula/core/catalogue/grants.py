@@ -65,6 +65,14 @@ def partitions_have_no_grants(catalogue: Catalogue) -> Problems:
             yield grant.object, f"{grant.grantee} holds {grant.privilege} on a partition"
 
 
+def sequences_are_nobodys(catalogue: Catalogue) -> Problems:
+    """Whoever looks at one learns how much everybody does."""
+    tables = {table.name for table in catalogue.tables}
+    for grant in catalogue.held():
+        if grant.table not in tables:
+            yield grant.object, f"{grant.grantee} holds {grant.privilege} on a sequence"
+
+
 def registry_tables_are_for_doors_alone(catalogue: Catalogue) -> Problems:
     """What must be found before a tenant is known: a login that reads it reads everybody's."""
     registry = catalogue.of_class(TableClass.REGISTRY)
@@ -132,6 +140,7 @@ GRANT_RULES: Final = (
     Rule(nobody_else_holds_anything, _REVOKE),
     Rule(nothing_is_granted_to_everybody, _REVOKE),
     Rule(partitions_have_no_grants, _REVOKE),
+    Rule(sequences_are_nobodys, _REVOKE),
     Rule(registry_tables_are_for_doors_alone, "REVOKE it, drop the policy, and write a door."),
     Rule(the_platform_reads_nobodys_rows, "REVOKE it, drop the policy, and write a door."),
     Rule(platform_tables_take_inserts_at_most, "Grant INSERT alone, with a policy as app.outbox has it."),

@@ -15,11 +15,13 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
  ORDER BY 1
 """
 
+# What is NOT ENFORCED, from PostgreSQL 18 on, bounds nothing; what is NOT VALID bounds every row to come.
 COLUMNS: Final = """
 SELECT n.nspname || '.' || c.relname, a.attname::text, a.attnotnull,
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> '', format_type(a.atttypid, a.atttypmod),
        ARRAY(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
-              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]),
+              WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]
+                AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'),
        a.attgenerated <> ''
   FROM pg_attribute a
   JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
@@ -77,13 +79,14 @@ REFERENCES: Final = """
 SELECT n.nspname || '.' || c.relname, f.conname::text,
        ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY AS k (number, position)
                JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number ORDER BY k.position),
-       f.confrelid::regclass::text,
+       m.nspname || '.' || target.relname,
        ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY AS k (number, position)
                JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number ORDER BY k.position),
        f.confdeltype::text,
        ARRAY(SELECT a.attname::text FROM unnest(f.confdelsetcols) AS number
                JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = number)
   FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_class target ON target.oid = f.confrelid JOIN pg_namespace m ON m.oid = target.relnamespace
  WHERE f.contype = 'f'
  ORDER BY 1, 2
 """

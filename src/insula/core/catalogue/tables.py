@@ -5,7 +5,7 @@ from typing import Final
 
 from insula.core.catalogue.facts import Catalogue, Policy
 from insula.core.catalogue.rule import Problems, Rule
-from insula.core.rls import COUNT_VERSION, MOMENTS, SCHEMA, TableClass
+from insula.core.rls import COUNT_VERSION, MOMENTS, SCHEMA, TEXT_BYTES, TableClass
 
 KEY_TABLE: Final = f"{SCHEMA}.door_key"
 """Belongs to app_door, which alone reads it, in every statement: policies would cost and protect nothing."""
@@ -30,8 +30,8 @@ BOUNDED: Final = {
     "bytea": r"\(octet_length\(%s\) <= \d+\)",
 }
 """Types whose values have no end that a page could bear, and the CHECK that gives them one."""
-SIZED: Final = re.compile(r"(character varying|character|numeric)\([\d,]+\)(\[\])?")
-"""Types that say it themselves."""
+SIZED: Final = re.compile(r"numeric\([-\d,]+\)|character(?: varying)?\((\d+)\)")
+"""Types that say it themselves; of an array they say how large each of its values is, and not how many there are."""
 _MINE: Final = r"\((\w+) = \( SELECT app\.user_id\(\) AS user_id\)\)"
 _ALONE: Final = r"\(\( SELECT app\.tenant_id\(\) AS tenant_id\) IS NULL\)"
 BY_USER: Final = re.compile(rf"\({_MINE} AND {_ALONE}\)")
@@ -90,10 +90,10 @@ def tenant_tables_are_isolated(catalogue: Catalogue) -> Problems:
 def user_tables_are_isolated(catalogue: Catalogue) -> Problems:
     """Likewise, by a column that is never empty; and outside of organizations, unless rows are added and no more."""
     required = {(column.table, column.name) for column in catalogue.columns if column.required}
-    more = {grant.table for grant in catalogue.grants if grant.grantee == "app_rw" and grant.privilege != "INSERT"}
+    more = {grant.table for grant in catalogue.held(by=frozenset({"app_rw"})) if grant.privilege != "INSERT"}
     for table in catalogue.of_class(TableClass.USER):
         policies = catalogue.policies_met(table)
-        form = BY_USER if table in more else ADDED_BY_USER
+        form = BY_USER if catalogue.topmost(table) in more else ADDED_BY_USER
         found = [match for policy in policies if (match := form.fullmatch(policy.using))]
         yield from _isolated(table, policies, {match[0] for match in found if (table, match[1]) in required})
 
@@ -150,7 +150,7 @@ def rows_are_not_numbered(catalogue: Catalogue) -> Problems:
 def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
     """A year that no program can read, or a name of megabytes, breaks every page it is on, other people's too."""
     for column in catalogue.columns:
-        if column.type in SMALL or SIZED.fullmatch(column.type) or not catalogue.writable(column.table, [column.name]):
+        if _small(column.type) or not catalogue.writable(column.table, [column.name]):
             continue
         name = f"{column.table}.{column.name}"
         if column.type not in BOUNDED:
@@ -159,6 +159,11 @@ def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
         form = re.compile(BOUNDED[column.type].replace("%s", re.escape(column.name)))
         if not any(form.fullmatch(check) for check in column.checks):
             yield name, f"has no CHECK that bounds its {column.type}"
+
+
+def _small(type_: str) -> bool:
+    sized = SIZED.fullmatch(type_)
+    return type_ in SMALL or (sized is not None and int(sized[1] or 0) <= TEXT_BYTES)
 
 
 def values_are_not_counted(catalogue: Catalogue) -> Problems:
