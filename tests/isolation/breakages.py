@@ -216,6 +216,23 @@ TABLES = {
             "ALTER TABLE app.outbox ADD hint text; GRANT INSERT (hint) ON app.outbox TO app_rw"
         ),
     },
+    tables.nobody_has_a_part_of_their_own: {
+        "an index of one tenant's rows": (
+            "CREATE INDEX project_big ON app.project (tenant_id, id)"
+            " WHERE tenant_id = '00000000-0000-0000-0000-000000000001'"
+        ),
+        "an index of some people's rows": (
+            "CREATE INDEX user_early ON app.\"user\" (id) WHERE id < '01900000-0000-0000-0000-000000000000'"
+        ),
+        "a table in parts by its tenants": (
+            "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY LIST (tenant_id);"
+            " COMMENT ON TABLE app.thing IS 'class: tenant'"
+        ),
+        "a table in parts by the first digits of its tenants": (
+            "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY RANGE (left(tenant_id::text, 8));"
+            " COMMENT ON TABLE app.thing IS 'class: tenant'"
+        ),
+    },
     tables.views_ask_as_their_reader: {
         "a view with its owner's rights": "CREATE VIEW app.projects AS SELECT * FROM app.project",
         "a materialized view": "CREATE MATERIALIZED VIEW app.projects AS SELECT * FROM app.project",

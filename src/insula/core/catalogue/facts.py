@@ -32,6 +32,10 @@ class Table(msgspec.Struct, frozen=True):
     """Itself, or the table that it is a partition of: the one whose grants are asked."""
     parents: list[str]
     """What it is a partition of, or inherits from."""
+    parted_by: str
+    """As in ``RANGE (id)``; empty where it has no partitions."""
+    conditions: list[str]
+    """Of its indexes: which rows are in them."""
 
     @property
     def table_class(self) -> str:

@@ -9,7 +9,10 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
          WHERE top.oid = coalesce(pg_partition_root(c.oid)::oid, c.oid)),
        ARRAY(SELECT m.nspname || '.' || parent.relname FROM pg_inherits h
                JOIN pg_class parent ON parent.oid = h.inhparent JOIN pg_namespace m ON m.oid = parent.relnamespace
-              WHERE h.inhrelid = c.oid)
+              WHERE h.inhrelid = c.oid),
+       coalesce(pg_get_partkeydef(c.oid), ''),
+       ARRAY(SELECT pg_get_expr(i.indpred, i.indrelid) FROM pg_index i
+              WHERE i.indrelid = c.oid AND i.indpred IS NOT NULL)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname !~ '^(pg_|information_schema$)' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
  ORDER BY 1

@@ -174,6 +174,20 @@ def values_are_not_counted(catalogue: Catalogue) -> Problems:
             yield counted.object, "is in the planner's statistics"
 
 
+def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
+    """Everybody may read how large partitions and indexes are, and what decides which rows are in them."""
+    owners = owner_columns(catalogue)
+    for table in catalogue.stored():
+        if table.name not in owners:
+            continue
+        named = re.compile(rf"\b{owners[table.name]}\b")
+        if not table.parted_by.startswith("HASH") and named.search(table.parted_by):
+            yield table.name, f"is parted by {table.parted_by}"
+        for condition in table.conditions:
+            if named.search(condition):
+                yield table.name, f"has an index of the rows where {condition}"
+
+
 def views_ask_as_their_reader(catalogue: Catalogue) -> Problems:
     """An ordinary view reads with its owner's rights; a materialized one holds everybody's rows."""
     for table in catalogue.tables:
@@ -243,6 +257,10 @@ TABLE_RULES: Final = (
         "ALTER TABLE ... ALTER ... SET STATISTICS 0, ALTER INDEX ... ALTER COLUMN <number> SET STATISTICS 0 for what an"
         " index is made of, DROP STATISTICS; and, since ANALYZE keeps what there was, as a superuser"
         " DELETE FROM pg_statistic WHERE starelid = '...'::regclass.",
+    ),
+    Rule(
+        nobody_has_a_part_of_their_own,
+        "Part it by HASH, or by something else than whose a row is; let no index's WHERE name that column.",
     ),
     Rule(views_ask_as_their_reader, "CREATE VIEW ... WITH (security_invoker = true); nothing materialized or foreign."),
     Rule(
