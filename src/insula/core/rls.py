@@ -142,7 +142,7 @@ def create_delete_door(op: Operations, name: str) -> None:
     op.execute(
         f"CREATE FUNCTION {SCHEMA}.{delete_door(name)}(row_id uuid) RETURNS boolean"
         " LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
-        f" AS $${delete_door_body(name)}$$"
+        f" AS {delete_door_body(name)}"
     )
     op.execute(f"GRANT EXECUTE ON FUNCTION {SCHEMA}.{delete_door(name)}(uuid) TO app_rw")
     act_as_owner(op)
@@ -154,9 +154,9 @@ def delete_door(table: str) -> str:
 
 
 def delete_door_body(table: str) -> str:
-    """What it does, to the letter: the catalogue check compares it."""
+    """What it does, to the letter, between its quotes: the catalogue check compares it."""
     mine = f"{ISOLATION} AND id = row_id"
-    return f' BEGIN DELETE FROM {SCHEMA}."{table}" WHERE {mine}; RETURN FOUND; END '  # noqa: S608  # a table of ours
+    return f'$$ BEGIN DELETE FROM {SCHEMA}."{table}" WHERE {mine}; RETURN FOUND; END $$'  # noqa: S608  # a table of ours
 
 
 def protect_user_table(op: Operations, name: str, *, owner: str, grants: str, everywhere: bool = False) -> None:
