@@ -131,6 +131,9 @@ TABLES = {
         "a unique name of what requests leave for others": (
             "ALTER TABLE app.outbox ADD once uuid UNIQUE; GRANT INSERT (once) ON app.outbox TO app_rw"
         ),
+        "a unique key of what belongs to no organization": (
+            "CREATE UNIQUE INDEX outbox_once ON app.outbox (tenant_id, task) NULLS NOT DISTINCT"
+        ),
         "a unique value made of what requests leave for others": (
             "CREATE UNIQUE INDEX outbox_once ON app.outbox (md5(payload::text))"
         ),

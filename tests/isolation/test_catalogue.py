@@ -39,6 +39,10 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
             "ALTER TABLE app.project ADD notes text; ALTER TABLE app.project ALTER notes SET STATISTICS 0,"
             " ADD CHECK (octet_length(notes) <= 100) NOT VALID"
         ),
+        (
+            'ALTER TABLE app.project ADD "order" text; ALTER TABLE app.project ALTER "order" SET STATISTICS 0,'
+            ' ADD CHECK (octet_length("order") <= 100)'
+        ),
     ],
     ids=[
         "a reserved name",
@@ -47,6 +51,7 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
         "an index of what was deleted",
         "a short text",
         "a bound of rows to come",
+        "a column with a reserved name",
     ],
 )
 async def test_what_breaks_no_rule_is_not_reported(breaker: asyncpg.Connection, deed: str) -> None:

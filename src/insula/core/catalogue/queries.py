@@ -64,10 +64,12 @@ SELECT n.nspname || '.' || c.relname, p.polname::text, p.polpermissive, p.polcmd
  ORDER BY 1, 2
 """
 
-# EXCLUDE says of a column how it is compared; a column that is not compared by = stands here as an expression.
+# EXCLUDE says of a column how it is compared; one that is not compared by = stands here as an expression, and so does
+# one whose rows without a value are all the same (NULLS NOT DISTINCT).
 KEYS: Final = """
 SELECT n.nspname || '.' || c.relname, i.indexrelid::regclass::text, i.indisprimary,
-       ARRAY(SELECT coalesce(CASE WHEN x.conexclop IS NULL OR o.oprname = '=' THEN a.attname::text END, '')
+       ARRAY(SELECT coalesce(CASE WHEN (x.conexclop IS NULL OR o.oprname = '=')
+                                   AND (a.attnotnull OR NOT i.indnullsnotdistinct) THEN a.attname::text END, '')
                FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, position)
                LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
                LEFT JOIN pg_operator o ON o.oid = x.conexclop[k.position]

@@ -156,7 +156,7 @@ def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
         if column.type not in BOUNDED:
             yield name, f"is a {column.type}, which may be of any size, or what no program can read"
             continue
-        form = re.compile(BOUNDED[column.type].replace("%s", re.escape(column.name)))
+        form = re.compile(BOUNDED[column.type].replace("%s", f'"?{re.escape(column.name)}"?'))
         if not any(form.fullmatch(check) for check in column.checks):
             yield name, f"has no CHECK that bounds its {column.type}"
 
