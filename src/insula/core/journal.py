@@ -9,7 +9,6 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from insula.core import account
 from insula.core.ids import new_uuid
 from insula.core.lately import LATELY
 
@@ -55,6 +54,8 @@ _TASKS: Final = """
 _ANSWER: Final = """
     INSERT INTO app.idempotency (user_id, key_hash, fingerprint, answer) VALUES ((SELECT user_id FROM me), $1, $2, $3)
 """
+# A person's own record: whose it is and when it was, the door says.
+_ACCOUNT: Final = "SELECT app.record_mine($1::text::jsonb)"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ class Journal:
     async def write(self, driver: asyncpg.Connection) -> None:
         """Write what was collected, inside the transaction that is about to commit."""
         if self.account:
-            await account.write(driver, self.account)
+            await driver.execute(_ACCOUNT, _json(self.account))
         if parts := self._parts():
             statement = _together(tuple((part.sql, len(part.values)) for part in parts))
             await driver.execute(statement, *chain.from_iterable(part.values for part in parts))
