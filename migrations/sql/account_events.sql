@@ -6,22 +6,13 @@
 CREATE FUNCTION app.next_account_event_ids(person uuid, amount integer) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    proposed CONSTANT uuid[] := ARRAY(
-        -- A UUIDv7 (RFC 9562): the milliseconds, then what is random in a version 4.
-        SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + place), 12, '0') || '7'
-                || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid
-          FROM generate_series(0, amount - 1) AS place);
+    proposed CONSTANT uuid[] := app.ids_of_now(amount);
     latest CONSTANT uuid := (
         SELECT e.id FROM app.account_event AS e
          WHERE e.user_id = person AND e.id > proposed[1] AND e.id < app.later_id(proposed[1], 86400000)
          ORDER BY e.id DESC LIMIT 1);
 BEGIN
-    IF latest IS NULL THEN
-        RETURN proposed;
-    END IF;
-    RETURN ARRAY(
-        SELECT app.later_id(p.id, app.milliseconds_of(latest) + 1 - app.milliseconds_of(proposed[1]))
-          FROM unnest(proposed) WITH ORDINALITY AS p (id, place) ORDER BY p.place);
+    RETURN CASE WHEN latest IS NULL THEN proposed ELSE app.moved_behind(latest, proposed) END;
 END $$;
 
 -- One line for each of the `targets`, sessions or the person. `means` is the credential by which it was done.

@@ -10,12 +10,15 @@ DECLARE
     latest CONSTANT uuid := (
         SELECT e.id FROM app.event AS e
          WHERE e.tenant_id = tenant AND e.id > began AND e.id < a_day_ahead ORDER BY e.id DESC LIMIT 1);
-    behind bigint;
 BEGIN
-    IF latest IS NULL THEN
-        RETURN proposed;
-    END IF;
-    behind := app.milliseconds_of(latest) + 1 - app.milliseconds_of(began);
+    RETURN CASE WHEN latest IS NULL THEN proposed ELSE app.moved_behind(latest, proposed) END;
+END $$;
+
+CREATE FUNCTION app.moved_behind(latest uuid, proposed uuid[]) RETURNS uuid[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    behind CONSTANT bigint := app.milliseconds_of(latest) + 1 - app.milliseconds_of(proposed[1]);
+BEGIN
     RETURN ARRAY(
         SELECT app.later_id(p.id, behind) FROM unnest(proposed) WITH ORDINALITY AS p (id, place) ORDER BY p.place);
 END $$;
@@ -34,17 +37,23 @@ BEGIN
         overlay(uuid_send(id) PLACING substr(int8send(app.milliseconds_of(id) + milliseconds), 3) FROM 1), 'hex')::uuid;
 END $$;
 
+-- UUIDv7s (RFC 9562) in order: the milliseconds, then what is random in a version 4.
+CREATE FUNCTION app.ids_of_now(amount integer) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + place), 12, '0') || '7'
+                || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid
+          FROM generate_series(0, amount - 1) AS place ORDER BY place);
+END $$;
+
 -- Ids for the events that a door writes, in order and behind the tenant's latest. They are made here, since a door's
 -- caller may be SQL that would date them as it likes, in the record of an organization that it cannot even read.
 CREATE FUNCTION app.next_event_ids(tenant uuid, amount integer) RETURNS uuid[]
-LANGUAGE sql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT app.follow_latest_event(tenant, array_agg(
-               -- A UUIDv7 (RFC 9562): the milliseconds, then what is random in a version 4.
-               (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + place), 12, '0') || '7'
-                || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid ORDER BY place))
-      FROM generate_series(0, amount - 1) AS place
-$$;
-GRANT EXECUTE ON FUNCTION app.next_event_ids(uuid, integer) TO app_door;
+LANGUAGE sql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT app.follow_latest_event(tenant, app.ids_of_now(amount)) $$;
+GRANT EXECUTE ON FUNCTION app.next_event_ids(uuid, integer), app.ids_of_now(integer) TO app_door;
 
-GRANT EXECUTE ON FUNCTION app.follow_latest_event(uuid, uuid[]), app.milliseconds_of(uuid), app.later_id(uuid, bigint)
+GRANT EXECUTE ON FUNCTION app.follow_latest_event(uuid, uuid[]), app.milliseconds_of(uuid), app.later_id(uuid, bigint),
+    app.moved_behind(uuid, uuid[])
     TO app_door, app_rw;

@@ -358,7 +358,9 @@ def downgrade() -> None:
         "drop_event_partitions",
         "create_event_partitions",
         "next_event_ids",
+        "ids_of_now",
         "follow_latest_event",
+        "moved_behind",
         "later_id",
         "milliseconds_of",
     ):

@@ -20,6 +20,7 @@ APP_RW: Final = {
     "follow_latest_event": "a context: row security shows the tenant's own latest event",
     "milliseconds_of": "nothing; reads an id",
     "later_id": "nothing; reads an id",
+    "moved_behind": "nothing; reads ids",
     "claim_slug": "a context with a tenant",
     "my_organizations": "a context with a user and no tenant",
     "arm_credential": "a context with the credential's user",
