@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from insula.core import ids
-from insula.core.events import OfAccount
+from insula.core.events import Event, OfAccount
 from insula.core.ids import new_id, to_uuid
 from insula.core.lately import LATELY
 from insula.core.listing import first_id_of
@@ -269,6 +269,14 @@ async def test_the_catalogue_names_every_type_of_every_feature_with_its_schema(w
         assert "title" in row["schema"]
 
 
+def assert_as_declared(row: asyncpg.Record, event: type[Event]) -> None:
+    """A stored event has its type's version and target, and exactly its data."""
+    assert (row["version"], row["target_type"]) == (event.VERSION, event.TARGET)
+    stored = json.loads(row["data"])
+    assert set(stored) == set(event.__struct_fields__) - {"target_id"}
+    msgspec.convert(stored | {"target_id": row["target_id"]}, event)
+
+
 async def test_every_stored_event_has_a_type_of_the_catalogue_and_data_of_its_schema(
     world: World, superuser: asyncpg.Connection
 ) -> None:
@@ -295,11 +303,7 @@ async def test_every_stored_event_has_a_type_of_the_catalogue_and_data_of_its_sc
         to_uuid("org", made["id"]),
     )
     for row in rows:
-        event = structs[row["type"]]
-        assert (row["version"], row["target_type"]) == (event.VERSION, event.TARGET)
-        stored = json.loads(row["data"])
-        assert set(stored) == set(event.__struct_fields__) - {"target_id"}
-        msgspec.convert(stored | {"target_id": row["target_id"]}, event)
+        assert_as_declared(row, structs[row["type"]])
     assert {row["type"] for row in rows} == {
         "organization.created",
         "organization.updated",

@@ -5,7 +5,6 @@ from typing import Any
 import httpx
 import pytest
 from argon2 import PasswordHasher
-from litestar import Litestar
 
 from insula.core.ids import to_uuid
 from insula.core.passwords import outdated
@@ -13,11 +12,6 @@ from tests.factories import Person, World
 from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD, Mailbox
 
 GUESSED = "too easy to guess: common words and patterns, repeated or in a row, are tried first"
-
-
-@pytest.fixture
-def mailbox(world: World, litestar: Litestar) -> Mailbox:
-    return Mailbox(world, litestar)
 
 
 @pytest.fixture
