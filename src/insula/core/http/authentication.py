@@ -6,6 +6,7 @@ import msgspec
 from litestar.types import HTTPScope, Scope
 
 from insula.core.errors import CrossSite, Unauthenticated
+from insula.core.http.headers import values_of
 from insula.core.tokens import well_formed
 
 COOKIE: Final = "__Host-insula_session"
@@ -25,20 +26,16 @@ def presented(scope: HTTPScope, origin: str) -> Presented:
     ``origin`` is the product's own (``https://app.example.com``). Secrets are read from headers only: in a query
     they would end in logs and Referer headers.
     """
-    authorizations = _values(scope, b"authorization")
+    authorizations = values_of(scope, b"authorization")
     if authorizations:
         scheme, _, token = authorizations[0].partition(" ")
         if len(authorizations) > 1 or scheme.lower() != "bearer":
             raise Unauthenticated("Send one Authorization header with the Bearer scheme.")
         return Presented(_checked(token.strip()), by_cookie=False)
-    token = _cookie(_values(scope, b"cookie"))
+    token = _cookie(values_of(scope, b"cookie"))
     if scope["method"] not in _SAFE:
         refuse_forgery(scope, origin)
     return Presented(_checked(token), by_cookie=True)
-
-
-def _values(scope: HTTPScope, wanted: bytes) -> list[str]:
-    return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
 
 
 def refuse_forgery(scope: HTTPScope, origin: str) -> None:

@@ -15,6 +15,7 @@ from litestar.utils.scope.state import ScopeState
 
 from insula.core.errors import FieldError, InvalidRequest, RequestTimeout, TooLarge, UnsupportedMediaType, Wrong
 from insula.core.http.complaints import UNCLEAR, complaints
+from insula.core.http.headers import values_of
 
 _CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
 _LONGEST_NAME: Final = 100
@@ -28,8 +29,8 @@ class Incoming:
     """
 
     def __init__(self, scope: HTTPScope, receive: Receive, most: int) -> None:
-        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        self._announced = int(announced[:16]) if announced.isdigit() else 0
+        announced = next(iter(values_of(scope, b"content-length")), "")
+        self._announced = int(announced[:16]) if announced.isdecimal() else 0
         self._receive, self._most = receive, most
         self._messages: list[Any] = []
         self._position = 0
@@ -153,7 +154,7 @@ def _is_json(request: Request[Any, Any, Any]) -> bool:
 
 
 def _header(request: Request[Any, Any, Any], name: bytes, default: str) -> str:
-    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), default)
+    return next(iter(values_of(request.scope, name)), default)
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> None:

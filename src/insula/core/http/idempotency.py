@@ -12,6 +12,7 @@ from insula.core import crypto
 from insula.core.db import Transaction
 from insula.core.errors import Conflict, DomainError, InvalidRequest, Unprocessable, Wrong
 from insula.core.http.bodies import content_of
+from insula.core.http.headers import values_of
 from insula.core.http.reply import Reply
 
 ASKED: Final = "insula_idempotency"
@@ -50,7 +51,7 @@ def asked(scope: Any, token: str) -> Asked | None:
     """
     if scope["method"] != "POST" or not takes_key(scope["route_handler"]):
         return None
-    keys = [value.decode("latin-1") for name, value in scope["headers"] if name == b"idempotency-key"]
+    keys = values_of(scope, b"idempotency-key")
     if _wanted(keys):
         return None
     organization = scope["path_params"].get("organization_id", "")
