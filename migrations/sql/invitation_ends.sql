@@ -19,10 +19,11 @@ BEGIN
     END IF;
     PERFORM app.close_invitation(taken.tenant_id, taken.id, 'declined');
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
-                           target_type, target_id, data, context)
+                           target_type, target_id, data, personal, context)
     VALUES (taken.tenant_id, (app.next_event_ids(taken.tenant_id, 1))[1], 'invitation.declined', 1, 'user',
             app.type_id('usr', person.id), app.type_id('crd', app.own_session(person.id, means)),
-            'invitation', app.type_id('inv', taken.id), '{}', app.known_facts(facts));
+            'invitation', app.type_id('inv', taken.id), '{}', jsonb_build_object('email', taken.email),
+            app.known_facts(facts));
     RETURN 'done';
 END $$;
 

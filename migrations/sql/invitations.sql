@@ -124,15 +124,19 @@ BEGIN
       FROM app."user" AS u WHERE u.id = person;
     PERFORM app.close_invitation(taken.tenant_id, taken.id, 'accepted');
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
-                           target_type, target_id, data, context)
+                           target_type, target_id, data, personal, context)
     SELECT taken.tenant_id, e.id, e.type, 1, 'user', app.type_id('usr', person), app.type_id('crd', means),
-           e.target_type, e.target_id, e.data, app.known_facts(facts)
-      FROM (VALUES
+           e.target_type, e.target_id, e.data, e.personal, app.known_facts(facts)
+      FROM app.membership AS m,
+           LATERAL (VALUES
                (events[1], 'invitation.accepted', 'invitation', app.type_id('inv', taken.id),
-                jsonb_build_object('member_id', app.type_id('mem', member))),
+                jsonb_build_object('member_id', app.type_id('mem', member)),
+                jsonb_build_object('email', taken.email)),
                (events[2], 'member.added', 'member', app.type_id('mem', member),
-                jsonb_build_object('user_id', app.type_id('usr', person), 'role', taken.role))
-           ) AS e (id, type, target_type, target_id, data);
+                jsonb_build_object('user_id', app.type_id('usr', person), 'role', taken.role),
+                jsonb_build_object('name', m.name, 'email', m.email))
+           ) AS e (id, type, target_type, target_id, data, personal)
+     WHERE m.tenant_id = taken.tenant_id AND m.id = member;
     RETURN 'admitted';
 END $$;
 
@@ -295,10 +299,10 @@ BEGIN
     PERFORM app.close_invitation(taken.tenant_id, taken.id, 'declined');
     -- The actor is whoever reads the mailbox: which user that is, if any, nobody knows.
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
-                           target_type, target_id, data, context)
+                           target_type, target_id, data, personal, context)
     VALUES (taken.tenant_id, (app.next_event_ids(taken.tenant_id, 1))[1], 'invitation.declined', 1, 'user', NULL,
             app.type_id('crd', taken.credential_id), 'invitation', app.type_id('inv', taken.id), '{}',
-            app.known_facts(facts));
+            jsonb_build_object('email', taken.email), app.known_facts(facts));
     RETURN 'done';
 END $$;
 

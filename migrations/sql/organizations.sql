@@ -58,15 +58,16 @@ BEGIN
     VALUES (organization, membership, founder.id, 'owner',
             founder.name, profile_name_norm, founder.email, founder.email_norm);
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
-                           target_type, target_id, data, context)
+                           target_type, target_id, data, personal, context)
     SELECT organization, e.id, e.type, 1, 'user', app.type_id('usr', founder.id),
-           app.type_id('crd', founder.credential_id), e.target_type, e.target_id, e.data, facts
+           app.type_id('crd', founder.credential_id), e.target_type, e.target_id, e.data, e.personal, facts
       FROM (VALUES
                (events[1], 'organization.created', 'organization', app.type_id('org', organization),
-                jsonb_build_object('name', organization_name, 'slug', slug)),
+                jsonb_build_object('name', organization_name, 'slug', slug), NULL),
                (events[2], 'member.added', 'member', app.type_id('mem', membership),
-                jsonb_build_object('user_id', app.type_id('usr', founder.id), 'role', 'owner'))
-           ) AS e (id, type, target_type, target_id, data);
+                jsonb_build_object('user_id', app.type_id('usr', founder.id), 'role', 'owner'),
+                jsonb_build_object('name', founder.name, 'email', founder.email))
+           ) AS e (id, type, target_type, target_id, data, personal);
     PERFORM app.set_context(organization, founder.id);
     RETURN 'created';
 END $$;

@@ -234,6 +234,7 @@ def event() -> None:
             sa.Column("target_type", sa.Text, nullable=False),
             sa.Column("target_id", sa.Text),
             sa.Column("data", pg.JSONB, nullable=False, comment="the typed payload, with before and after"),
+            sa.Column("personal", pg.JSONB, comment="the part of the payload that names people; it can be erased"),
             sa.Column("context", pg.JSONB, nullable=False, comment="ip, user_agent, request_id, trace_id"),
         ),
         schema="app",

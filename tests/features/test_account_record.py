@@ -24,7 +24,7 @@ from tests.features.test_account_events import (
     told,
     with_password,
 )
-from tests.features.test_audit import assert_as_declared
+from tests.features.test_event_types import assert_as_declared
 from tests.features.test_identity import sign_in
 from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD, Mailbox
 

@@ -81,6 +81,8 @@ class Transaction:
         self.journal = Journal()
         self.principal: Principal | None = None
         self.facts = Facts()
+        self.operation = ""
+        """What it is for: the operationId of a request."""
         self.settled = False
         self.keeps_refusal = False
         """A refusal that must be remembered: commit although the answer is an error."""

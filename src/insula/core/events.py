@@ -19,6 +19,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     TARGET: ClassVar[str]
     """What kind of thing ``target_id`` names."""
     VERSION: ClassVar[int] = 1
+    PERSONAL: ClassVar[frozenset[str]] = frozenset()
+    """The fields that say who somebody is. They are kept apart, so that they can be erased and the rest stays."""
     QUIET_SECONDS: ClassVar[float] = 0.0
     """The same, by the same actor, is told once in so long: for what can be done at will and changes nothing."""
 
@@ -26,7 +28,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OfAccount(Event, frozen=True, kw_only=True):
-    """Something that happened to a person: it stands in their own record, which no organization sees."""
+    """Something that happened to a person: it stands in their own record, which no organization sees.
+
+    All of it is personal, so nothing of it is kept apart.
+    """
 
 
 class Changed(Event, frozen=True, kw_only=True):
@@ -45,7 +50,8 @@ class AccessDenied(Event, frozen=True, kw_only=True):
 
     permission: str
     operation: str
-    reason: Literal["permission_missing", "member_suspended", "organization_suspended"]
+    """Its operationId."""
+    reason: Literal["permission_missing", "role_above_theirs", "member_suspended", "organization_suspended"]
 
 
 def record(db: Transaction, event: Event) -> None:
@@ -63,8 +69,7 @@ def record(db: Transaction, event: Event) -> None:
         if LATELY.said(what, event.QUIET_SECONDS):
             return
         db.journal.said.append(what)
-    payload = msgspec.to_builtins(event)
-    target_id = payload.pop("target_id")
+    data, personal = parted(event)
     (db.journal.account if own else db.journal.events).append(
         {
             "type": event.TYPE,
@@ -73,11 +78,38 @@ def record(db: Transaction, event: Event) -> None:
             "actor_id": principal.user_id or principal.credential_id if principal else None,
             "credential_id": principal.credential_id if principal else None,
             "target_type": event.TARGET,
-            "target_id": target_id,
-            "data": payload,
+            "target_id": event.target_id,
+            "data": data,
+            "personal": personal,
             "context": context(facts),
         }
     )
+
+
+def record_denied(
+    db: Transaction, permission: str, reason: Literal["permission_missing", "role_above_theirs"] = "permission_missing"
+) -> None:
+    """Leave a trace of what the member may not do, which is kept although the answer is a refusal."""
+    assert db.principal is not None
+    db.keeps_refusal = True
+    member = str(db.principal.membership_id)
+    record(db, AccessDenied(target_id=member, permission=permission, operation=db.operation, reason=reason))
+
+
+def parted(event: Event) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The payload without what names people, and that: None where nobody is named."""
+    data = msgspec.to_builtins(event)
+    del data["target_id"]
+    personal = _taken(data, event.PERSONAL)
+    if isinstance(event, Changed):
+        for side in ("before", "after"):
+            if taken := _taken(data[side], event.PERSONAL):
+                personal[side] = taken
+    return data, personal or None
+
+
+def _taken(fields: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: fields.pop(name) for name in names & fields.keys()}
 
 
 def context(facts: Facts) -> dict[str, Any]:

@@ -21,22 +21,22 @@ WITH me AS MATERIALIZED (
 )"""
 _EVENTS: Final = """
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
-                           target_type, target_id, data, context)
+                           target_type, target_id, data, personal, context)
     SELECT (SELECT tenant_id FROM me), e.id, e.type, e.version, e.actor_type, e.actor_id, e.credential_id,
-           e.target_type, e.target_id, e.data, e.context
+           e.target_type, e.target_id, e.data, e.personal, e.context
       FROM ROWS FROM (
           unnest(app.follow_latest_event((SELECT tenant_id FROM me), $1)),
           jsonb_to_recordset($2::text::jsonb) AS (
               type text, version smallint, actor_type text, actor_id text, credential_id text,
-              target_type text, target_id text, data jsonb, context jsonb)
-      ) AS e (id, type, version, actor_type, actor_id, credential_id, target_type, target_id, data, context)
+              target_type text, target_id text, data jsonb, personal jsonb, context jsonb)
+      ) AS e (id, type, version, actor_type, actor_id, credential_id, target_type, target_id, data, personal, context)
 """
 # One event or one job is what most commands leave: as columns, which cost a third of a list of one.
 _EVENT: Final = """
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
-                           target_type, target_id, data, context)
+                           target_type, target_id, data, personal, context)
     SELECT me.tenant_id, (app.follow_latest_event(me.tenant_id, ARRAY[$1::uuid]))[1], $2, $3, $4, $5, $6, $7, $8,
-           $9::text::jsonb, $10::text::jsonb
+           $9::text::jsonb, $10::text::jsonb, $11::text::jsonb
       FROM me
 """
 _TASK: Final = """

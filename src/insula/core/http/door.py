@@ -140,7 +140,7 @@ class RequestTransaction(ASGIMiddleware):
         self, scope: Any, transaction: Transaction, shown: Presented, replica: Replica | None
     ) -> bytes | None:
         """Past door and guard; returns the grant for the replica, if there is one."""
-        transaction.facts = facts_of(scope)
+        transaction.facts, transaction.operation = facts_of(scope), str(scope["route_handler"].handler_name)
         grant = await self._enter(scope, transaction, shown, replica)
         try:
             self._guard(scope)

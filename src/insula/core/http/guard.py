@@ -7,7 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import HTTPScope
 
 from insula.core.errors import PermissionMissing
-from insula.core.events import AccessDenied, record
+from insula.core.events import record_denied
 from insula.core.http.door import DB
 from insula.core.permissions import Permission
 
@@ -33,15 +33,7 @@ def guard(scope: HTTPScope) -> None:
     principal = scope["user"]
     if permission.name in principal.permissions:
         return
-    record(
-        scope[DB],  # type: ignore[typeddict-item]
-        AccessDenied(
-            target_id=principal.membership_id,
-            permission=permission.name,
-            operation=str(handler.handler_name),
-            reason="permission_missing",
-        ),
-    )
+    record_denied(scope[DB], permission.name)  # type: ignore[typeddict-item]
     raise PermissionMissing(permission.name)
 
 

@@ -1,12 +1,12 @@
 """The types of events of each stream, described by the Structs that carry them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
 
-from insula.core.events import Event, OfAccount
+from insula.core.events import Changed, Event, OfAccount
 from insula.core.feature import Feature
 from insula.features.audit.schemas import EventTypeList, EventTypeRead
 
@@ -28,21 +28,34 @@ def catalogue(features: Sequence[Feature], *, account: bool) -> EventTypeList:
 
 
 def _describe(feature: str, event: type[Event]) -> EventTypeRead:
+    data, personal = _schemas_of(event)
     return EventTypeRead(
         type=event.TYPE,
         version=event.VERSION,
         feature=feature,
         target_type=event.TARGET,
         description=" ".join(cleandoc(event.__doc__ or "").split()).replace("``", "`"),
-        schema=_schema_of_data(event),
+        schema=data,
+        personal_schema=personal,
     )
 
 
-def _schema_of_data(event: type[Event]) -> dict[str, Any]:
-    """The schema without ``target_id``, which an event shows beside its data and not in it."""
+def _schemas_of(event: type[Event]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Of both parts, without ``target_id``, which an event shows beside them."""
     (reference,), definitions = msgspec.json.schema_components([event], ref_template="#/$defs/{name}")
     schema: dict[str, Any] = definitions.pop(reference["$ref"].rpartition("/")[2])
-    schema["properties"].pop("target_id")
-    schema["required"].remove("target_id")
     schema.pop("description", None)
-    return schema | ({"$defs": definitions} if definitions else {})
+    named = {"$defs": definitions} if definitions else {}
+    fields = schema["properties"].keys() - {"target_id"}
+    data = _only(schema, fields - event.PERSONAL) | named
+    if issubclass(event, Changed):  # either side has both parts
+        return data, _only(schema, fields) | named | {"required": []} if event.PERSONAL else None
+    return data, _only(schema, event.PERSONAL) | named if event.PERSONAL else None
+
+
+def _only(schema: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """An object's schema with these properties, in their order."""
+    return schema | {
+        "properties": {name: found for name, found in schema["properties"].items() if name in names},
+        "required": [name for name in schema["required"] if name in names],
+    }

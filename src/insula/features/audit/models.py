@@ -27,6 +27,7 @@ class StoredEvent(TenantOwned, Base):
     target_type: Mapped[str]
     target_id: Mapped[str | None]
     data: Mapped[dict[str, Any]]
+    personal: Mapped[dict[str, Any] | None]
     context: Mapped[dict[str, Any]]
 
 

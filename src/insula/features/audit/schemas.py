@@ -50,7 +50,14 @@ class EventRead(Read, frozen=True):
         dict[str, Any],
         Meta(
             description="What the type says; changes carry `before` and `after`.",
-            examples=[{"before": {"role": "member"}, "after": {"role": "admin"}}],
+            examples=[{"user_id": "usr_01j865wyhvfh6rwqv0e619795n", "role": "member"}],
+        ),
+    ]
+    personal: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="What of it names people; null where nothing does, and where it was erased.",
+            examples=[{"name": "Grace Hopper", "email": "grace@acme.example"}],
         ),
     ]
     context: EventContext
@@ -87,6 +94,9 @@ class EventTypeRead(Read, frozen=True):
     target_type: TargetType
     description: Annotated[str, Meta(examples=["A member's role or profile changed."])]
     schema: Annotated[dict[str, Any], Meta(description="JSON Schema (2020-12) of the event's `data`.")]
+    personal_schema: Annotated[
+        dict[str, Any] | None, Meta(description="The same of its `personal`; null where it names nobody.")
+    ]
 
 
 class EventTypeList(Read, frozen=True):

@@ -178,52 +178,55 @@ class WrongAccount(Conflict):
     code, title = "wrong_account", "The invitation is for another address than that of your account"
 
 
-class InvitationCreated(Event, frozen=True, kw_only=True):
+class AboutInvitation(Event, frozen=True, kw_only=True):
+    """Something that happened to an invitation, with whom it is for."""
+
+    TARGET = "invitation"
+    PERSONAL = frozenset({"email"})
+
+    email: str
+
+
+class InvitationCreated(AboutInvitation, frozen=True, kw_only=True):
     """Somebody was invited."""
 
     TYPE = "invitation.created"
-    TARGET = "invitation"
 
     role: str
 
 
-class InvitationResent(Event, frozen=True, kw_only=True):
+class InvitationResent(AboutInvitation, frozen=True, kw_only=True):
     """An invitation got another letter; the link of the earlier one is dead."""
 
     TYPE = "invitation.resent"
-    TARGET = "invitation"
 
     sendings: int
 
 
-class InvitationRevoked(Event, frozen=True, kw_only=True):
+class InvitationRevoked(AboutInvitation, frozen=True, kw_only=True):
     """An invitation was withdrawn."""
 
     TYPE = "invitation.revoked"
-    TARGET = "invitation"
 
 
-class InvitationAccepted(Event, frozen=True, kw_only=True):
+class InvitationAccepted(AboutInvitation, frozen=True, kw_only=True):
     """The holder became a member."""
 
     TYPE = "invitation.accepted"
-    TARGET = "invitation"
 
     member_id: str
 
 
-class InvitationDeclined(Event, frozen=True, kw_only=True):
+class InvitationDeclined(AboutInvitation, frozen=True, kw_only=True):
     """The holder said no; without a session the actor is whoever reads the mailbox, and unknown."""
 
     TYPE = "invitation.declined"
-    TARGET = "invitation"
 
 
-class InvitationExpired(Event, frozen=True, kw_only=True):
+class InvitationExpired(AboutInvitation, frozen=True, kw_only=True):
     """An invitation whose time was over made room for a new one."""
 
     TYPE = "invitation.expired"
-    TARGET = "invitation"
 
 
 EVENTS = (

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from insula.core import clock
 from insula.core.db import Transaction
 from insula.core.errors import DomainError, FieldError, Wrong
-from insula.core.events import AccessDenied, record
+from insula.core.events import record, record_denied
 from insula.core.jobs import enqueue
 from insula.core.listing import normalize
 from insula.core.permissions import Principal, may_grant
@@ -66,7 +66,8 @@ class InvitationService:
             if not may_grant(self._principal.role, person.role)
         ]
         if refused:
-            raise self._denied(RoleAboveYours(errors=refused))
+            record_denied(self._db, WRITE.name, "role_above_theirs")
+            raise RoleAboveYours(errors=refused)
         addresses = [normalize(person.email) for person in people]
         obstacles: dict[str, DomainError] = dict(await self._obstacles(addresses))
         refused = [
@@ -89,14 +90,16 @@ class InvitationService:
         await self._letters.take(self._principal, [invitation.email_norm])
         invitation.resend(self._principal.membership_id, clock.now() + self._lifetime)
         await self._post([invitation])
-        record(self._db, InvitationResent(target_id=invitation.id, sendings=invitation.sendings))
+        record(
+            self._db, InvitationResent(target_id=invitation.id, email=invitation.email, sendings=invitation.sendings)
+        )
 
     async def revoke(self, invitation_id: str) -> None:
         """Withdraw an invitation. Raises InvitationClosed and RoleAboveYours."""
         invitation = await self._pending(invitation_id)
         invitation.status = "revoked"
         await disarm(self._db, [invitation.id])
-        record(self._db, InvitationRevoked(target_id=invitation.id))
+        record(self._db, InvitationRevoked(target_id=invitation.id, email=invitation.email))
 
     async def _pending(self, invitation_id: str) -> Invitation:
         invitation = await self._invitations.get(invitation_id)
@@ -128,7 +131,7 @@ class InvitationService:
         await self._invitations.add_many(invitations)
         await self._post(invitations)
         for invitation in invitations:
-            record(self._db, InvitationCreated(target_id=invitation.id, role=invitation.role))
+            record(self._db, InvitationCreated(target_id=invitation.id, email=invitation.email, role=invitation.role))
         return [invitation.id for invitation in invitations]
 
     async def _expire_for(self, addresses: Sequence[str]) -> None:
@@ -137,7 +140,7 @@ class InvitationService:
         over = [found for found in await self._invitations.pending_for(addresses) if not found.open_at(now)]
         for invitation in over:
             invitation.status = "expired"
-            record(self._db, InvitationExpired(target_id=invitation.id))
+            record(self._db, InvitationExpired(target_id=invitation.id, email=invitation.email))
         if over:
             await disarm(self._db, [invitation.id for invitation in over])
 
@@ -148,21 +151,8 @@ class InvitationService:
 
     def _require_grantable(self, role: str) -> None:
         if not may_grant(self._principal.role, role):
-            raise self._denied(RoleAboveYours())
-
-    def _denied(self, refusal: RoleAboveYours) -> RoleAboveYours:
-        """Leave a trace of who tried to hand out more than they have."""
-        self._db.keeps_refusal = True
-        record(
-            self._db,
-            AccessDenied(
-                target_id=str(self._principal.membership_id),
-                permission=WRITE.name,
-                operation="grant a role above one's own",
-                reason="permission_missing",
-            ),
-        )
-        return refusal
+            record_denied(self._db, WRITE.name, "role_above_theirs")
+            raise RoleAboveYours
 
     @property
     def _principal(self) -> Principal:

@@ -224,11 +224,20 @@ class OwnershipTransferred(Event, frozen=True, kw_only=True):
     to_member_id: str
 
 
-class MemberAdded(Event, frozen=True, kw_only=True):
+class AboutMember(Event, frozen=True, kw_only=True):
+    """Something that happened to a member, with who that was then."""
+
+    TARGET = "member"
+    PERSONAL = frozenset({"name", "email"})
+
+    name: str
+    email: str
+
+
+class MemberAdded(AboutMember, frozen=True, kw_only=True):
     """Somebody became a member."""
 
     TYPE = "member.added"
-    TARGET = "member"
 
     user_id: str
     role: str
@@ -239,37 +248,34 @@ class MemberUpdated(Changed, frozen=True, kw_only=True):
 
     TYPE = "member.updated"
     TARGET = "member"
+    PERSONAL = frozenset({"name"})
 
 
-class MemberWasSuspended(Event, frozen=True, kw_only=True):
+class MemberWasSuspended(AboutMember, frozen=True, kw_only=True):
     """A member may not enter for now."""
 
     TYPE = "member.suspended"
-    TARGET = "member"
 
 
-class MemberReinstated(Event, frozen=True, kw_only=True):
+class MemberReinstated(AboutMember, frozen=True, kw_only=True):
     """A suspended member may enter again."""
 
     TYPE = "member.reinstated"
-    TARGET = "member"
 
 
-class MemberRemoved(Event, frozen=True, kw_only=True):
+class MemberRemoved(AboutMember, frozen=True, kw_only=True):
     """A member was put out of the organization."""
 
     TYPE = "member.removed"
-    TARGET = "member"
 
     user_id: str
     role: str
 
 
-class MemberLeft(Event, frozen=True, kw_only=True):
+class MemberLeft(AboutMember, frozen=True, kw_only=True):
     """A member left the organization."""
 
     TYPE = "member.left"
-    TARGET = "member"
 
     user_id: str
     role: str

@@ -11,7 +11,7 @@ from insula.core.errors import (
     PermissionMissing,
     Unauthenticated,
 )
-from insula.core.events import AccessDenied, changed, record
+from insula.core.events import changed, record, record_denied
 from insula.core.permissions import Permission, Principal, Role, may_grant
 from insula.features.organizations.models import Membership, Organization
 from insula.features.organizations.permissions import DELETE, MANAGE_MEMBERS, UPDATE
@@ -127,7 +127,7 @@ class OrganizationService:
         organization = await self._organizations.get(str(principal.organization_id), version=version, deleted=deleted)
         actor = await _acting(self._db)
         if actor.role not in right.roles:
-            _denied(self._db, actor, right, "act with a role that was lost")
+            record_denied(self._db, right.name)
             raise PermissionMissing(right.name)
         return organization
 
@@ -170,7 +170,7 @@ class MemberService:
         if member.status != "suspended":
             member.status = "suspended"
             await self._db.flush()
-            record(self._db, MemberWasSuspended(target_id=member.id))
+            record(self._db, MemberWasSuspended(target_id=member.id, **_who(member)))
         return member
 
     async def reinstate(self, member_id: str) -> Membership:
@@ -181,7 +181,7 @@ class MemberService:
         if member.status != "active":
             member.status = "active"
             await self._db.flush()
-            record(self._db, MemberReinstated(target_id=member.id))
+            record(self._db, MemberReinstated(target_id=member.id, **_who(member)))
         return member
 
     async def remove(self, member_id: str, version: int | None) -> None:
@@ -191,14 +191,14 @@ class MemberService:
         self._require_authority(actor, member.role)
         await self._require_owner_beside(member)
         await self._members.delete(member)
-        record(self._db, MemberRemoved(target_id=member.id, user_id=member.user_id, role=member.role))
+        record(self._db, MemberRemoved(target_id=member.id, user_id=member.user_id, role=member.role, **_who(member)))
 
     async def leave(self) -> None:
         """End the caller's own membership. Raises LastOwner."""
         member = await self._actor()
         await self._require_owner_beside(member)
         await self._members.delete(member)
-        record(self._db, MemberLeft(target_id=member.id, user_id=member.user_id, role=member.role))
+        record(self._db, MemberLeft(target_id=member.id, user_id=member.user_id, role=member.role, **_who(member)))
 
     async def transfer_ownership(self, member_id: str) -> Membership:
         """Make another member an owner and the caller an admin. Raises RoleAboveYours and MemberSuspended."""
@@ -227,7 +227,7 @@ class MemberService:
     def _require_authority(self, actor: Membership, *roles: str) -> None:
         for role in roles:
             if not may_grant(actor.role, role):
-                _denied(self._db, actor, MANAGE_MEMBERS, f"act on {role}")
+                record_denied(self._db, MANAGE_MEMBERS.name, "role_above_theirs")
                 raise RoleAboveYours
 
     async def _require_owner_beside(self, member: Membership) -> None:
@@ -250,11 +250,8 @@ async def _acting(db: Transaction) -> Membership:
     return actor
 
 
-def _denied(db: Transaction, actor: Membership, right: Permission, operation: str) -> None:
-    """The refusal that follows is kept, with its event."""
-    db.keeps_refusal = True
-    event = AccessDenied(target_id=actor.id, permission=right.name, operation=operation, reason="permission_missing")
-    record(db, event)
+def _who(member: Membership) -> dict[str, str]:
+    return {"name": member.name, "email": member.email}
 
 
 def _allowed(slug: str) -> str:

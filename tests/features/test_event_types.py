@@ -1,0 +1,159 @@
+"""The catalogue of events, and that what is stored is what it says."""
+
+import json
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from insula.core.events import Changed, Event, OfAccount
+from insula.core.ids import to_uuid
+from insula.product import FEATURES
+from tests.factories import Member, World
+from tests.invitations import DECLINE, accept, invite, token_of
+
+
+async def test_the_catalogue_names_every_type_of_every_feature_with_its_schema(world: World) -> None:
+    owner = await world.owner()
+    shown = (await owner.client.get(owner.url("/event-types"))).json()["data"]
+    own = (await owner.client.get("/v1/me/event-types")).json()["data"]
+    declared = {event.TYPE: (feature.name, event) for feature in FEATURES for event in feature.events}
+    of_account = {type_ for type_, (_, event) in declared.items() if issubclass(event, OfAccount)}
+    assert [row["type"] for row in own] == sorted(of_account)
+    assert [row["type"] for row in shown] == sorted(declared.keys() - of_account)
+    assert {"access.denied", "audit.read", "organization.purged", "project.created"} <= declared.keys() - of_account
+    assert {"session.started", "password.changed"} <= of_account
+    for row in shown + own:
+        feature, event = declared[row["type"]]
+        assert (row["feature"], row["version"], row["target_type"]) == (feature, event.VERSION, event.TARGET)
+        assert row["description"]
+        assert set(row["schema"]["properties"]) == of_data(event) == set(row["schema"]["required"])
+        assert "title" in row["schema"]
+        named = set(row["personal_schema"]["properties"]) if event.PERSONAL else row["personal_schema"]
+        assert named == of_personal(event)
+
+
+def of_data(event: type[Event]) -> set[str]:
+    """What its data has. A change has both sides there, also where what changed is personal."""
+    return set(event.__struct_fields__) - {"target_id"} - event.PERSONAL
+
+
+def of_personal(event: type[Event]) -> set[str] | None:
+    if not event.PERSONAL:
+        return None
+    return {"before", "after"} if issubclass(event, Changed) else set(event.PERSONAL)
+
+
+def assert_as_declared(row: asyncpg.Record, event: type[Event]) -> None:
+    """A stored event has its type's version and target, and exactly its data; what names people stands apart."""
+    assert (row["version"], row["target_type"]) == (event.VERSION, event.TARGET)
+    data, personal = json.loads(row["data"]), json.loads(row.get("personal") or "null")
+    assert set(data) == of_data(event)
+    assert personal is None or set(personal) == of_personal(event)
+    if issubclass(event, Changed):
+        personal = {side: data[side] | (personal or {}).get(side, {}) for side in ("before", "after")}
+    msgspec.convert(data | (personal or {}) | {"target_id": row["target_id"]}, event)
+
+
+async def test_every_stored_event_has_a_type_of_the_catalogue_and_data_of_its_schema(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    client = world.client((await world.person()).token)
+    made = (await client.post("/v1/organizations", json={"name": "Whole life"})).json()
+    owner_url = f"/v1/organizations/{made['id']}"
+    await client.patch(owner_url, json={"name": "Other"}, headers={"if-match": "*"})
+    await client.patch(f"{owner_url}/members/me", json={"name": "Another Name"}, headers={"if-match": "*"})
+    member = await world.member(made["id"], "member")
+    await member.client.delete(owner_url, headers={"if-match": "*"})
+    path = f"{owner_url}/members/{member.membership_id}"
+    for action in ("suspension", "reinstatement"):
+        await client.post(f"{path}/{action}")
+    await client.patch(path, json={"role": "owner"}, headers={"if-match": "*"})
+    await client.post(f"{owner_url}/ownership-transfer", json={"member_id": member.membership_id})
+    await client.get(f"{owner_url}/events")
+    await client.post(f"{owner_url}/departure")
+    other = await world.member(made["id"], "viewer")
+    await member.client.delete(f"{owner_url}/members/{other.membership_id}", headers={"if-match": "*"})
+    await member.client.delete(owner_url, headers={"if-match": "*"})
+    await member.client.post(f"{owner_url}/restoration")
+    structs = {event.TYPE: event for feature in FEATURES for event in feature.events}
+    rows = await superuser.fetch(
+        "SELECT type, version, target_type, target_id, data::text AS data, personal::text AS personal FROM app.event"
+        " WHERE tenant_id = $1",
+        to_uuid("org", made["id"]),
+    )
+    for row in rows:
+        assert_as_declared(row, structs[row["type"]])
+    assert {row["type"] for row in rows} == {
+        "organization.created",
+        "organization.updated",
+        "organization.deleted",
+        "organization.restored",
+        "organization.ownership_transferred",
+        "member.added",
+        "member.updated",
+        "member.suspended",
+        "member.reinstated",
+        "member.left",
+        "member.removed",
+        "access.denied",
+        "audit.read",
+    }
+
+
+async def shown(member: Member, type_: str) -> dict[str, Any]:
+    """The one event of a type."""
+    answer = await member.client.get(member.url("/events"), params={"type": type_})
+    (event,) = answer.json()["data"]
+    found: dict[str, Any] = event
+    return found
+
+
+async def test_the_record_says_who_was_removed_and_who_was_invited(world: World) -> None:
+    owner = await world.owner()
+    member = await world.member(owner.organization_id, "member")
+    renamed = await owner.client.patch(
+        owner.url(f"/members/{member.membership_id}"), json={"name": "Grace Hopper"}, headers={"if-match": "*"}
+    )
+    assert renamed.status_code == 200, renamed.text
+    removed = await owner.client.delete(
+        owner.url(f"/members/{member.membership_id}"), headers={"if-match": renamed.headers["etag"]}
+    )
+    assert removed.status_code == 204
+    await owner.client.post(owner.url("/invitations"), json={"email": "Ada@example.com", "role": "viewer"})
+    update, removal = await shown(owner, "member.updated"), await shown(owner, "member.removed")
+    assert update["data"] == {"before": {}, "after": {}}
+    assert update["personal"] == {"before": {"name": member.person.name}, "after": {"name": "Grace Hopper"}}
+    assert removal["data"] == {"user_id": member.person.id, "role": "member"}
+    assert removal["personal"] == {"name": "Grace Hopper", "email": member.person.email}
+    assert (await shown(owner, "invitation.created"))["personal"] == {"email": "Ada@example.com"}
+
+
+async def test_the_doors_of_invitations_say_whom_they_were_for(world: World) -> None:
+    owner, person = await world.owner(), await world.person()
+    accepted, refused, in_own_list = await invite(owner, person.email), await invite(owner), await world.person()
+    listed = await invite(owner, in_own_list.email)
+    assert (await accept(world, person, await token_of(world, accepted))).status_code == 201
+    assert (await world.client().post(DECLINE, json={"token": await token_of(world, refused)})).status_code == 204
+    mine = world.client(in_own_list.token)
+    assert (await mine.post(f"/v1/me/invitations/{listed['id']}/refusal")).status_code == 204
+    assert (await shown(owner, "invitation.accepted"))["personal"] == {"email": person.email}
+    added = (await shown(owner, "member.added"))["personal"]
+    assert added["email"] == person.email
+    assert added["name"]
+    declined = (await owner.client.get(owner.url("/events"), params={"type": "invitation.declined"})).json()["data"]
+    assert [row["personal"]["email"] for row in declined] == [in_own_list.email, refused["email"]]
+
+
+async def test_what_names_people_can_be_erased_and_the_rest_of_the_event_stays(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    member = await world.member(owner.organization_id, "member")
+    await member.client.post(member.url("/departure"))
+    before = await shown(owner, "member.left")
+    assert member.person.email in json.dumps(before)
+    await superuser.execute("UPDATE app.event SET personal = NULL WHERE id = $1", to_uuid("evt", before["id"]))
+    after = await shown(owner, "member.left")
+    assert after == before | {"personal": None}
+    assert not {member.person.email, member.person.name} & set(json.dumps(after).split('"'))
