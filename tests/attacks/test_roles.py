@@ -197,6 +197,11 @@ async def test_every_refused_attempt_is_recorded_with_who_where_and_why(
         (admin.person.id, admin.membership_id, "members:manage"),
         (admin.person.id, admin.membership_id, "organization:delete"),
     ]
+    assert [(each["operation"], each["reason"]) for each in found] == [
+        ("update_organization", "permission_missing"),
+        ("update_member", "role_above_theirs"),
+        ("delete_organization", "permission_missing"),
+    ]
     shown = (await owner.client.get(owner.url("/events"), params={"type": "access.denied"})).json()["data"]
     assert [row["actor_id"] for row in shown] == [admin.person.id, admin.person.id, viewer.person.id]
     assert shown[-1]["context"]["ip"] == "203.0.113.7"
