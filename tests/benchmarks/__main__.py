@@ -25,7 +25,7 @@ async def page(bench: Bench, scale: int) -> bool:
         "service twin": bench.requester(owners, "POST", "/twin/service"),
     }
     await require_twins(calls)
-    measured = await compare(calls, rounds=repeated(20, scale), size=100 if scale else FEW)
+    measured = await compare(calls, rounds=repeated(100, scale), size=100 if scale else FEW)
     return report("Page of 20 projects, whole stack", measured, {"asyncpg twin": 0.9, "service twin": 2.5})
 
 
@@ -41,7 +41,7 @@ async def create(bench: Bench, scale: int) -> bool:
             "ours": bench.requester(owners, "POST", "/twin/ours", body, key="idempotency-key"),
             "orm twin": bench.requester(owners, "POST", "/twin/orm", body, key="idempotency-key"),
         },
-        rounds=repeated(20, scale),
+        rounds=repeated(100, scale),
         size=50 if scale else FEW,
     )
     return report("Create with event, job and stored answer", measured, {"orm twin": 2.0})

@@ -78,7 +78,7 @@ async def _row_security(
             "row security": lambda: secured.fetch(page.sql),
             "explicit predicate": lambda: plain.fetch(explicit, tenant),
         },
-        rounds=repeated(20, scale),
+        rounds=repeated(100, scale),
     )
     await secured.execute("ROLLBACK")
     pairs = zip(times["row security"], times["explicit predicate"], strict=True)
