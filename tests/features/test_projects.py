@@ -1,5 +1,6 @@
 """Projects over HTTP: the worked example does all that a resource here does."""
 
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -119,7 +120,7 @@ async def test_a_team_that_cannot_be_restored_any_more_leaves_its_projects_witho
     url = owner.url(f"/projects/{project['id']}")
     orphan = await owner.client.get(url, headers={"if-none-match": '"1"'})
     assert (orphan.status_code, orphan.json()["team_id"], orphan.headers["etag"]) == (200, None, '"2"')
-    assert orphan.json()["updated_at"] > project["updated_at"]
+    assert datetime.fromisoformat(orphan.json()["updated_at"]) > datetime.fromisoformat(project["updated_at"])
     outdated = await owner.client.patch(url, json={"name": "Mine"}, headers={"if-match": '"1"'})
     assert outdated.status_code == 412
 
