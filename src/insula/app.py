@@ -65,6 +65,8 @@ class Parts(msgspec.Struct, frozen=True):
 
     databases: Databases
     redis: Redis
+    jobs_redis: Redis
+    """Perhaps the same."""
     keyring: Keyring
     vault: Vault
     replica: Replica | None
@@ -77,6 +79,7 @@ class Parts(msgspec.Struct, frozen=True):
         return cls(
             databases=databases,
             redis=redis,
+            jobs_redis=connect(settings.jobs_redis_url) if settings.jobs_redis_url else redis,
             keyring=keyring,
             vault=Vault(databases.platform, settings.masters, keyring),
             replica=None if databases.replica is None else Replica(databases.replica, databases.platform),
@@ -135,7 +138,7 @@ def _doors(settings: Settings, parts: Parts, addresses: AddressRateLimit) -> Doo
             "teams": settings.limit_teams,
         },
         admission=RateLimits(
-            parts.redis,
+            parts.jobs_redis,
             parts.limiter,
             addresses,
             credential=Limit("credential", settings.rate_per_minute, 60),
@@ -191,6 +194,7 @@ def _lifespan(parts: Parts) -> Callable[[Litestar], AbstractAsyncContextManager[
         finally:
             for database in databases:
                 await database.close()
-            await parts.redis.aclose()
+            for redis in (parts.redis, parts.jobs_redis):
+                await redis.aclose()
 
     return connected

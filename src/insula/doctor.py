@@ -99,14 +99,17 @@ async def _door_key(settings: Settings) -> AsyncIterator[Diagnosis]:
 
 
 async def _redis(settings: Settings) -> AsyncIterator[Diagnosis]:
-    async def ping() -> None:
-        redis = connect(settings.redis_url)
+    async def ping(url: str) -> None:
+        redis = connect(url)
         try:
             await redis.get("insula:doctor")
         finally:
             await redis.aclose()
 
-    yield await _tried("INSULA_REDIS_URL", ping, "Without it limits fall back to each process and jobs wait.")
+    told = "Without it limits fall back to each process" + ("." if settings.jobs_redis_url else " and jobs wait.")
+    yield await _tried("INSULA_REDIS_URL", partial(ping, settings.redis_url), told)
+    if settings.jobs_redis_url:
+        yield await _tried("INSULA_JOBS_REDIS_URL", partial(ping, settings.jobs_redis_url), "Without it jobs wait.")
 
 
 async def _mail(settings: Settings) -> AsyncIterator[Diagnosis]:

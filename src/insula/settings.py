@@ -56,7 +56,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_database_url: str | None = None
     """PostgreSQL as a superuser, direct; only `insula provision` needs it."""
     redis_url: str
-    """Redis or Valkey: rate limits and the job queue."""
+    """Redis or Valkey: rate limits, and the job queue where that has none of its own."""
+    jobs_redis_url: str | None = None
+    """Another Redis or Valkey for the job queue, where one is not enough for both. It may change at any time: jobs that
+    went to the other one are handed out again when their leases end."""
     pgbouncer: bool = False
     """Set when the database URLs lead through PgBouncer older than 1.21 in transaction mode."""
     pool_size: Count = 8

@@ -60,8 +60,9 @@ def _wrong_addresses(given: Mapping[str, Any]) -> Iterator[str]:
         base = urlsplit(given["base_url"])
         if base.scheme not in {"http", "https"} or not base.hostname or base.path.strip("/"):
             yield "INSULA_BASE_URL: an origin such as https://app.example.com is needed"
-    if "redis_url" in given and urlsplit(given["redis_url"]).scheme not in {"redis", "rediss", "unix"}:
-        yield "INSULA_REDIS_URL: not a redis:// address"
+    for name in ("redis_url", "jobs_redis_url"):
+        if given.get(name) is not None and urlsplit(given[name]).scheme not in {"redis", "rediss", "unix"}:
+            yield f"{PREFIX}{name.upper()}: not a redis:// address"
     if "traces_url" in given:
         traces = urlsplit(given["traces_url"])
         if traces.scheme not in {"http", "https"} or not traces.hostname:

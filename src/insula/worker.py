@@ -46,7 +46,9 @@ class WorkerProcess:
         concurrency, lease = settings.worker_concurrency, float(settings.job_lease_seconds)
         self._database = _database(settings.database_url, settings, connections=concurrency)
         self._platform = _database(settings.platform_database_url, settings, connections=2)
-        self._redis = Redis.from_url(settings.redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=1)
+        self._redis = Redis.from_url(
+            settings.jobs_redis_url or settings.redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=1
+        )
         handlers = {task: handler for feature in features for task, handler in feature.handlers.items()}
         rounds: list[Schedule | Chore] = [schedule for feature in features for schedule in feature.schedules]
         if settings.event_retention_days is not None:

@@ -80,6 +80,7 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
         ("smtp_tls", "none", "unencrypted"),
         ("smtp_tls", "maybe", "INSULA_SMTP_TLS"),
         ("redis_url", "http://redis", "INSULA_REDIS_URL"),
+        ("jobs_redis_url", "redis.internal:6379", "INSULA_JOBS_REDIS_URL"),
         ("log_level", "loud", "INSULA_LOG_LEVEL: Invalid enum value 'loud'; debug, info, warning, error are there"),
         ("mail_from", "Insula <no-reply@example.com>", "INSULA_MAIL_FROM: an address such as"),
         ("mail_from", "nobody", "INSULA_MAIL_FROM"),

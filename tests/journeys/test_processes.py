@@ -14,10 +14,13 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
+from insula.embedded.valkey import EmbeddedValkey
 from insula.settings import Settings, variables
 from tests.canaries import WATCH
-from tests.conftest import address, clone
+from tests.chaos.postbox import Postbox
+from tests.conftest import address, clone, urls_of
 from tests.factories import World
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +162,47 @@ async def test_the_program_does_not_start_on_a_database_that_does_not_prove_isol
     assert doctor.returncode == 1
     assert "isolation" in doctor.stdout
     assert "project" in doctor.stdout
+    drop = await asyncpg.connect(addresses["admin"])
+    await drop.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await drop.close()
+
+
+async def test_jobs_go_through_a_redis_of_their_own(
+    addresses: dict[str, str], settings: Settings, started: list[Process], tmp_path: Path
+) -> None:
+    name, postbox = f"insula_two_redis_{os.getpid()}", Postbox()
+    await clone(addresses["admin"], name)
+    await postbox.open()
+    admin = await asyncpg.connect(addresses["admin"], database=name)
+    with EmbeddedValkey(tmp_path / "limits") as limits, EmbeddedValkey(tmp_path / "jobs") as jobs:
+        changes = {
+            **urls_of(addresses["admin"], name),
+            "redis_url": limits.url,
+            "jobs_redis_url": jobs.url,
+            "smtp_port": postbox.port,
+            "port": free_port(),
+        }
+        given = environment(settings, **changes)
+        started.extend(Process(command, given, tmp_path / f"{command}.log") for command in ("api", "worker"))
+        url = f"http://127.0.0.1:{changes['port']}"
+        await answers(url)
+        owner = await World(None, settings, admin).owner()
+        headers, body = {"authorization": f"Bearer {owner.person.token}"}, {"email": "a@example.com", "role": "viewer"}
+        async with Redis.from_url(jobs.url) as queue, Redis.from_url(limits.url) as counters:
+            async with queue.monitor() as commands, httpx.AsyncClient(base_url=url, headers=headers) as client:
+                assert (await client.post(owner.url("/invitations"), json=body)).status_code == 201
+                async with asyncio.timeout(30):
+                    while "RPUSH" not in (await commands.next_command())["command"]:
+                        pass
+                    while "a@example.com" not in postbox.letters:
+                        await asyncio.sleep(0.05)
+            assert [key async for key in counters.scan_iter("*") if b"saq" in key] == []
+            assert [key async for key in counters.scan_iter("insula:*")]
+            assert [key async for key in queue.scan_iter("insula:*")] == []
+        for process in started:
+            process.end()
+    postbox.close()
+    await admin.close()
     drop = await asyncpg.connect(addresses["admin"])
     await drop.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     await drop.close()
