@@ -1,19 +1,24 @@
 """Every way to break isolation that the catalogue check must see: the rule, then sentences and deeds."""
 
 from insula.core.catalogue import grants, rights, tables
+from insula.core.rls import delete_door_body
 
 _MINE = "user_id = (SELECT app.user_id()) AND (SELECT app.tenant_id()) IS NULL"
 PEOPLES_VISITS = (
-    "CREATE TABLE app.visit (user_id uuid NOT NULL, id uuid NOT NULL, place integer, PRIMARY KEY (user_id, id))"
-    " PARTITION BY RANGE (id); CREATE TABLE app.visit_1 PARTITION OF app.visit DEFAULT;"
-    " GRANT SELECT, INSERT ON app.visit TO app_rw;"
-) + "".join(
-    f"CREATE POLICY isolation ON {table} AS RESTRICTIVE TO app_rw USING ({_MINE}) WITH CHECK ({_MINE});"
-    f" CREATE POLICY access ON {table} TO app_rw USING (true) WITH CHECK (true);"
-    f" ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY,"
-    " ALTER user_id SET STATISTICS 0, ALTER id SET STATISTICS 0, ALTER place SET STATISTICS 0;"
-    f" COMMENT ON TABLE {table} IS 'class: user';"
-    for table in ("app.visit", "app.visit_1")
+    (
+        "SET LOCAL ROLE app_owner; CREATE TABLE app.visit (user_id uuid NOT NULL, id uuid NOT NULL, place integer, PRIMARY KEY (user_id, id))"
+        " PARTITION BY RANGE (id); CREATE TABLE app.visit_1 PARTITION OF app.visit DEFAULT;"
+        " GRANT SELECT, INSERT ON app.visit TO app_rw;"
+    )
+    + "".join(
+        f"CREATE POLICY isolation ON {table} AS RESTRICTIVE TO app_rw USING ({_MINE}) WITH CHECK ({_MINE});"
+        f" CREATE POLICY access ON {table} TO app_rw USING (true) WITH CHECK (true);"
+        f" ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY,"
+        " ALTER user_id SET STATISTICS 0, ALTER id SET STATISTICS 0, ALTER place SET STATISTICS 0;"
+        f" COMMENT ON TABLE {table} IS 'class: user';"
+        for table in ("app.visit", "app.visit_1")
+    )
+    + "RESET ROLE;"
 )
 """A table in parts that breaks no rule."""
 
@@ -227,6 +232,13 @@ TABLES = {
         "an index of some people's rows": (
             "CREATE INDEX user_early ON app.\"user\" (id) WHERE id < '01900000-0000-0000-0000-000000000000'"
         ),
+        "an index of one tenant's jobs": (
+            "CREATE INDEX outbox_big ON app.outbox (due_at) WHERE lane = '00000000-0000-0000-0000-000000000001'"
+        ),
+        "an index of one tenant's credentials": (
+            "CREATE INDEX credential_big ON app.credential (id)"
+            " WHERE tenant_id = '00000000-0000-0000-0000-000000000001'"
+        ),
         "a table in parts by its tenants": (
             "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY LIST (tenant_id);"
             " COMMENT ON TABLE app.thing IS 'class: tenant'"
@@ -358,12 +370,21 @@ RIGHTS = {
             "GRANT EXECUTE ON FUNCTION app.set_context(uuid, uuid) TO app_rw"
         ),
         "a function open to everybody": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO PUBLIC",
+        "a function that signs contexts for a stranger": (
+            "CREATE ROLE stranger; GRANT EXECUTE ON FUNCTION app.set_context(uuid, uuid) TO stranger"
+        ),
         "a door opened to another login": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO app_identity",
         "a door that deletes whoever's row it is": (
             "CREATE FUNCTION app.delete_project(row_id uuid) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER"
             " SET search_path = pg_catalog, pg_temp AS $$ BEGIN DELETE FROM app.project WHERE id = row_id;"
             " RETURN FOUND; END $$; ALTER FUNCTION app.delete_project(uuid) OWNER TO app_door;"
             " REVOKE ALL ON FUNCTION app.delete_project FROM PUBLIC; GRANT EXECUTE ON FUNCTION app.delete_project TO app_rw"
+        ),
+        "a door that deletes what happened": (
+            "CREATE FUNCTION app.delete_event(row_id uuid) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER"
+            " SET search_path = pg_catalog, pg_temp"
+            f" AS {delete_door_body('event')}; ALTER FUNCTION app.delete_event(uuid) OWNER TO app_door;"
+            " REVOKE ALL ON FUNCTION app.delete_event FROM PUBLIC; GRANT EXECUTE ON FUNCTION app.delete_event TO app_rw"
         ),
         "a door that is shut": "REVOKE EXECUTE ON FUNCTION app.enter(bytea, uuid) FROM app_rw",
     },
@@ -373,6 +394,10 @@ RIGHTS = {
         ),
     },
     rights.functions_elsewhere_are_nobodys: {
+        "a function beside the revision": (
+            "CREATE FUNCTION migration.peek() RETURNS SETOF app.project LANGUAGE sql SECURITY DEFINER"
+            " AS $$ SELECT * FROM app.project $$; ALTER FUNCTION migration.peek() OWNER TO app_door"
+        ),
         "a function in a schema that logins see": (
             "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; GRANT USAGE ON SCHEMA"
             " public TO app_rw"
@@ -398,6 +423,11 @@ RIGHTS = {
         "a login with default privileges": (
             "ALTER DEFAULT PRIVILEGES FOR ROLE app_rw GRANT SELECT ON TABLES TO PUBLIC"
         ),
+    },
+    rights.the_house_owns_the_schema: {
+        "a table of a stranger's": "CREATE ROLE stranger; ALTER TABLE app.project OWNER TO stranger",
+        "a table of whoever migrated": "ALTER TABLE app.project OWNER TO app_migrator",
+        "a schema of a stranger's": "CREATE ROLE stranger; ALTER SCHEMA app OWNER TO stranger",
     },
     rights.owners_cannot_log_in: {
         "an owner who logs in": "ALTER ROLE app_owner LOGIN",

@@ -43,6 +43,15 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
             'ALTER TABLE app.project ADD "order" text; ALTER TABLE app.project ALTER "order" SET STATISTICS 0,'
             ' ADD CHECK (octet_length("order") <= 100)'
         ),
+        (
+            "ALTER TABLE app.project ADD places uuid[] CHECK (octet_length(places::text) <= 1000);"
+            " ALTER TABLE app.project ALTER places SET STATISTICS 0"
+        ),
+        (
+            "SET LOCAL ROLE app_owner; CREATE VIEW app.projects WITH (security_invoker = yes) AS SELECT * FROM app.project;"
+            " GRANT SELECT ON app.projects TO app_rw; RESET ROLE"
+        ),
+        "CREATE SCHEMA elsewhere; CREATE EXTENSION btree_gist SCHEMA elsewhere",
     ],
     ids=[
         "a reserved name",
@@ -52,6 +61,9 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
         "a short text",
         "a bound of rows to come",
         "a column with a reserved name",
+        "ids of a bounded number",
+        "a view that asks as its reader",
+        "an extension where no login looks",
     ],
 )
 async def test_what_breaks_no_rule_is_not_reported(breaker: asyncpg.Connection, deed: str) -> None:

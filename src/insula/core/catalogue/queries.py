@@ -247,6 +247,16 @@ SELECT m.member::regrole::text, 'role', m.roleid::regrole::text, 'MEMBER'
  WHERE r.rolname IN ('app_owner', 'app_door', 'app_migrator', 'app_rw', 'app_identity', 'app_platform')
    AND NOT (m.member::regrole::text = 'app_migrator' AND r.rolname IN ('app_owner', 'app_door'))
  UNION ALL
+-- An owner switches row security off, and needs no grant.
+SELECT c.relowner::regrole::text, 'ownership', c.oid::regclass::text, 'OWNER'
+  FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+ WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+   AND r.rolname NOT IN ('app_owner', 'app_door')
+ UNION ALL
+SELECT n.nspowner::regrole::text, 'ownership', 'schema ' || n.nspname, 'OWNER'
+  FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+ WHERE n.nspname IN ('app', 'migration') AND r.rolname <> 'app_owner'
+ UNION ALL
 SELECT 'public', 'schema change', 'event trigger logins_change_no_schema', 'ANY'
  WHERE NOT EXISTS (SELECT FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid
                     WHERE t.evtname = 'logins_change_no_schema' AND t.evtevent = 'ddl_command_start'

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from insula.core.catalogue.doors import EXECUTABLE, RUNS_AS_OWNER
-from insula.core.catalogue.facts import LOGINS, OUTSIDERS, OWNERS, Catalogue, Right
+from insula.core.catalogue.facts import LOGINS, OWNERS, Catalogue, Right
+from insula.core.catalogue.grants import APPEND_ONLY
 from insula.core.catalogue.rule import Problems, Rule
 from insula.core.db import defaults_of
 from insula.core.rls import SCHEMA, TableClass, delete_door, delete_door_body
@@ -34,25 +35,27 @@ def functions_lend_the_doors_rights(catalogue: Catalogue) -> Problems:
     """SECURITY DEFINER functions run as app_door; app_owner's rights, the right to DDL, are lent by name only."""
     for function in catalogue.functions:
         lends_more = function.owner != "app_door" and function.name not in RUNS_AS_OWNER
-        if (function.definer and lends_more) or function.owner not in OWNERS:
+        if (function.definer and lends_more) or (function.schema == SCHEMA and function.owner not in OWNERS):
             yield function.signature, f"runs with the rights of {function.owner}"
 
 
 def doors_open_to_whom_they_are_for(catalogue: Catalogue) -> Problems:
-    """Exactly the functions of core/catalogue/doors.py, each by its login; nothing by PUBLIC."""
+    """Exactly the functions of core/catalogue/doors.py, each by its login; nothing by PUBLIC or by anybody else."""
     open_to = {(caller, f.name) for f in catalogue.functions if f.schema == SCHEMA for caller in f.callers}
     expected = {(login, name) for login, names in EXECUTABLE.items() for name in names}
     expected |= open_to & {("app_rw", name) for name in _delete_doors(catalogue)}
     for login, name in sorted(open_to - expected):
-        if login in OUTSIDERS:
+        if login not in OWNERS:
             yield f"{SCHEMA}.{name}", f"{login} may execute it"
     for login, name in sorted(expected - open_to):
         yield f"{SCHEMA}.{name}", f"{login} may not execute it, or it is missing"
 
 
 def _delete_doors(catalogue: Catalogue) -> set[str]:
-    """Those that are, to the letter, what core/rls.py makes for a tenant table; others may have its name."""
-    tenants = {table.removeprefix(f"{SCHEMA}.") for table in catalogue.of_class(TableClass.TENANT)}
+    """Those that are, to the letter, what core/rls.py makes for a tenant table; others may have its name. What happened
+    has none.
+    """
+    tenants = {table.removeprefix(f"{SCHEMA}.") for table in catalogue.of_class(TableClass.TENANT).keys() - APPEND_ONLY}
     forms = {(f"{SCHEMA}.{delete_door(table)}(uuid)", "app_door", delete_door_body(table)) for table in tenants}
     pinned = [function for function in catalogue.functions if function.settings == [PINNED]]
     return {f.name for f in pinned if (f.signature, f.owner, f"$${f.body}$$") in forms}
@@ -66,8 +69,11 @@ def doors_have_one_form(catalogue: Catalogue) -> Problems:
 
 
 def functions_elsewhere_are_nobodys(catalogue: Catalogue) -> Problems:
-    """Extensions bring functions (dblink connects, file_fdw reads files); they belong where no login may look."""
+    """Extensions bring functions (dblink connects, file_fdw reads files); they belong where no login may look. Into the
+    schema of migrations logins do look, for the revision.
+    """
     usable = {(right.role, right.object) for right in catalogue.rights if right.kind == "schema"}
+    usable |= {(login, "migration") for login in LOGINS}
     for function in catalogue.functions:
         for login in sorted(LOGINS):
             may = {login, "PUBLIC"} & set(function.callers) and (login, function.schema) in usable
@@ -99,6 +105,12 @@ def logins_are_only_themselves(catalogue: Catalogue) -> Problems:
                     yield role.name, f"is a member of {other}"
         for thing in role.owned:
             yield role.name, f"owns {thing}"
+
+
+def the_house_owns_the_schema(catalogue: Catalogue) -> Problems:
+    """Whoever owns a table switches its row security off, whoever owns the schema drops it, without any grant."""
+    for right in _of_kind(catalogue, "ownership"):
+        yield right.object, f"belongs to {right.role}"
 
 
 def owners_cannot_log_in(catalogue: Catalogue) -> Problems:
@@ -228,6 +240,7 @@ RIGHT_RULES: Final = (
     Rule(the_context_is_asked_once, "Recreate it as in migrations/sql/context.sql."),
     Rule(roles_have_no_rights_of_their_own, "ALTER ROLE ... NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB ..."),
     Rule(logins_are_only_themselves, "REVOKE the membership; REASSIGN OWNED BY ... TO app_owner."),
+    Rule(the_house_owns_the_schema, "ALTER ... OWNER TO app_owner."),
     Rule(owners_cannot_log_in, "ALTER ROLE ... NOLOGIN (app_owner, app_door) or LOGIN (the others)."),
     Rule(logins_reach_only_the_schema, "REVOKE it."),
     Rule(logins_have_our_defaults, "ALTER ROLE ... RESET ALL, then `insula provision`; and ask who set it."),

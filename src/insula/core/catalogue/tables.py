@@ -32,6 +32,8 @@ BOUNDED: Final = {
 """Types whose values have no end that a page could bear, and the CHECK that gives them one."""
 SIZED: Final = re.compile(r"numeric\([-\d,]+\)|character(?: varying)?\((\d+)\)")
 """Types that say it themselves; of an array they say how large each of its values is, and not how many there are."""
+AS_READER: Final = frozenset(f"security_invoker={yes}" for yes in ("true", "on", "yes", "1"))
+"""What a view says that asks row security about whoever reads it."""
 _MINE: Final = r"\((\w+) = \( SELECT app\.user_id\(\) AS user_id\)\)"
 _ALONE: Final = r"\(\( SELECT app\.tenant_id\(\) AS tenant_id\) IS NULL\)"
 BY_USER: Final = re.compile(rf"\({_MINE} AND {_ALONE}\)")
@@ -152,13 +154,19 @@ def what_requests_write_has_bounds(catalogue: Catalogue) -> Problems:
     for column in catalogue.columns:
         if _small(column.type) or not catalogue.writable(column.table, [column.name]):
             continue
-        name = f"{column.table}.{column.name}"
-        if column.type not in BOUNDED:
+        name, bound = f"{column.table}.{column.name}", _bound(column.type)
+        if bound is None:
             yield name, f"is a {column.type}, which may be of any size, or what no program can read"
             continue
-        form = re.compile(BOUNDED[column.type].replace("%s", f'"?{re.escape(column.name)}"?'))
+        form = re.compile(bound.replace("%s", f'"?{re.escape(column.name)}"?'))
         if not any(form.fullmatch(check) for check in column.checks):
             yield name, f"has no CHECK that bounds its {column.type}"
+
+
+def _bound(type_: str) -> str | None:
+    """The CHECK that a type needs. Of an array of what is small it is that of texts: as text it is so long at most."""
+    element = type_.removesuffix("[]")
+    return BOUNDED["text[]"] if element != type_ and _small(element) else BOUNDED.get(type_)
 
 
 def _small(type_: str) -> bool:
@@ -175,12 +183,13 @@ def values_are_not_counted(catalogue: Catalogue) -> Problems:
 
 
 def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
-    """Everybody may read how large partitions and indexes are, and what decides which rows are in them."""
+    """Everybody may read how large partitions and indexes are, and what decides which rows are in them; also of tables
+    that they may not read.
+    """
     owners = owner_columns(catalogue)
     for table in catalogue.stored():
-        if table.name not in owners:
-            continue
-        named = re.compile(rf"\b{owners[table.name]}\b")
+        columns = {owners[table.name]} if table.name in owners else LEFT_BY
+        named = re.compile(rf"\b({'|'.join(sorted(columns))})\b(?! IS (NOT )?NULL)")
         if not table.parted_by.startswith("HASH") and named.search(table.parted_by):
             yield table.name, f"is parted by {table.parted_by}"
         for condition in table.conditions:
@@ -191,7 +200,7 @@ def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
 def views_ask_as_their_reader(catalogue: Catalogue) -> Problems:
     """An ordinary view reads with its owner's rights; a materialized one holds everybody's rows."""
     for table in catalogue.tables:
-        if table.kind == "v" and not {"security_invoker=true", "security_invoker=on"} & set(table.options):
+        if table.kind == "v" and not AS_READER & {option.lower() for option in table.options}:
             yield table.name, "is a view without security_invoker"
         elif table.kind in "mf":
             yield table.name, "is a materialized view" if table.kind == "m" else "is a foreign table"
