@@ -173,6 +173,18 @@ async def _first(session: AsyncSession, statement: sa.Select[Any]) -> Any:
     return (await session.scalars(statement)).one()
 
 
+async def test_a_savepoint_is_refused_since_a_row_that_waits_would_outlive_it(
+    world: World, litestar: Litestar, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    async with inside(world, litestar, owner) as db:
+        with pytest.raises(RuntimeError, match="in place of a savepoint"):
+            async with db.session.begin_nested():
+                await ProjectRepository(db).add(Project(name="Undone", key="UNDONE"))
+        await db.commit()
+    assert await superuser.fetchval("SELECT count(*) FROM app.project WHERE key = 'UNDONE'") == 0
+
+
 async def test_what_is_made_and_changed_in_one_transaction_is_found_by_services(
     world: World, litestar: Litestar
 ) -> None:

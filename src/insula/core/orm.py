@@ -1,7 +1,7 @@
 """The ORM's half of a transaction: nothing is asked through it before the row that waits is written."""
 
 from sqlalchemy.event import listens_for
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.util import await_only
 
 from insula.core.journal import Journal
@@ -20,6 +20,15 @@ def _before_execute(state: ORMExecuteState) -> None:
 @listens_for(OrmSession, "before_flush")
 def _before_flush(session: Session, *_: object) -> None:
     _write_row(session)
+
+
+@listens_for(OrmSession, "after_transaction_create")
+def _refuse_savepoint(_: Session, transaction: SessionTransaction) -> None:
+    """What waits for the commit, a row, events, jobs, would neither be undone with a savepoint nor be refused in it."""
+    if transaction.nested:
+        raise RuntimeError(
+            "a transaction is committed or undone as a whole: ask before writing, in place of a savepoint"
+        )
 
 
 def _write_row(session: Session) -> None:
