@@ -207,6 +207,7 @@ TABLES = {
         "a text with a way around its length": (
             "ALTER TABLE app.project ADD notes text CHECK (octet_length(notes) <= 10 OR notes LIKE 'x%')"
         ),
+        "a text of up to a gigabyte": "ALTER TABLE app.project ADD notes text CHECK (octet_length(notes) <= 999999999)",
         "a document of any size": "ALTER TABLE app.project ADD details jsonb",
         "a short text of any length": "ALTER TABLE app.project ADD notes varchar",
         "texts of any number": "ALTER TABLE app.project ADD labels text[]",

@@ -23,13 +23,13 @@ BOUNDED: Final = {
         rf"\(\(%s >= '{MOMENTS[0]} 00:00:00\+00'::timestamp with time zone\)"
         rf" AND \(%s <= '{MOMENTS[1]} 00:00:00\+00'::timestamp with time zone\)\)"
     ),
-    "text": r"\(octet_length\(%s\) <= \d+\)",
+    "text": r"\(octet_length\(%s\) <= \d{1,7}\)",
     "date": rf"\(\(%s >= '{MOMENTS[0]}'::date\) AND \(%s <= '{MOMENTS[1]}'::date\)\)",
-    "jsonb": r"\(octet_length\(\(%s\)::text\) <= \d+\)",
-    "text[]": r"\(octet_length\(\(%s\)::text\) <= \d+\)",
-    "bytea": r"\(octet_length\(%s\) <= \d+\)",
+    "jsonb": r"\(octet_length\(\(%s\)::text\) <= \d{1,7}\)",
+    "text[]": r"\(octet_length\(\(%s\)::text\) <= \d{1,7}\)",
+    "bytea": r"\(octet_length\(%s\) <= \d{1,7}\)",
 }
-"""Types whose values have no end that a page could bear, and the CHECK that gives them one."""
+"""Types whose values have no end that a page could bear, and the CHECK that gives them one: ten megabytes at most."""
 SIZED: Final = re.compile(r"numeric\([-\d,]+\)|character(?: varying)?\((\d+)\)")
 """Types that say it themselves; of an array they say how large each of its values is, and not how many there are."""
 AS_READER: Final = frozenset(f"security_invoker={yes}" for yes in ("true", "on", "yes", "1"))
