@@ -139,6 +139,9 @@ TABLES = {
         "a unique key of what belongs to no organization": (
             "CREATE UNIQUE INDEX outbox_once ON app.outbox (tenant_id, task) NULLS NOT DISTINCT"
         ),
+        "a unique key of what a person left in all of their organizations": (
+            "CREATE UNIQUE INDEX outbox_once ON app.outbox (user_id, task)"
+        ),
         "a unique value made of what requests leave for others": (
             "CREATE UNIQUE INDEX outbox_once ON app.outbox (md5(payload::text))"
         ),

@@ -103,10 +103,11 @@ def user_tables_are_isolated(catalogue: Catalogue) -> Problems:
 def unique_keys_start_with_their_owner(catalogue: Catalogue) -> Problems:
     """A global UNIQUE, or EXCLUDE, tells whoever can write it that somebody else has the value."""
     owners = {table: {column} for table, column in owner_columns(catalogue).items()}
-    owners |= dict.fromkeys(catalogue.of_class(TableClass.PLATFORM), LEFT_BY)
+    left = LEFT_BY - {"user_id"}  # one organization must not learn what its member left in another
+    owners |= dict.fromkeys(catalogue.of_class(TableClass.PLATFORM), left)
     for key in catalogue.keys:
         owner = owners.get(key.table)
-        if owner is None or key.columns[0] in owner or (key.primary and owner is LEFT_BY):
+        if owner is None or key.columns[0] in owner or (key.primary and owner is left):
             continue
         if owner == {"tenant_id"} or catalogue.writable(key.table, key.columns):
             over = ", ".join(column or "something else than a column" for column in key.columns)
