@@ -86,8 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A session unused for so long ends."""
     session_max_hours: Count = 720
     """A session ends after so long, however much it is used."""
-    sessions_per_user: Count = 100
-    """One more ends the oldest."""
+    sessions_per_user: Annotated[int, Meta(ge=1, le=1000)] = 100
+    """One more ends the oldest. A person ends all of them at once, and their record tells of each: of 1,000 at most."""
     password_min_length: Annotated[int, Meta(ge=8, le=64)] = 15
     """NIST SP 800-63B-4: 15 where the password is the only factor."""
     argon2_parallel: Count = 1

@@ -73,6 +73,7 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
         ("traces_url", "collector", "INSULA_TRACES_URL"),
         ("smtp_host", "", "INSULA_SMTP_HOST"),
         ("session_idle_hours", "1000", "INSULA_SESSION_IDLE_HOURS"),
+        ("sessions_per_user", "1001", "INSULA_SESSIONS_PER_USER"),
         ("database_url", "postgresql://postgres@db/insula", "must sign in as app_rw"),
         ("platform_database_url", "postgresql://app_rw@db/insula", "must sign in as app_platform"),
         ("base_url", "http://app.example.com", "must be https"),
