@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 
+from insula.core import journal
 from insula.core.http import bodies
 from insula.core.ids import to_uuid
+from insula.core.listing import first_id_of
 from insula.core.logs import configure_logs
 from tests.factories import ORIGIN, Member, World
 
@@ -112,6 +115,17 @@ async def test_a_failed_commit_is_a_failed_request(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
     assert "somebody else" not in answer.text
+    assert await traces(superuser, owner) == (0, 0, 0)
+
+
+async def test_an_event_that_no_partition_takes_is_no_conflict_of_the_callers(
+    world: World, superuser: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await world.owner()
+    monkeypatch.setattr(journal, "new_uuid", lambda: first_id_of(datetime(2190, 1, 1, tzinfo=UTC)))
+    answer = await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "XX"})
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "event" not in answer.text
     assert await traces(superuser, owner) == (0, 0, 0)
 
 

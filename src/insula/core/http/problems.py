@@ -72,7 +72,7 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
         if sqlstate in errors.RERUNNABLE:
             request.scope[RERUN] = sqlstate  # type: ignore[typeddict-unknown-key]
         cause = cause.__cause__ if isinstance(error, sqlalchemy.exc.DBAPIError) else cause
-        meaning = constraints.get(getattr(cause, "constraint_name", None) or "")
+        meaning = constraints.get(getattr(cause, "constraint_name", None) or "", _without_partition(cause))
         problem = meaning() if meaning else errors.from_sqlstate(sqlstate, private=repr(error))
         return _domain_error(request, problem, error)
 
@@ -88,6 +88,14 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
         StaleDataError: _stale_data,
         Exception: _unexpected,
     }
+
+
+def _without_partition(cause: Any) -> Callable[[], DomainError] | None:
+    """A row that no partition takes is to PostgreSQL one that a CHECK refuses, but it names no constraint: nothing
+    of the caller's is wrong.
+    """
+    lost = isinstance(cause, asyncpg.CheckViolationError) and cause.table_name and not cause.constraint_name
+    return (lambda: DomainError(private=f"no partition of {cause.table_name} takes the row")) if lost else None
 
 
 def _domain_error(
