@@ -360,6 +360,9 @@ RIGHTS = {
     },
     rights.functions_lend_the_doors_rights: {
         "a door that runs as the owner": "ALTER FUNCTION app.enter(bytea, uuid) OWNER TO app_owner",
+        "a guard that a stranger may change": (
+            "CREATE ROLE stranger; ALTER FUNCTION migration.refuse_logins() OWNER TO stranger"
+        ),
         "a door that runs as a superuser": (
             "ALTER FUNCTION app.create_event_partitions(timestamptz, integer) OWNER TO CURRENT_USER"
         ),

@@ -106,7 +106,10 @@ async def test_a_schema_that_is_ahead_is_not_compared(addresses: dict[str, str],
     transaction = connection.transaction()
     await transaction.start()
     try:
-        await connection.execute("COMMENT ON SCHEMA app IS '9999'; CREATE SEQUENCE app.numbers")
+        await connection.execute(
+            "COMMENT ON SCHEMA app IS '9999'; CREATE SEQUENCE app.numbers;"
+            " ALTER SEQUENCE app.numbers OWNER TO app_owner"
+        )
         findings = await check_catalogue(connection, RELEASE)
         assert not [found for found in findings if found.rule == "the_schema_is_the_releases"]
         for known, unknown in LISTED:

@@ -12,6 +12,8 @@ from insula.core.rls import SCHEMA, TableClass, delete_door, delete_door_body
 
 PINNED: Final = "search_path=pg_catalog, pg_temp"
 CONTEXT: Final = frozenset({"tenant_id", "user_id"})
+HOUSE: Final = frozenset({SCHEMA, "migration"})
+"""Schemas of ours; logins look into both."""
 
 SIGNALS: Final = frozenset({"pg_signal_backend", "pg_read_all_stats"})
 """With these a door sees and ends transactions that go on for too long."""
@@ -35,7 +37,8 @@ def functions_lend_the_doors_rights(catalogue: Catalogue) -> Problems:
     """SECURITY DEFINER functions run as app_door; app_owner's rights, the right to DDL, are lent by name only."""
     for function in catalogue.functions:
         lends_more = function.owner != "app_door" and function.name not in RUNS_AS_OWNER
-        if (function.definer and lends_more) or (function.schema == SCHEMA and function.owner not in OWNERS):
+        changed_by_others = function.schema in HOUSE and function.owner not in OWNERS
+        if (function.definer and lends_more) or changed_by_others:
             yield function.signature, f"runs with the rights of {function.owner}"
 
 
@@ -73,7 +76,7 @@ def functions_elsewhere_are_nobodys(catalogue: Catalogue) -> Problems:
     schema of migrations logins do look, for the revision.
     """
     usable = {(right.role, right.object) for right in catalogue.rights if right.kind == "schema"}
-    usable |= {(login, "migration") for login in LOGINS}
+    usable |= {(login, schema) for login in LOGINS for schema in HOUSE}
     for function in catalogue.functions:
         for login in sorted(LOGINS):
             may = {login, "PUBLIC"} & set(function.callers) and (login, function.schema) in usable
