@@ -247,6 +247,13 @@ TABLES = {
             "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY LIST (tenant_id);"
             " COMMENT ON TABLE app.thing IS 'class: tenant'"
         ),
+        "a table in parts by the hash of its tenants": (
+            "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY HASH (tenant_id);"
+            " COMMENT ON TABLE app.thing IS 'class: tenant'"
+        ),
+        "a person's table in parts by the hash of them": PEOPLES_VISITS.replace("RANGE (id)", "HASH (user_id)").replace(
+            "DEFAULT", "FOR VALUES WITH (MODULUS 1, REMAINDER 0)"
+        ),
         "a table in parts by the first digits of its tenants": (
             "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY RANGE (left(tenant_id::text, 8));"
             " COMMENT ON TABLE app.thing IS 'class: tenant'"
@@ -266,6 +273,10 @@ TABLES = {
         ),
         "a trigger of a known name": (
             "CREATE TRIGGER count_version BEFORE INSERT ON app.team FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
+        ),
+        "a known trigger that calls something else": (
+            "DROP TRIGGER wait_until_due ON app.outbox; CREATE TRIGGER wait_until_due BEFORE UPDATE ON app.outbox"
+            " FOR EACH ROW EXECUTE FUNCTION app.count_version()"
         ),
         "a rule": "CREATE RULE r AS ON DELETE TO app.project DO ALSO NOTIFY x",
     },

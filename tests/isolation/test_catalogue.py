@@ -30,7 +30,7 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
     [
         'ALTER TABLE app.team RENAME TO "order"',
         PEOPLES_VISITS,
-        PEOPLES_VISITS.replace("RANGE (id)", "HASH (user_id)").replace(
+        PEOPLES_VISITS.replace("RANGE (id)", "HASH (id)").replace(
             "DEFAULT", "FOR VALUES WITH (MODULUS 1, REMAINDER 0)"
         ),
         "CREATE INDEX project_gone ON app.project (tenant_id, id) WHERE deleted_at IS NOT NULL",

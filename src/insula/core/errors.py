@@ -210,6 +210,7 @@ _BY_SQLSTATE: Final[dict[str, type[DomainError]]] = {
     "22021": InvalidRequest,
     "57014": TimedOut,
     "55P03": Unavailable,
+    "25006": Unavailable,  # what was the primary is a standby now
     "40001": Unavailable,
     "40P01": Unavailable,
     STATEMENT_GONE: Unavailable,

@@ -9,7 +9,10 @@ from insula.core.rls import COUNT_VERSION, MOMENTS, SCHEMA, TEXT_BYTES, TableCla
 
 KEY_TABLE: Final = f"{SCHEMA}.door_key"
 """Belongs to app_door, which alone reads it, in every statement: policies would cost and protect nothing."""
-TRIGGERS: Final = {(f"{SCHEMA}.outbox", "wait_until_due"): "a job of later is not due yet"}
+TRIGGERS: Final = {
+    (f"{SCHEMA}.outbox", "wait_until_due", f"{SCHEMA}.wait_until_due"): "a job of later is not due yet",
+}
+"""The table, the trigger's name and what it calls."""
 LEFT_BY: Final = {"tenant_id", "user_id", "lane"}
 """What the policy of a platform table takes from the context of the request that leaves a row there."""
 
@@ -185,13 +188,13 @@ def values_are_not_counted(catalogue: Catalogue) -> Problems:
 
 def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
     """Everybody may read how large partitions and indexes are, and what decides which rows are in them; also of tables
-    that they may not read.
+    that they may not read. Among few owners, a part by the hash of them holds one alone.
     """
     owners = owner_columns(catalogue)
     for table in catalogue.stored():
         columns = {owners[table.name]} if table.name in owners else LEFT_BY
         named = re.compile(rf"\b({'|'.join(sorted(columns))})\b(?! IS (NOT )?NULL)")
-        if not table.parted_by.startswith("HASH") and named.search(table.parted_by):
+        if named.search(table.parted_by):
             yield table.name, f"is parted by {table.parted_by}"
         for condition in table.conditions:
             if named.search(condition):
@@ -211,7 +214,7 @@ def nothing_runs_by_itself(catalogue: Catalogue) -> Problems:
     """A trigger or a rule acts on every tenant's rows: each is known here, with its reason."""
     for attachment in catalogue.attachments:
         counts = (attachment.name, attachment.function) == (COUNT_VERSION, f"{SCHEMA}.{COUNT_VERSION}")
-        if not counts and (attachment.table, attachment.name) not in TRIGGERS:
+        if not counts and (attachment.table, attachment.name, attachment.function) not in TRIGGERS:
             yield f"{attachment.table}.{attachment.name}", f"is a {attachment.kind}"
 
 
@@ -270,7 +273,7 @@ TABLE_RULES: Final = (
     ),
     Rule(
         nobody_has_a_part_of_their_own,
-        "Part it by HASH, or by something else than whose a row is; let no index's WHERE name that column.",
+        "Part it by id, or by something else than whose a row is; let no index's WHERE name that column.",
     ),
     Rule(views_ask_as_their_reader, "CREATE VIEW ... WITH (security_invoker = true); nothing materialized or foreign."),
     Rule(
