@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import ssl
 import subprocess
 import time
@@ -92,6 +93,39 @@ class HAProxy(Proxy):
             ["haproxy", "-q", "-dW", "-c", "-f", self._configuration], capture_output=True, text=True, check=False
         )
         return checked.stderr if checked.returncode else ""
+
+
+class Cells(Proxy):
+    """From deploy/cells.cfg, in front of installations that speak plain HTTP here; both maps are files of the folder."""
+
+    def __init__(self, folder: Path, cells: Sequence[int], hosts: dict[str, str]) -> None:
+        configuration, port, certificate = folder / "cells.cfg", free_port(), folder / "haproxy.pem"
+        self.socket, self._organizations = folder / "admin.sock", folder / "organizations.map"
+        super().__init__(folder, ["haproxy", "-db", "-f", configuration])
+        certificate.write_bytes(_certificate())
+        text = re.sub(r"(?m)^    (user|group) .*\n", "", (_DEPLOY / "cells.cfg").read_text())
+        for ours, free in (
+            ("/run/haproxy/admin.sock", str(self.socket)),
+            ("maxconn 20000", "maxconn 400"),
+            ("bind :443 ", f"bind 127.0.0.1:{port} "),
+            ("/etc/haproxy/certs/", str(certificate)),
+            ("/etc/haproxy/", f"{folder}/"),
+            *((f"cell{number}.internal:443 ssl", f"127.0.0.1:{cell} #") for number, cell in enumerate(cells, 1)),
+        ):
+            assert ours in text
+            text = text.replace(ours, free)
+        configuration.write_text(text)
+        (folder / "hosts.map").write_text("".join(f"{host} {cell}\n" for host, cell in hosts.items()))
+        self._organizations.touch()
+        self.url = f"https://127.0.0.1:{port}"
+        self.trust = ssl.create_default_context(cafile=str(certificate))
+
+    def place(self, organization: str, cell: str) -> None:
+        """Say where an organization is, while the proxy runs."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(str(self.socket))
+            admin.sendall(f"add map {self._organizations} {organization} {cell}\n".encode())
+            assert admin.recv(1000).strip() == b""
 
 
 class Caddy(Proxy):
