@@ -1,13 +1,35 @@
-"""The program with a workshop in it."""
+"""The program's document, and the program with a workshop in it."""
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
+from litestar import Litestar
 
 from insula.settings import Settings
 from tests import workshop
 from tests.factories import World
+
+Operation = tuple[str, str, dict[str, Any]]
+"""Method in small letters, path, and what the document says of it."""
+
+
+@pytest.fixture(scope="session")
+def document(litestar: Litestar) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(litestar.state.openapi)
+    return found
+
+
+@pytest.fixture(scope="session")
+def operations(document: dict[str, Any]) -> list[Operation]:
+    return [
+        (method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in {"get", "post", "put", "patch", "delete"}
+    ]
 
 
 @pytest.fixture(scope="session")

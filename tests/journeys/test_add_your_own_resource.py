@@ -41,6 +41,7 @@ GENERATED = (
     "tests/isolation/test_plans.py",
     "tests/isolation/test_tables.py",
     "tests/http/test_openapi.py",
+    "tests/http/test_refusals.py",
     "tests/migrations/test_inventory.py",
     "tests/migrations/test_squawk.py::test_what_the_migrations_send_passes",
     "tests/migrations/test_up_and_down.py::test_down_and_up_again_leaves_the_same_schema_at_every_revision",

@@ -10,6 +10,9 @@ from insula.core.http.headers import values_of
 from insula.core.tokens import well_formed
 
 COOKIE: Final = "__Host-insula_session"
+SETS_COOKIE: Final = "sets_cookie"
+"""Handler option of routes whose answer may carry the session's cookie, or take it away."""
+
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

@@ -17,7 +17,7 @@ from litestar.types import ControllerRouterHandler
 
 from insula.core import ids
 from insula.core.http.answer_headers import DEPRECATION
-from insula.core.http.authentication import COOKIE
+from insula.core.http.authentication import COOKIE, SETS_COOKIE
 from insula.core.http.dependencies import DEPENDENCIES
 from insula.core.http.door import ORGANIZATION
 from insula.core.http.examples import example_of
@@ -26,15 +26,12 @@ from insula.core.http.idempotency import takes_key
 from insula.core.http.methods import collections_of
 from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
-from insula.core.http.refusals import name_of, refusal_responses, refusals_of
+from insula.core.http.refusals import RefusalResponses, refusals_of
 from insula.core.listing import Listing, Page
 from insula.core.schemas import END, SURROGATES
 
 SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 """What a route asks for that wants a session, either way."""
-
-SETS_COOKIE: Final = "sets_cookie"
-"""Handler option of routes whose answer may carry the session's cookie, or take it away."""
 
 LISTING: Final = "listing"
 """Handler option of every list: its ``Listing``, whose sorts and filters the document shows."""
@@ -117,23 +114,24 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     described = Litestar(route_handlers, dependencies=DEPENDENCIES, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
     schemas, collections = _Schemas(), collections_of(app)
+    refusals = RefusalResponses(schemas.of(Problem))
     for method, path, handler in declared_routes(app):
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
-            _complete(operation, method, path, handler, schemas)
+            _complete(operation, method, handler, schemas)
+            operation["responses"] |= refusals.of(refusals_of(method, path, operation, handler.opt))
             if method == "POST" and path in collections:
                 operation["responses"]["201"]["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
             if method == "GET" and "/deleted-" in path:
                 _show_deleted(operation)
-    responses = refusal_responses(schemas.of(Problem))
     document["components"] = {
         "schemas": schemas.components(),
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer", "description": _BEARER},
             "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The same, set by sign-in."},
         },
-        "headers": _headers(msgspec.json.encode([document["paths"], responses])),
-        "responses": responses,
+        "headers": _headers(msgspec.json.encode([document["paths"], refusals.components])),
+        "responses": dict(sorted(refusals.components.items())),
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
@@ -172,7 +170,7 @@ class _Schemas:
         return dict(components)
 
 
-def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRouteHandler, schemas: _Schemas) -> None:
+def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler, schemas: _Schemas) -> None:
     hints = _OF_DEPENDENCIES | get_type_hints(handler.fn, include_extras=True)
     summary, _, rest = (getdoc(handler.fn) or "").partition("\n\n")
     operation["summary"] = " ".join(summary.split())
@@ -190,9 +188,9 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
     if DEPRECATION in handler.opt:
         operation["deprecated"] = True
     private = "public" not in handler.opt
-    conditions = [item for item in parameters if item["name"].lower() == "if-match"]
-    for condition in conditions:
-        condition["required"] = True  # its absence has an answer of its own
+    for parameter in parameters:
+        if parameter["name"] == "If-Match":
+            parameter["required"] = True  # its absence has an answer of its own
     if method == "POST" and takes_key(handler):
         parameters.append(_IDEMPOTENCY_KEY)
     if (permission := handler.opt.get("permission")) is not None:
@@ -208,8 +206,6 @@ def _complete(operation: dict[str, Any], method: str, path: str, handler: HTTPRo
         parameters.append(_IF_NONE_MATCH)
         headers = operation["responses"]["200"]["headers"]
         operation["responses"]["304"] = {"description": "You have the current version.", "headers": headers}
-    for status in refusals_of(method, path, handler, conditional=bool(conditions)):
-        operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name_of(status)}"}
 
 
 def _refine(parameter: dict[str, Any], hints: dict[str, Any]) -> None:

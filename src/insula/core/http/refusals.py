@@ -1,59 +1,100 @@
-"""Which refusals a route can answer with, derived from what the route is, and how the document shows them."""
+"""Which problems an operation may answer: those that follow from what it is, and those that its handler names."""
 
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
-from litestar.handlers import HTTPRouteHandler
-
+from insula.core import errors
 from insula.core.errors import DomainError
+from insula.core.http.access_log import PROBES
+from insula.core.http.authentication import SETS_COOKIE
+from insula.core.http.idempotency import KeyReused, RequestInProgress
 from insula.core.http.problems import ALL
 
-_BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
+REFUSALS: Final = "refusals"
+"""Handler option: the errors that its service refuses with. What follows from the route itself is not among them."""
+
+_SAFE: Final = frozenset({"GET", "HEAD"})
+_KEPT_OUT: Final = (errors.MembershipSuspended, errors.OrganizationSuspended, errors.PermissionMissing)
+"""Answers of every route of an organization to some of its members; together they go by the name of their kind."""
 
 
-def refusals_of(method: str, path: str, handler: HTTPRouteHandler, *, conditional: bool) -> list[int]:
-    """The statuses from 400 up that a route may answer. Public routes that write belong to sign-in and its kin."""
-    statuses = {400, 429, 500, 503, 504}
-    private = "public" not in handler.opt
-    writes = method not in {"GET", "HEAD"}
-    if private or writes:
-        statuses |= {401, 403}
-    if "{" in path or "operator" in handler.opt or writes:
-        statuses |= {404}
-    if writes:
-        statuses |= {409}
-    if method in _BODIES:
-        statuses |= {408, 413, 415, 422}
-    if conditional:
-        statuses |= {412, 428}
-    return sorted(statuses)
+def refusals_of(
+    method: str, path: str, operation: Mapping[str, Any], options: Mapping[str, Any]
+) -> set[type[DomainError]]:
+    """Every problem an operation may answer; ``operation`` is what the document says of it so far."""
+    return derived_refusals(method, path, operation, options) | set(options.get(REFUSALS, ()))
 
 
-def refusal_responses(schema: dict[str, Any]) -> dict[str, Any]:
-    """Every refusal as a component of the document; ``schema`` is that of problem details. None of its routes has
-    a method that it does not support.
-    """
-    return {name_of(status): _response(status, schema) for status in ALL if status != 405}
+def derived_refusals(
+    method: str, path: str, operation: Mapping[str, Any], options: Mapping[str, Any]
+) -> set[type[DomainError]]:
+    """Those that door, guard and framework answer before its handler runs, and the database to any."""
+    parameters = {parameter["name"] for parameter in operation["parameters"]}
+    writes, session = method not in _SAFE, bool(operation["security"])
+    body, keyed = "requestBody" in operation, "Idempotency-Key" in parameters
+    rules: list[tuple[bool, Iterable[type[DomainError]]]] = [
+        (True, (DomainError, errors.InvalidRequest)),
+        (path not in PROBES, (errors.RateLimited, errors.Unavailable, errors.TimedOut)),
+        (session, (errors.Unauthenticated,)),
+        (writes and (session or SETS_COOKIE in options), (errors.CrossSite,)),
+        ("permission" in options, _KEPT_OUT),
+        ("{" in path or "operator" in options, (errors.NotFound,)),
+        (writes, (errors.RequestTimeout, errors.Conflict)),
+        (body or keyed or (writes and "public" in options), (errors.TooLarge,)),
+        (body, (errors.UnsupportedMediaType,)),
+        ("If-Match" in parameters, (errors.PreconditionFailed, errors.PreconditionRequired)),
+        (keyed, (RequestInProgress, KeyReused)),
+    ]
+    return {error for applies, refused in rules if applies for error in refused}
 
 
-def name_of(status: int) -> str:
-    """What the document calls the answer with this status."""
-    return "InternalError" if status == 500 else ALL[status].__name__
+class RefusalResponses:
+    """Responses of the document, each shared by all operations that may answer the same problems with its status."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        self._problem = problem
+        self.components: dict[str, dict[str, Any]] = {}
+
+    def of(self, refused: Iterable[type[DomainError]]) -> dict[str, dict[str, str]]:
+        """References to those of an operation that may answer these problems, by status."""
+        by_status = groupby(sorted(refused, key=attrgetter("status", "code")), attrgetter("status"))
+        return {str(status): self._reference(status, list(kinds)) for status, kinds in by_status}
+
+    def _reference(self, status: int, kinds: list[type[DomainError]]) -> dict[str, str]:
+        name = _name({kind.code for kind in kinds})
+        if name not in self.components:
+            self.components[name] = self._response(status, kinds)
+        return {"$ref": f"#/components/responses/{name}"}
+
+    def _response(self, status: int, kinds: list[type[DomainError]]) -> dict[str, Any]:
+        codes = [kind.code for kind in kinds]
+        names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
+        names += ["Retry-After"] if status in {429, 503} or RequestInProgress in kinds else []
+        names += ["WWW-Authenticate"] if status == 401 else []
+        one_of_them = {"type": "object", "properties": {"code": {"type": "string", "enum": codes}}}
+        told = {
+            "schema": {"allOf": [self._problem, one_of_them]},
+            "examples": {kind.code: {"summary": kind.title, "value": _example(kind)} for kind in kinds},
+        }
+        return {
+            "description": f"{ALL[status].title}. `code`: {', '.join(f'`{code}`' for code in codes)}.",
+            "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+            "content": {"application/problem+json": told},
+        }
 
 
-def _response(status: int, schema: dict[str, Any]) -> dict[str, Any]:
-    error = ALL[status]
-    names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
-    names += ["Retry-After"] if status in {409, 429, 503} else []
-    names += ["WWW-Authenticate"] if status == 401 else []
-    example = {"type": f"urn:insula:problem:{error.code}", "title": error.title, "status": status, "code": error.code}
-    return {
-        "description": f"{error.title}. `code`: {', '.join(f'`{code}`' for code in _codes(error))}.",
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-        "content": {"application/problem+json": {"schema": schema, "example": example}},
-    }
+def _name(codes: set[str]) -> str:
+    """What the document calls an answer that is one of these problems."""
+    kept_out = {kind.code for kind in _KEPT_OUT}
+    if kept_out <= codes:
+        codes = codes - kept_out | {errors.Forbidden.code}
+    return "Or".join(code.title().replace("_", "") for code in sorted(codes))
 
 
-def _codes(error: type[DomainError]) -> list[str]:
-    """What its problem may be called in particular, and in general."""
-    kinds = sorted(error.__subclasses__(), key=lambda kind: kind.code)
-    return [error.code, *(code for kind in kinds if kind.status == error.status for code in _codes(kind))]
+def _example(kind: type[DomainError]) -> dict[str, Any]:
+    told = {"type": f"urn:insula:problem:{kind.code}", "title": kind.title, "status": kind.status, "code": kind.code}
+    if kind.pointer is None:
+        return told
+    return told | {"errors": [{"pointer": kind.pointer, "code": kind.code, "detail": kind.title}]}

@@ -12,19 +12,22 @@ from structlog.contextvars import bind_contextvars
 
 from insula.core import clock
 from insula.core.db import Transaction
-from insula.core.errors import NotFound, Unauthenticated
+from insula.core.errors import Unauthenticated
 from insula.core.http.authentication import COOKIE, presented, refuse_forgery
 from insula.core.http.door import facts_of
 from insula.core.http.openapi import SESSION
 from insula.core.http.rate_limit import counted_address
 from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
+from insula.core.passwords import PasswordRefused
 from insula.core.permissions import Principal
 from insula.features.identity.doors import IdentityDoors
 from insula.features.identity.repository import ME, SESSIONS, sessions_page
 from insula.features.identity.schemas import (
+    CurrentPasswordWrong,
     LetterRequest,
     LetterRequested,
+    LinkInvalid,
     MeRead,
     MeUpdate,
     PasswordChange,
@@ -35,6 +38,7 @@ from insula.features.identity.schemas import (
     SessionsRevoked,
     SessionStarted,
     SignIn,
+    SignInFailed,
     SignUp,
     Transport,
     Verification,
@@ -44,7 +48,7 @@ from insula.features.identity.sessions import SessionTerms
 from insula.features.identity.throttle import Throttle
 
 _STRANGER: Final = "nobody is signed in yet"
-_OWN_PROOF: Final = "checks the session itself: no transaction may be open while a password is hashed"
+_SELF: Final = "checks the session itself: no transaction may be open while a password is hashed"
 _ANYHOW: Final = "whoever shows a session may end it, live or not"
 _OWN: Final = "everybody may look after their own account"
 
@@ -123,7 +127,7 @@ class AuthController(Controller):
         "passwords": Provide(provide_passwords, sync_to_thread=False),
     }
 
-    @post("/sign-up", status_code=202, public=_STRANGER)
+    @post("/sign-up", status_code=202, public=_STRANGER, refusals=[PasswordRefused])
     async def sign_up(
         self,
         caller: NamedDependency[Caller],
@@ -149,7 +153,7 @@ class AuthController(Controller):
         await sign_ups.resend_verification(data.email)
         return LetterRequested()
 
-    @post("/verification", status_code=200, public=_STRANGER, sets_cookie=True)
+    @post("/verification", status_code=200, public=_STRANGER, sets_cookie=True, refusals=[LinkInvalid, SignInFailed])
     async def verify_sign_up(
         self,
         caller: NamedDependency[Caller],
@@ -162,7 +166,7 @@ class AuthController(Controller):
         await throttle.attempt(caller.address, data.token)
         return _signed_in(await sign_ups.verify(data, replaced), data.transport)
 
-    @post("/sign-in", status_code=200, public=_STRANGER, sets_cookie=True)
+    @post("/sign-in", status_code=200, public=_STRANGER, sets_cookie=True, refusals=[SignInFailed])
     async def sign_in(
         self,
         caller: NamedDependency[Caller],
@@ -196,7 +200,7 @@ class AuthController(Controller):
         await passwords.ask_reset(data.email)
         return LetterRequested()
 
-    @post("/reset", status_code=204, public=_STRANGER)
+    @post("/reset", status_code=204, public=_STRANGER, refusals=[LinkInvalid, PasswordRefused])
     async def reset_password(
         self,
         caller: NamedDependency[Caller],
@@ -221,7 +225,7 @@ class MeController(Controller):
         """Get your account."""
         me = await ME.one_or_none(db, id=principal.user_id)
         if me is None:
-            raise NotFound
+            raise Unauthenticated
         return me
 
     @patch("/", authenticated_only=_OWN)
@@ -259,7 +263,7 @@ class PasswordController(Controller):
     tags = ["Me"]  # noqa: RUF012  # Litestar's declaration
     dependencies = AuthController.dependencies
 
-    @put("/password", status_code=204, public=_OWN_PROOF, security=SESSION)
+    @put("/password", status_code=204, public=_SELF, security=SESSION, refusals=[CurrentPasswordWrong, PasswordRefused])
     async def change_password(
         self,
         caller: NamedDependency[Caller],

@@ -10,12 +10,15 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound
+from insula.core.errors import MembershipSuspended, NotFound
 from insula.core.http.door import facts_of
 from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
+from insula.core.passwords import PasswordRefused
+from insula.core.quotas import LimitReached
 from insula.core.schemas import Search
 from insula.features.identity.controllers import Caller, in_cookie, provide_caller, provide_throttle
+from insula.features.identity.schemas import LinkInvalid
 from insula.features.identity.sessions import SessionTerms
 from insula.features.identity.throttle import Throttle
 from insula.features.invitations.acceptance import HolderService, MyInvitationService
@@ -24,23 +27,34 @@ from insula.features.invitations.letters import Letters
 from insula.features.invitations.permissions import READ, WRITE
 from insula.features.invitations.repository import INVITATION, INVITATIONS, MY_INVITATIONS, these
 from insula.features.invitations.schemas import (
+    AlreadyMember,
     InvitationBatch,
+    InvitationClosed,
     InvitationCreate,
     InvitationId,
+    InvitationOpen,
+    InvitationOver,
     InvitationPreview,
     InvitationRead,
     InvitationSignUp,
     InvitationsRead,
+    InvitationsRefused,
     InvitationStatus,
     InvitationToken,
+    InvitationUsed,
     Joined,
     JoinedAndSignedIn,
     MyInvitation,
+    SignInFirst,
+    WrongAccount,
 )
 from insula.features.invitations.service import InvitationService
+from insula.features.organizations.schemas import EmailUnverified, RoleAboveYours
 
 _HOLDER: Final = "the mailed token is the proof"
 _OWN: Final = "everybody may see, accept and decline what is for their own address"
+_OVER: Final = (InvitationClosed, InvitationOver, InvitationUsed)
+_NOT_ADMITTED: Final = (AlreadyMember, LimitReached, MembershipSuspended, *_OVER)
 
 
 # Not "invitations": Litestar takes an error in a body field for that of a dependency with the same name.
@@ -90,7 +104,7 @@ class InvitationController(Controller):
         """Get an invitation."""
         return await _found(db, invitation_id)
 
-    @post("/", permission=WRITE)
+    @post("/", permission=WRITE, refusals=[AlreadyMember, InvitationOpen, LimitReached, RoleAboveYours])
     async def create_invitation(
         self,
         db: NamedDependency[Transaction],
@@ -100,7 +114,7 @@ class InvitationController(Controller):
         """Invite somebody by e-mail."""
         return await _found(db, await inviting.invite(data))
 
-    @post("/batch", permission=WRITE)
+    @post("/batch", permission=WRITE, refusals=[InvitationOpen, InvitationsRefused, LimitReached, RoleAboveYours])
     async def create_invitations(
         self,
         db: NamedDependency[Transaction],
@@ -110,7 +124,9 @@ class InvitationController(Controller):
         """Invite up to 100 people, all or nobody."""
         return InvitationsRead(await these(db, await inviting.invite_all(data.invitations)))
 
-    @post("/{invitation_id:str}/resending", permission=WRITE)
+    @post(
+        "/{invitation_id:str}/resending", permission=WRITE, refusals=[AlreadyMember, InvitationClosed, RoleAboveYours]
+    )
     async def resend_invitation(
         self,
         db: NamedDependency[Transaction],
@@ -121,7 +137,7 @@ class InvitationController(Controller):
         await inviting.resend(invitation_id)
         return await _found(db, invitation_id)
 
-    @post("/{invitation_id:str}/revocation", permission=WRITE)
+    @post("/{invitation_id:str}/revocation", permission=WRITE, refusals=[InvitationClosed, RoleAboveYours])
     async def revoke_invitation(
         self,
         db: NamedDependency[Transaction],
@@ -144,14 +160,19 @@ class HolderController(Controller):
         "holder": Provide(provide_holder, sync_to_thread=False),
     }
 
-    @post("/preview", status_code=200, public=_HOLDER)
+    @post("/preview", status_code=200, public=_HOLDER, refusals=[LinkInvalid, *_OVER])
     async def preview_invitation(
         self, holder: NamedDependency[HolderService], data: JSONBody[InvitationToken]
     ) -> InvitationPreview:
         """See what an invitation offers, and whether to sign in or to sign up; nothing is accepted by it."""
         return await holder.preview(data.token)
 
-    @post("/acceptance", public=_HOLDER, sets_cookie=True)
+    @post(
+        "/acceptance",
+        public=_HOLDER,
+        sets_cookie=True,
+        refusals=[LimitReached, LinkInvalid, PasswordRefused, SignInFirst, *_OVER],
+    )
     async def join_by_invitation(
         self,
         caller: NamedDependency[Caller],
@@ -165,7 +186,7 @@ class HolderController(Controller):
         joined = await holder.join(data, replaced)
         return Reply(joined, status_code=201) if data.transport == "bearer" else _with_cookie(joined)
 
-    @post("/refusal", status_code=204, public=_HOLDER)
+    @post("/refusal", status_code=204, public=_HOLDER, refusals=[LinkInvalid, *_OVER])
     async def decline_invitation(self, holder: NamedDependency[HolderService], data: JSONBody[InvitationToken]) -> None:
         """Decline an invitation."""
         await holder.decline(data.token)
@@ -185,21 +206,21 @@ class MyInvitationController(Controller):
         """List what one can accept."""
         return await MY_INVITATIONS.page(db, page)
 
-    @post("/acceptance", authenticated_only=_OWN)
+    @post("/acceptance", authenticated_only=_OWN, refusals=[EmailUnverified, LinkInvalid, WrongAccount, *_NOT_ADMITTED])
     async def accept_invitation(
         self, mine: NamedDependency[MyInvitationService], data: JSONBody[InvitationToken]
     ) -> Joined:
         """Accept an invitation with its mailed token; it must be for the address of one's account."""
         return await mine.accept(data.token)
 
-    @post("/{invitation_id:str}/acceptance", authenticated_only=_OWN)
+    @post("/{invitation_id:str}/acceptance", authenticated_only=_OWN, refusals=_NOT_ADMITTED)
     async def accept_my_invitation(
         self, mine: NamedDependency[MyInvitationService], invitation_id: FromPath[InvitationId]
     ) -> Joined:
         """Accept an invitation to one's own address."""
         return await mine.accept_mine(invitation_id)
 
-    @post("/{invitation_id:str}/refusal", status_code=204, authenticated_only=_OWN)
+    @post("/{invitation_id:str}/refusal", status_code=204, authenticated_only=_OWN, refusals=_OVER)
     async def decline_my_invitation(
         self, mine: NamedDependency[MyInvitationService], invitation_id: FromPath[InvitationId]
     ) -> None:

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound
+from insula.core.errors import NotFound, UnknownReference
 from insula.core.http.door import PRESENTED
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal, Role
@@ -25,18 +25,29 @@ from insula.features.organizations.permissions import (
 )
 from insula.features.organizations.repository import MEMBER, MEMBERS, MY_ORGANIZATIONS, ORGANIZATION
 from insula.features.organizations.schemas import (
+    EmailUnverified,
+    LastOwner,
     MemberId,
     MemberRead,
     MemberStatus,
+    MemberSuspended,
     MemberUpdate,
     MyOrganization,
+    NotDeleted,
     OrganizationCreate,
     OrganizationRead,
     OrganizationStatus,
     OrganizationUpdate,
     OwnershipTransfer,
     ProfileUpdate,
+    RestoreWindowOver,
+    RoleAboveYours,
+    SlugReserved,
+    SlugTaken,
+    SuspendsThemselves,
+    TooManyOrganizations,
     UserId,
+    YoursAlready,
 )
 from insula.features.organizations.service import MemberService, OrganizationService
 
@@ -57,7 +68,11 @@ class OrganizationController(Controller):
     tags = ["Organizations"]  # noqa: RUF012  # Litestar's declaration
     dependencies = {"organizations": Provide(provide_organizations, sync_to_thread=False)}  # noqa: RUF012
 
-    @post("/v1/organizations", authenticated_only="whoever makes an organization is in none yet")
+    @post(
+        "/v1/organizations",
+        authenticated_only="whoever makes an organization is in none yet",
+        refusals=[EmailUnverified, SlugReserved, SlugTaken, TooManyOrganizations],
+    )
     async def create_organization(
         self,
         request: Request[Any, Any, Any],
@@ -88,7 +103,7 @@ class OrganizationController(Controller):
             raise NotFound
         return organization
 
-    @patch(_ONE, permission=UPDATE)
+    @patch(_ONE, permission=UPDATE, refusals=[SlugReserved, SlugTaken])
     async def update_organization(
         self,
         organizations: NamedDependency[OrganizationService],
@@ -105,7 +120,7 @@ class OrganizationController(Controller):
         """Delete an organization; it can be restored for a while."""
         await organizations.delete(version, timedelta(days=state.settings.organization_restore_days))
 
-    @post(f"{_ONE}/restoration", permission=DELETE, deleted_organization=True)
+    @post(f"{_ONE}/restoration", permission=DELETE, deleted_organization=True, refusals=[NotDeleted, RestoreWindowOver])
     async def restore_organization(self, organizations: NamedDependency[OrganizationService]) -> OrganizationRead:
         """Restore a deleted organization."""
         return OrganizationRead.of(await organizations.restore())
@@ -155,7 +170,7 @@ class MemberController(Controller):
         """Get a member."""
         return await _found_member(db, member_id)
 
-    @patch("/members/{member_id:str}", permission=MANAGE_MEMBERS)
+    @patch("/members/{member_id:str}", permission=MANAGE_MEMBERS, refusals=[LastOwner, RoleAboveYours])
     async def update_member(
         self,
         members: NamedDependency[MemberService],
@@ -166,7 +181,7 @@ class MemberController(Controller):
         """Change a member's role or name."""
         return MemberRead.of(await members.change(member_id, data, version))
 
-    @delete("/members/{member_id:str}", permission=MANAGE_MEMBERS)
+    @delete("/members/{member_id:str}", permission=MANAGE_MEMBERS, refusals=[LastOwner, RoleAboveYours])
     async def remove_member(
         self,
         members: NamedDependency[MemberService],
@@ -176,26 +191,34 @@ class MemberController(Controller):
         """Remove a member; what they made remains."""
         await members.remove(member_id, version)
 
-    @post("/members/{member_id:str}/suspension", permission=MANAGE_MEMBERS)
+    @post(
+        "/members/{member_id:str}/suspension",
+        permission=MANAGE_MEMBERS,
+        refusals=[LastOwner, RoleAboveYours, SuspendsThemselves],
+    )
     async def suspend_member(
         self, members: NamedDependency[MemberService], member_id: FromPath[MemberId]
     ) -> MemberRead:
         """Suspend a member: their next request is refused."""
         return MemberRead.of(await members.suspend(member_id))
 
-    @post("/members/{member_id:str}/reinstatement", permission=MANAGE_MEMBERS)
+    @post("/members/{member_id:str}/reinstatement", permission=MANAGE_MEMBERS, refusals=[RoleAboveYours])
     async def reinstate_member(
         self, members: NamedDependency[MemberService], member_id: FromPath[MemberId]
     ) -> MemberRead:
         """Let a suspended member in again."""
         return MemberRead.of(await members.reinstate(member_id))
 
-    @post("/departure", permission=OWN_PROFILE, status_code=204)
+    @post("/departure", permission=OWN_PROFILE, status_code=204, refusals=[LastOwner])
     async def leave_organization(self, members: NamedDependency[MemberService]) -> None:
         """Leave the organization."""
         await members.leave()
 
-    @post("/ownership-transfer", permission=TRANSFER)
+    @post(
+        "/ownership-transfer",
+        permission=TRANSFER,
+        refusals=[MemberSuspended, RoleAboveYours, UnknownReference, YoursAlready],
+    )
     async def transfer_ownership(
         self, members: NamedDependency[MemberService], data: JSONBody[OwnershipTransfer]
     ) -> MemberRead:

@@ -5,7 +5,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound
+from insula.core.errors import NotDead, NotFound
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal
 from insula.features.platform.repository import ACTIONS, JOB, JOBS
@@ -47,12 +47,12 @@ class PlatformController(Controller):
             raise NotFound
         return job
 
-    @post("/jobs/{job_id:str}/redelivery", operator=_OPERATORS, status_code=204)
+    @post("/jobs/{job_id:str}/redelivery", operator=_OPERATORS, status_code=204, refusals=[NotDead])
     async def retry_job(self, dead_letters: NamedDependency[DeadLetters], job_id: FromPath[JobId]) -> None:
         """Give a dead letter all of its attempts again."""
         await dead_letters.retry(job_id)
 
-    @post("/jobs/{job_id:str}/disposal", operator=_OPERATORS, status_code=204)
+    @post("/jobs/{job_id:str}/disposal", operator=_OPERATORS, status_code=204, refusals=[NotDead])
     async def discard_job(self, dead_letters: NamedDependency[DeadLetters], job_id: FromPath[JobId]) -> None:
         """Give a dead letter up for good."""
         await dead_letters.discard(job_id)

@@ -5,15 +5,17 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound
+from insula.core.errors import NotFound, UnknownReference
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, WORKERS, Permission, Principal
+from insula.core.quotas import LimitReached
 from insula.core.schemas import Search
 from insula.features.projects.repository import DELETED_PROJECTS, PROJECT, PROJECTS
 from insula.features.projects.schemas import (
     ProjectCreate,
     ProjectId,
     ProjectKey,
+    ProjectKeyTaken,
     ProjectRead,
     ProjectStatus,
     ProjectUpdate,
@@ -66,7 +68,7 @@ class ProjectController(Controller):
             raise NotFound
         return project
 
-    @post("/projects", permission=WRITE)
+    @post("/projects", permission=WRITE, refusals=[LimitReached, ProjectKeyTaken, UnknownReference])
     async def create_project(
         self,
         projects: NamedDependency[ProjectService],
@@ -76,7 +78,7 @@ class ProjectController(Controller):
         """Create a project."""
         return ProjectRead.of(await projects.start(data, created_by=principal.membership_id))
 
-    @patch("/projects/{project_id:str}", permission=WRITE)
+    @patch("/projects/{project_id:str}", permission=WRITE, refusals=[ProjectKeyTaken, UnknownReference])
     async def update_project(
         self,
         projects: NamedDependency[ProjectService],
@@ -97,7 +99,7 @@ class ProjectController(Controller):
         """Delete a project; it can be restored."""
         await projects.delete(project_id, version)
 
-    @post("/deleted-projects/{project_id:str}/restoration", permission=DELETE)
+    @post("/deleted-projects/{project_id:str}/restoration", permission=DELETE, refusals=[LimitReached, ProjectKeyTaken])
     async def restore_project(
         self, projects: NamedDependency[ProjectService], project_id: FromPath[ProjectId]
     ) -> ProjectRead:

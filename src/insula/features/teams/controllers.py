@@ -8,11 +8,12 @@ from insula.core.db import Transaction
 from insula.core.errors import NotFound
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, Permission
+from insula.core.quotas import LimitReached
 from insula.core.schemas import Search
 from insula.features.organizations.repository import MEMBER
 from insula.features.organizations.schemas import MemberId
 from insula.features.teams.repository import DELETED_TEAMS, TEAM, TEAM_MEMBER, TEAM_MEMBERS, TEAMS, TEAMS_OF_MEMBER
-from insula.features.teams.schemas import TeamCreate, TeamId, TeamMemberRead, TeamRead, TeamUpdate
+from insula.features.teams.schemas import TeamCreate, TeamId, TeamMemberRead, TeamNameTaken, TeamRead, TeamUpdate
 from insula.features.teams.service import TeamService
 
 READ = Permission("teams:read", "See teams and who is in them.", READERS)
@@ -46,12 +47,12 @@ class TeamController(Controller):
         """Get a team."""
         return await _found_team(db, team_id)
 
-    @post("/teams", permission=WRITE)
+    @post("/teams", permission=WRITE, refusals=[LimitReached, TeamNameTaken])
     async def create_team(self, teams: NamedDependency[TeamService], data: JSONBody[TeamCreate]) -> TeamRead:
         """Create a team."""
         return TeamRead.of(await teams.form(data))
 
-    @patch("/teams/{team_id:str}", permission=WRITE)
+    @patch("/teams/{team_id:str}", permission=WRITE, refusals=[TeamNameTaken])
     async def update_team(
         self,
         teams: NamedDependency[TeamService],
@@ -79,7 +80,7 @@ class TeamController(Controller):
         """List the teams that can be restored."""
         return await DELETED_TEAMS.page(db, page)
 
-    @post("/deleted-teams/{team_id:str}/restoration", permission=WRITE)
+    @post("/deleted-teams/{team_id:str}/restoration", permission=WRITE, refusals=[LimitReached, TeamNameTaken])
     async def restore_team(self, teams: NamedDependency[TeamService], team_id: FromPath[TeamId]) -> TeamRead:
         """Restore a deleted team, with its members and what it owned."""
         return TeamRead.of(await teams.restore(team_id))

@@ -1,0 +1,91 @@
+"""Which problems each operation may answer, as the document tells it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+from litestar import Litestar
+
+from insula.core.errors import DomainError
+from insula.core.http.guard import declared_routes
+from insula.core.http.refusals import REFUSALS, derived_refusals
+from tests.http.conftest import Operation
+
+
+def kinds(error: type[DomainError] = DomainError) -> Iterator[type[DomainError]]:
+    """Every error of the program's; those of tests have modules elsewhere."""
+    if error.__module__.startswith("insula."):
+        yield error
+    for kind in error.__subclasses__():
+        yield from kinds(kind)
+
+
+def codes_in(document: dict[str, Any], operation: dict[str, Any]) -> dict[int, set[str]]:
+    """What an operation may answer from 400 up, as programs read it."""
+    told = {}
+    for status, response in operation["responses"].items():
+        if int(status) >= 400:
+            name = response["$ref"].removeprefix("#/components/responses/")
+            content = document["components"]["responses"][name]["content"]["application/problem+json"]
+            told[int(status)] = set(content["schema"]["allOf"][1]["properties"]["code"]["enum"])
+    return told
+
+
+def test_every_operation_tells_the_codes_of_its_problems(
+    litestar: Litestar, document: dict[str, Any], operations: list[Operation]
+) -> None:
+    handlers = {(method.lower(), path): handler for method, path, handler in declared_routes(litestar)}
+    named = 0
+    for method, path, operation in operations:
+        told, options = codes_in(document, operation), handlers[method, path].opt
+        derived = derived_refusals(method.upper(), path, operation, options)
+        wanted = {(error.status, error.code) for error in (*derived, *options.get(REFUSALS, ()))}
+        assert {(status, code) for status, codes in told.items() for code in codes} == wanted, (method, path)
+        assert not derived & set(options.get(REFUSALS, ())), f"{method} {path} names what follows from the route"
+        named += len(options.get(REFUSALS, ()))
+    assert named > 60
+
+
+def test_a_newcomer_learns_that_a_slug_may_be_taken(document: dict[str, Any], operations: list[Operation]) -> None:
+    told = {operation["operationId"]: codes_in(document, operation) for _, _, operation in operations}
+    assert told["update_organization"][409] == {"conflict", "slug_taken"}
+    assert told["sign_in"][401] == {"sign_in_failed"}
+    assert told["preview_invitation"].keys() & {401, 403, 404} == set()
+    assert told["get_me"].keys() == {400, 401, 429, 500, 503, 504}
+    assert told["get_liveness"].keys() == {400, 500}
+
+
+def test_every_code_is_one_error_s_and_told_by_some_operation(
+    document: dict[str, Any], operations: list[Operation]
+) -> None:
+    ours = list(kinds())
+    assert len(ours) == len({kind.code for kind in ours}) > 30
+    told = {
+        (status, code)
+        for _, _, operation in operations
+        for status, codes in codes_in(document, operation).items()
+        for code in codes
+    }
+    untold = {kind.code for kind in ours if (kind.status, kind.code) not in told}
+    assert untold == {"forbidden", "unprocessable", "method_not_allowed"}  # two families, and what is no operation
+
+
+def test_every_problem_has_an_example_that_fits(document: dict[str, Any]) -> None:
+    titles = {kind.code: kind.title for kind in kinds()}
+    for name, response in document["components"]["responses"].items():
+        (content,) = response["content"].values()
+        validator = jsonschema.Draft202012Validator({**content["schema"], "components": document["components"]})
+        for code, example in content["examples"].items():
+            validator.validate(example["value"])
+            assert example["value"]["code"] == code
+            assert example["summary"] == titles[code]
+            assert f"`{code}`" in response["description"]
+        assert list(content["examples"]) == content["schema"]["allOf"][1]["properties"]["code"]["enum"], name
+        assert not validator.is_valid({**example["value"], "code": "another"})
+
+
+def test_operations_with_the_same_problems_share_their_responses(document: dict[str, Any]) -> None:
+    responses = document["components"]["responses"].values()
+    contents = [json.dumps(response["content"]["application/problem+json"]) for response in responses]
+    assert len(contents) == len(set(contents)) < 80
