@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from insula.core import tokens
+from tests.answers import content_of, listen
 
 SHORTEST: Final = 12
 """Anything may contain what is shorter."""
@@ -98,7 +99,7 @@ class WatchedLogger(structlog.WriteLogger):
 def pytest_configure(config: pytest.Config) -> None:
     structlog._output.WriteLogger = WatchedLogger
     _watch_minting()
-    _watch_http()
+    listen(_answered)
 
 
 def _watch_minting() -> None:
@@ -118,27 +119,14 @@ def _watch_minting() -> None:
     tokens._compose, secrets.token_bytes = remembered_token, remembered_bytes
 
 
-def _watch_http() -> None:
-    send, send_async = httpx.Client.send, httpx.AsyncClient.send
-
-    def watched_send(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
-        return _answered(request, send(self, request, **options))
-
-    async def watched_send_async(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> httpx.Response:
-        return _answered(request, await send_async(self, request, **options))
-
-    httpx.Client.send, httpx.AsyncClient.send = watched_send, watched_send_async
-
-
-def _answered(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
-    content = answer.content if answer.is_closed else b""
+def _answered(request: httpx.Request, answer: httpx.Response) -> None:
+    content = content_of(answer)
     sent = (*_in_headers(request.headers), *_in_body(_content(request)))
     baked = answer.cookies.values() if "set-cookie" in answer.headers else ()
     for secret in (*sent, *baked, *_in_body(content)):
         WATCH.remember(secret)
     if answer.is_error:
         WATCH.said(f"{answer.status_code} to {request.method}: {content.decode(errors='replace')}")
-    return answer
 
 
 def _content(request: httpx.Request) -> bytes:

@@ -26,7 +26,7 @@ from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT
 from tests.factories import World, settings_for
 
-pytest_plugins = ["tests.skips", "tests.canaries"]
+pytest_plugins = ["tests.skips", "tests.canaries", "tests.declared"]
 
 TEMPLATE = "insula_template"
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}

@@ -128,6 +128,8 @@ async def test_an_invitation_is_used_once(world: World) -> None:
     assert first.status_code == 201
     person = Person(first.json()["session"]["user"]["id"], invitation["email"], "", first.json()["session"]["token"])
     assert await refused_everywhere(world, invitation, person) == {"invitation_accepted"}
+    declined = await world.client().post(DECLINE, json={"token": token})
+    assert (declined.status_code, declined.json()["code"]) == (409, "invitation_accepted")
 
     removed = await owner.client.delete(
         owner.url(f"/members/{first.json()['membership']['member_id']}"), headers={"if-match": "*"}

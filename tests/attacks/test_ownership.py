@@ -57,6 +57,29 @@ async def test_whoever_was_demoted_meanwhile_acts_no_more(world: World, superuse
     assert (await victim.client.get(victim.url(""))).status_code == 200
 
 
+async def test_an_owner_who_was_deposed_meanwhile_gives_nothing_away(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    heir = await world.member(owner.organization_id, "member")
+    await world.member(owner.organization_id, "owner")
+    blocker = superuser.transaction()
+    await blocker.start()
+    await superuser.execute(
+        "SELECT FROM app.organization WHERE id = $1 FOR UPDATE", to_uuid("org", owner.organization_id)
+    )
+    body = {"member_id": heir.membership_id}
+    pending = asyncio.create_task(owner.client.post(owner.url("/ownership-transfer"), json=body))
+    await waiting_for_a_lock(superuser)
+    await superuser.execute(
+        "UPDATE app.membership SET role = 'admin' WHERE id = $1", to_uuid("mem", owner.membership_id)
+    )
+    await blocker.commit()
+    refused = await pending
+    assert (refused.status_code, refused.json()["code"]) == (403, "role_above_yours")
+    assert await owners_of(superuser, owner.organization_id) == 1
+
+
 @pytest.mark.attack(93)
 @pytest.mark.parametrize("verb", ["update", "delete", "restore"])
 @pytest.mark.parametrize(

@@ -70,6 +70,9 @@ async def test_ones_own_invitations_are_listed_and_accepted_without_the_letter(w
     assert accepted.status_code == 201, accepted.text
     assert (accepted.json()["organization_id"], accepted.json()["role"]) == (first.organization_id, "viewer")
     assert [row["id"] for row in (await client.get("/v1/me/invitations")).json()["data"]] == [two["id"]]
+    for verb in ("acceptance", "refusal"):
+        again = await client.post(f"/v1/me/invitations/{one['id']}/{verb}")
+        assert (again.status_code, again.json()["code"]) == (409, "invitation_accepted")
     closed = await client.post(f"/v1/me/invitations/{gone['id']}/acceptance")
     assert (closed.status_code, closed.json()["code"]) == (409, "invitation_closed")
 
@@ -109,9 +112,12 @@ async def test_a_suspended_member_does_not_come_back_by_an_invitation(world: Wor
     invitation = await invite(owner, person.email)
     member = await world.member(owner.organization_id, "viewer", person)
     await owner.client.post(owner.url(f"/members/{member.membership_id}/suspension"))
-    refused = await world.client(person.token).post(ACCEPT, json={"token": await token_of(world, invitation)})
-    assert refused.status_code == 403
-    assert refused.json()["code"] == "membership_suspended"
+    for path, body in (
+        (ACCEPT, {"token": await token_of(world, invitation)}),
+        (f"/v1/me/invitations/{invitation['id']}/acceptance", None),
+    ):
+        refused = await world.client(person.token).post(path, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (403, "membership_suspended")
     status = await world.superuser.fetchval(
         "SELECT status FROM app.membership WHERE id = $1", to_uuid("mem", member.membership_id)
     )

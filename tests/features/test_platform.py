@@ -67,8 +67,9 @@ async def test_an_operator_finds_retries_and_discards_dead_letters(world: World)
     assert (await client.post(f"/v1/platform/jobs/{discarded}/disposal")).status_code == 204
     job = (await client.get(f"/v1/platform/jobs/{retried}")).json()
     assert (job["status"], job["failures"], job["payload"]) == ("due", 0, {"thing": "x"})
-    again = await client.post(f"/v1/platform/jobs/{discarded}/redelivery")
-    assert again.status_code == 409
+    for verb in ("redelivery", "disposal"):
+        again = await client.post(f"/v1/platform/jobs/{discarded}/{verb}")
+        assert (again.status_code, again.json()["code"]) == (409, "not_dead")
     actions = (await client.get("/v1/platform/actions")).json()["data"]
     assert {(action["action"], action["target"]) for action in actions} >= {
         ("job.retried", retried),

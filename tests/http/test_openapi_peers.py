@@ -35,9 +35,10 @@ def test_typescript_can_be_written_against_it(folder: Path) -> None:
     npx(folder, "openapi-typescript@7", "openapi.json", "-o", "api.ts", "--default-non-nullable=false")
     (folder / "client.ts").write_text(CLIENT)
     npx(folder, "--package=typescript@5", "tsc", "--noEmit", "--strict", "--target", "es2022", "client.ts")
-    (folder / "client.ts").write_text(CLIENT.replace('key: "WEB"', "key: 5"))
-    with pytest.raises(AssertionError, match="not assignable to type 'string'"):
-        npx(folder, "--package=typescript@5", "tsc", "--noEmit", "--strict", "--target", "es2022", "client.ts")
+    for right, wrong, complaint in WRONG:
+        (folder / "client.ts").write_text(CLIENT.replace(right, wrong))
+        with pytest.raises(AssertionError, match=complaint):
+            npx(folder, "--package=typescript@5", "tsc", "--noEmit", "--strict", "--target", "es2022", "client.ts")
 
 
 CLIENT = """
@@ -55,5 +56,17 @@ function reason(problem: components["schemas"]["Problem"]): string {
   return problem.detail ?? problem.code;
 }
 
-export { body, names, query, reason };
+type Refused = operations["update_organization"]["responses"][409]["content"]["application/problem+json"];
+
+function taken(problem: Refused): boolean {
+  return problem.code === "slug_taken";
+}
+
+export { body, names, query, reason, taken };
 """
+
+WRONG = (
+    ('key: "WEB"', "key: 5", "not assignable to type 'string'"),
+    ('"slug_taken"', '"last_owner"', "have no overlap"),
+)
+"""What stands there, what shall not, and what TypeScript says of it."""

@@ -25,11 +25,18 @@ def codes_in(document: dict[str, Any], operation: dict[str, Any]) -> dict[int, s
     """What an operation may answer from 400 up, as programs read it."""
     told = {}
     for status, response in operation["responses"].items():
-        if int(status) >= 400:
+        if "$ref" in response:
             name = response["$ref"].removeprefix("#/components/responses/")
             content = document["components"]["responses"][name]["content"]["application/problem+json"]
-            told[int(status)] = set(content["schema"]["allOf"][1]["properties"]["code"]["enum"])
+            told[int(status)] = set(listed_in(document, content["schema"]))
     return told
+
+
+def listed_in(document: dict[str, Any], schema: dict[str, str]) -> list[str]:
+    """The codes of a problem of this kind."""
+    named = document["components"]["schemas"][schema["$ref"].removeprefix("#/components/schemas/")]
+    codes: list[str] = named["allOf"][1]["properties"]["code"]["enum"]
+    return codes
 
 
 def test_every_operation_tells_the_codes_of_its_problems(
@@ -53,7 +60,7 @@ def test_a_newcomer_learns_that_a_slug_may_be_taken(document: dict[str, Any], op
     assert told["sign_in"][401] == {"sign_in_failed"}
     assert told["preview_invitation"].keys() & {401, 403, 404} == set()
     assert told["get_me"].keys() == {400, 401, 429, 500, 503, 504}
-    assert told["get_liveness"].keys() == {400, 500}
+    assert told["get_liveness"].keys() == told["get_readiness"].keys() == {400, 500}
 
 
 def test_every_code_is_one_error_s_and_told_by_some_operation(
@@ -81,7 +88,7 @@ def test_every_problem_has_an_example_that_fits(document: dict[str, Any]) -> Non
             assert example["value"]["code"] == code
             assert example["summary"] == titles[code]
             assert f"`{code}`" in response["description"]
-        assert list(content["examples"]) == content["schema"]["allOf"][1]["properties"]["code"]["enum"], name
+        assert list(content["examples"]) == listed_in(document, content["schema"]), name
         assert not validator.is_valid({**example["value"], "code": "another"})
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 from litestar import Response, get
 from litestar.datastructures import State
+from litestar.openapi import ResponseSpec
 from msgspec import Meta
 
 from insula.core.db import Database
@@ -21,6 +22,12 @@ class Health(Read, frozen=True):
     """``ok``, or what is missing."""
 
     status: Annotated[str, Meta(examples=["ok"])]
+
+
+class NotReady(Health, frozen=True):
+    """What is missing."""
+
+    status: Annotated[str, Meta(examples=["draining"])]
 
 
 class Readiness:
@@ -61,11 +68,14 @@ async def get_liveness() -> Health:
     return Health("ok")
 
 
-@get("/readyz", public="readiness says nothing about anybody", tags=["Health"])
+_NOT_NOW: Final = {503: ResponseSpec(NotReady, description="Not now.")}
+
+
+@get("/readyz", public="readiness says nothing about anybody", tags=["Health"], responses=_NOT_NOW)
 async def get_readiness(state: State) -> Response[Health]:
     """Whether requests should be sent here."""
     lacks = await state.readiness.lacks()
-    return Response(Health(lacks or "ok"), status_code=503 if lacks else 200)
+    return Response(NotReady(lacks), status_code=503) if lacks else Response(Health("ok"))
 
 
 HEALTH_ROUTES = (get_liveness, get_readiness)

@@ -26,7 +26,7 @@ from insula.core.http.idempotency import takes_key
 from insula.core.http.methods import collections_of
 from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
-from insula.core.http.refusals import RefusalResponses, refusals_of
+from insula.core.http.refusals import RefusalComponents, refusals_of
 from insula.core.listing import Listing, Page
 from insula.core.schemas import END, SURROGATES
 
@@ -90,7 +90,8 @@ _CONFIG: Final = OpenAPIConfig(
     license=License(name="Apache 2.0", identifier="Apache-2.0"),
     description=(
         "A multi-tenant SaaS backend: organizations, members, teams, invitations, and what you build on them. "
-        "Errors are problem details (RFC 9457). Lists are cursor pages. Resources that change carry an ETag.\n\n"
+        "Errors are problem details (RFC 9457), and each operation lists the codes of its own. "
+        "Lists are cursor pages. Resources that change carry an ETag.\n\n"
         "To sign in, send e-mail address and password to `POST /v1/auth/sign-in`, and the `token` of its answer with "
         "every request, as `Authorization: Bearer ins_ses_...`; in the interactive documentation, put it under "
         "*Authorize*. Who has no account begins with `POST /v1/auth/sign-up`; `insula up` prints demo accounts."
@@ -114,7 +115,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     described = Litestar(route_handlers, dependencies=DEPENDENCIES, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
     schemas, collections = _Schemas(), collections_of(app)
-    refusals = RefusalResponses(schemas.of(Problem))
+    refusals = RefusalComponents(schemas.of(Problem))
     for method, path, handler in declared_routes(app):
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
@@ -125,13 +126,13 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
             if method == "GET" and "/deleted-" in path:
                 _show_deleted(operation)
     document["components"] = {
-        "schemas": schemas.components(),
+        "schemas": schemas.components() | dict(sorted(refusals.schemas.items())),
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer", "description": _BEARER},
             "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The same, set by sign-in."},
         },
-        "headers": _headers(msgspec.json.encode([document["paths"], refusals.components])),
-        "responses": dict(sorted(refusals.components.items())),
+        "headers": _headers(msgspec.json.encode([document["paths"], refusals.responses])),
+        "responses": dict(sorted(refusals.responses.items())),
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
@@ -201,7 +202,7 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler,
         body = {"schema": schemas.of(hints["data"]), "example": example_of(hints["data"])}
         operation["requestBody"] = {"required": True, "content": {"application/json": body}}
     returned = hints["return"]
-    _answer(operation, returned, schemas, cookie=SETS_COOKIE in handler.opt)
+    _answer(operation, handler, returned, schemas)
     if method == "GET" and "version" in getattr(returned, "__struct_fields__", ()) and not returned.MOVES:
         parameters.append(_IF_NONE_MATCH)
         headers = operation["responses"]["200"]["headers"]
@@ -251,23 +252,25 @@ def _in_query(parameter: dict[str, Any], listing: Listing[Any] | None) -> None:
         parameter.setdefault("description", listing.filters[name].MEANING)
 
 
-def _answer(operation: dict[str, Any], annotation: Any, schemas: _Schemas, *, cookie: bool) -> None:
+def _answer(operation: dict[str, Any], handler: HTTPRouteHandler, annotation: Any, schemas: _Schemas) -> None:
     content = get_args(annotation)[0] if get_origin(annotation) is Response else annotation
     names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
     names += ["ETag"] if "version" in getattr(content, "__struct_fields__", ()) else []
     names += ["Link"] if get_origin(content) is Page else []
     names += ["Idempotent-Replayed"] if _IDEMPOTENCY_KEY in operation["parameters"] else []
-    names += ["Set-Cookie"] if cookie else []
+    names += ["Set-Cookie"] if SETS_COOKIE in handler.opt else []
     names += ["Deprecation", "Sunset"] if operation.get("deprecated") else []
     for status, response in operation["responses"].items():
-        if status[0] != "2":
-            continue
-        response["description"] = _DONE[status]
+        if status[0] == "4":
+            continue  # a refusal, which has a place of its own
+        other = (handler.responses or {}).get(int(status))
+        kind = content if other is None else other.data_container
+        response["description"] = _DONE[status] if other is None else other.description
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-        if content in {None, type(None)}:
+        if kind in {None, type(None)}:
             response.pop("content", None)
-        elif not (isinstance(content, type) and issubclass(content, Response)):  # a stream says nothing of its content
-            body = {"schema": schemas.of(content), "example": example_of(content)}
+        elif not (isinstance(kind, type) and issubclass(kind, Response)):  # a stream says nothing of its content
+            body = {"schema": schemas.of(kind), "example": example_of(kind)}
             response["content"] = {"application/json": body}
 
 

@@ -50,12 +50,16 @@ def derived_refusals(
     return {error for applies, refused in rules if applies for error in refused}
 
 
-class RefusalResponses:
-    """Responses of the document, each shared by all operations that may answer the same problems with its status."""
+class RefusalComponents:
+    """Components of the document, each shared by all operations that may answer the same problems with its status.
+
+    A schema stands beside its response: what is written inside of one, makers of clients repeat for every operation.
+    """
 
     def __init__(self, problem: dict[str, Any]) -> None:
         self._problem = problem
-        self.components: dict[str, dict[str, Any]] = {}
+        self.responses: dict[str, dict[str, Any]] = {}
+        self.schemas: dict[str, dict[str, Any]] = {}
 
     def of(self, refused: Iterable[type[DomainError]]) -> dict[str, dict[str, str]]:
         """References to those of an operation that may answer these problems, by status."""
@@ -63,26 +67,28 @@ class RefusalResponses:
         return {str(status): self._reference(status, list(kinds)) for status, kinds in by_status}
 
     def _reference(self, status: int, kinds: list[type[DomainError]]) -> dict[str, str]:
-        name = _name({kind.code for kind in kinds})
-        if name not in self.components:
-            self.components[name] = self._response(status, kinds)
+        codes = [kind.code for kind in kinds]
+        name = _name(set(codes))
+        if name not in self.responses:
+            description = f"{ALL[status].title}. `code`: {', '.join(f'`{code}`' for code in codes)}."
+            one_of_them = {"type": "object", "properties": {"code": {"type": "string", "enum": codes}}}
+            self.schemas[f"{name}Problem"] = {"description": description, "allOf": [self._problem, one_of_them]}
+            self.responses[name] = {"description": description, **_told(f"{name}Problem", status, kinds)}
         return {"$ref": f"#/components/responses/{name}"}
 
-    def _response(self, status: int, kinds: list[type[DomainError]]) -> dict[str, Any]:
-        codes = [kind.code for kind in kinds]
-        names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
-        names += ["Retry-After"] if status in {429, 503} or RequestInProgress in kinds else []
-        names += ["WWW-Authenticate"] if status == 401 else []
-        one_of_them = {"type": "object", "properties": {"code": {"type": "string", "enum": codes}}}
-        told = {
-            "schema": {"allOf": [self._problem, one_of_them]},
-            "examples": {kind.code: {"summary": kind.title, "value": _example(kind)} for kind in kinds},
-        }
-        return {
-            "description": f"{ALL[status].title}. `code`: {', '.join(f'`{code}`' for code in codes)}.",
-            "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-            "content": {"application/problem+json": told},
-        }
+
+def _told(schema: str, status: int, kinds: list[type[DomainError]]) -> dict[str, Any]:
+    names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
+    names += ["Retry-After"] if status in {429, 503} or RequestInProgress in kinds else []
+    names += ["WWW-Authenticate"] if status == 401 else []
+    told = {
+        "schema": {"$ref": f"#/components/schemas/{schema}"},
+        "examples": {kind.code: {"summary": kind.title, "value": _example(kind)} for kind in kinds},
+    }
+    return {
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+        "content": {"application/problem+json": told},
+    }
 
 
 def _name(codes: set[str]) -> str:
