@@ -195,6 +195,8 @@ async def they_are_described(url: str) -> None:
     operations = {operation["operationId"] for item in document["paths"].values() for operation in item.values()}
     assert {"list_tickets", "get_ticket", "open_ticket", "close_ticket"} <= operations
     assert "TicketRead" in document["components"]["schemas"]
+    closure = document["paths"]["/v1/organizations/{organization_id}/tickets/{ticket_id}/closure"]["post"]
+    assert closure["responses"]["409"]["$ref"].endswith("/ConflictOrRequestInProgressOrTicketAlreadyClosed")
     assert "Tickets" in {tag["name"] for tag in document["tags"]}
 
 

@@ -13,7 +13,10 @@ from insula.core.http.idempotency import KeyReused, RequestInProgress
 from insula.core.http.problems import ALL
 
 REFUSALS: Final = "refusals"
-"""Handler option: the errors that its service refuses with. What follows from the route itself is not among them."""
+"""Handler option: the errors that its service refuses with. What follows from the route itself is not among them.
+
+Not Litestar's ``raises``, which wants its own exceptions and describes them in its own shape.
+"""
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _KEPT_OUT: Final = (errors.MembershipSuspended, errors.OrganizationSuspended, errors.PermissionMissing)
