@@ -54,7 +54,8 @@ GRANT EXECUTE ON FUNCTION app.record_mine(jsonb) TO app_rw;
 
 -- Forget what is older than `age`, and 90 days at least; at most `batch` lines. Returns how many.
 CREATE FUNCTION app.purge_account_events(age interval, batch integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     removed integer;
 BEGIN

@@ -24,7 +24,8 @@ GRANT EXECUTE ON FUNCTION app.enter_once(bytea, uuid, bytea) TO app_rw;
 
 -- After a day a key is forgotten: delete at most `batch` answers of before; returns how many.
 CREATE FUNCTION app.purge_idempotency(batch integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     removed integer;
 BEGIN

@@ -418,7 +418,8 @@ GRANT EXECUTE ON FUNCTION
 
 -- Sign-ups that nobody confirmed: an address must not stay somebody's only because a stranger once typed it.
 CREATE FUNCTION app.purge_sign_ups(age interval, batch integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     purged integer;
 BEGIN

@@ -33,7 +33,8 @@ GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, jsonb) TO app_rw
 -- how many.
 -- What they came to stands in the events.
 CREATE FUNCTION app.purge_invitations(age interval, batch integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     removed integer;
 BEGIN

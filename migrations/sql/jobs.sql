@@ -93,13 +93,13 @@ GRANT EXECUTE ON FUNCTION
 -- Take as many due jobs as there are hashes, fewer where a cap is reached: in turns, one tenant's lane after another in
 -- the order of their ids, beginning behind after_lane; next_lane is where to go on, the smallest uuid
 -- when the circle is closed. What it costs depends on the number of jobs taken, not on how many are due. The plan is
--- fixed, since statistics made before a flood would choose a scan of it.
+-- fixed, since statistics made before a flood would choose a scan of it, and a plan for any number a join with all of it.
 CREATE FUNCTION app.claim_jobs(
     lease_hashes bytea[], seconds double precision, in_flight integer, per_lane integer, after_lane uuid,
     OUT jobs uuid[], OUT attempts integer[], OUT next_lane uuid
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     room integer;
 BEGIN
@@ -174,8 +174,10 @@ END $$;
 CREATE FUNCTION app.sweep_jobs(crash_limit integer, unstarted double precision)
 RETURNS TABLE (task text, status text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
+DECLARE
+    moment CONSTANT timestamptz := clock_timestamp();  -- an index cannot ask the clock
 BEGIN
     RETURN QUERY
     WITH lost AS (
@@ -184,8 +186,8 @@ BEGIN
                     ELSE 'waiting' END AS becomes,
                CASE WHEN o.started_at IS NULL THEN 0 ELSE 1 END AS crash
           FROM app.outbox AS o
-         WHERE o.status = 'leased' AND o.leased_until < clock_timestamp() + make_interval(secs => unstarted)
-           AND (o.started_at IS NULL OR o.leased_until < clock_timestamp())
+         WHERE o.status = 'leased' AND o.leased_until < moment + make_interval(secs => unstarted)
+           AND (o.started_at IS NULL OR o.leased_until < moment)
          ORDER BY o.leased_until LIMIT 1000
            FOR UPDATE SKIP LOCKED
     )
@@ -201,7 +203,8 @@ END $$;
 
 -- Bearer secrets that nobody can use any more; a while longer they tell a curious operator what became of them.
 CREATE FUNCTION app.purge_credentials(age interval, batch integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     purged integer;
 BEGIN
