@@ -80,8 +80,7 @@ class Operations:
     def _refusals(self, operation: dict[str, Any]) -> Iterator[Refusal]:
         for status, response in operation["responses"].items():
             if "$ref" in response:
-                content = self._responses[response["$ref"].rpartition("/")[2]]["content"][_MEDIA_TYPE]
-                for code in content["examples"]:
+                for code in self._responses[response["$ref"].rpartition("/")[2]]["x-codes"]:
                     yield operation["operationId"], int(status), code
 
 

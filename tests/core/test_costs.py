@@ -39,8 +39,10 @@ UPDATE app.outbox AS o SET status = 'leased', lease_hash = '', leased_until = no
 CALLS = {
     "claim": (
         "outbox",
-        "SELECT * FROM app.claim_jobs((SELECT array_agg(sha256(i::text::bytea)) FROM generate_series(1, $1::integer) AS i), 60, 1000, 1000,"
-        " '00000000-0000-0000-0000-000000000000')",
+        (
+            "SELECT * FROM app.claim_jobs((SELECT array_agg(sha256(i::text::bytea)) FROM generate_series(1, $1::integer) AS i),"
+            " 60, 1000, 1000, '00000000-0000-0000-0000-000000000000')"
+        ),
     ),
     "sweep": ("outbox", "SELECT * FROM app.sweep_jobs($1, 0)"),
     "purge of account events": ("account_event", "SELECT app.purge_account_events(interval '100 days', $1)"),

@@ -1,5 +1,6 @@
 """Whether an answer is one that the document declares for this request."""
 
+import json
 import re
 from typing import Any
 
@@ -62,6 +63,10 @@ class Judge:
             case.validate_response(answer, checks=checks, headers=headers, transport_kwargs=sent)
         except FailureGroup as group:
             return str(group)
+        name, code = case.operation.definition.raw["operationId"], _code(answer)
+        its_own = case.method.upper() == case.operation.method.upper()
+        if its_own and code is not None and not self._target.declares(name, answer.status_code, code):
+            return f"{name} does not declare {answer.status_code} {code}: {case.as_curl_command(headers)}"
         if filled.foreign and answer.status_code < 400:
             return f"{answer.status_code} for what is a neighbour's: {case.as_curl_command(headers)}"
         return None
@@ -80,6 +85,12 @@ class Judge:
         if found.status_code == expected:
             return None
         return f"{found.status_code} from GET {path} after {case.method} {case.formatted_path}"
+
+
+def _code(answer: Any) -> str | None:
+    """Of a problem; None where it is none."""
+    kind = answer.headers.get("content-type", [""])[0]
+    return str(json.loads(answer.content)["code"]) if kind == "application/problem+json" else None
 
 
 def _asks_for_nothing(case: Case) -> bool:

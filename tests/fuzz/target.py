@@ -21,6 +21,7 @@ from insula.core.http.health import HEALTH_ROUTES
 from insula.product import FEATURES
 from insula.settings import Settings
 from tests.conftest import address, clone
+from tests.declared import Operations
 from tests.factories import World
 from tests.fuzz.furnishing import Scene, furnish
 from tests.journeys.test_processes import Process, answers, environment, free_port
@@ -42,6 +43,7 @@ class Target:
         found = [result.ok() for result in schema.get_all_operations()]
         self.operations = {operation.definition.raw["operationId"]: operation for operation in found}
         self.labels = {operation.label for operation in found}
+        self._declared = Operations(document).declared
         self._session = requests.Session()
         self._session.cookies.set_policy(_NoCookies())
         self._neighbour: Scene | None = None
@@ -49,6 +51,10 @@ class Target:
     def ask(self, case: Case, headers: dict[str, str]) -> Any:
         """Send a request, as it is."""
         return case.call(base_url=self.url, session=self._session, headers=headers)
+
+    def declares(self, operation: str, status: int, code: str) -> bool:
+        """Whether an operation may answer this problem."""
+        return (operation, status, code) in self._declared
 
     def close(self) -> None:
         self._session.close()

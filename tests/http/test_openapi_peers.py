@@ -67,6 +67,6 @@ export { body, names, query, reason, taken };
 
 WRONG = (
     ('key: "WEB"', "key: 5", "not assignable to type 'string'"),
-    ('"slug_taken"', '"last_owner"', "have no overlap"),
+    ("problem.code ===", "problem.kode ===", "does not exist on type"),
 )
 """What stands there, what shall not, and what TypeScript says of it."""

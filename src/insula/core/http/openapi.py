@@ -26,7 +26,7 @@ from insula.core.http.idempotency import takes_key
 from insula.core.http.methods import collections_of
 from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
-from insula.core.http.refusals import RefusalComponents, refusals_of
+from insula.core.http.refusals import RefusalResponses, refusals_of
 from insula.core.listing import Listing, Page
 from insula.core.schemas import END, SURROGATES
 
@@ -115,7 +115,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     described = Litestar(route_handlers, dependencies=DEPENDENCIES, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
     schemas, collections = _Schemas(), collections_of(app)
-    refusals = RefusalComponents(schemas.of(Problem))
+    refusals = RefusalResponses(schemas.of(Problem))
     for method, path, handler in declared_routes(app):
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
@@ -126,13 +126,13 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
             if method == "GET" and "/deleted-" in path:
                 _show_deleted(operation)
     document["components"] = {
-        "schemas": schemas.components() | dict(sorted(refusals.schemas.items())),
+        "schemas": schemas.components(),
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer", "description": _BEARER},
             "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The same, set by sign-in."},
         },
-        "headers": _headers(msgspec.json.encode([document["paths"], refusals.responses])),
-        "responses": dict(sorted(refusals.responses.items())),
+        "headers": _headers(msgspec.json.encode([document["paths"], refusals.components])),
+        "responses": dict(sorted(refusals.components.items())),
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]

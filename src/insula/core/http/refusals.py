@@ -53,16 +53,16 @@ def derived_refusals(
     return {error for applies, refused in rules if applies for error in refused}
 
 
-class RefusalComponents:
-    """Components of the document, each shared by all operations that may answer the same problems with its status.
+class RefusalResponses:
+    """Responses of the document, each shared by all operations that may answer the same problems with its status.
 
-    A schema stands beside its response: what is written inside of one, makers of clients repeat for every operation.
+    All have the one schema of a problem, whose ``code`` is any text: there will be new ones, and no client that was
+    generated before is to fail at them. Which there are today, ``x-codes`` lists, with an example of each.
     """
 
     def __init__(self, problem: dict[str, Any]) -> None:
         self._problem = problem
-        self.responses: dict[str, dict[str, Any]] = {}
-        self.schemas: dict[str, dict[str, Any]] = {}
+        self.components: dict[str, dict[str, Any]] = {}
 
     def of(self, refused: Iterable[type[DomainError]]) -> dict[str, dict[str, str]]:
         """References to those of an operation that may answer these problems, by status."""
@@ -72,20 +72,19 @@ class RefusalComponents:
     def _reference(self, status: int, kinds: list[type[DomainError]]) -> dict[str, str]:
         codes = [kind.code for kind in kinds]
         name = _name(set(codes))
-        if name not in self.responses:
+        if name not in self.components:
             description = f"{ALL[status].title}. `code`: {', '.join(f'`{code}`' for code in codes)}."
-            one_of_them = {"type": "object", "properties": {"code": {"type": "string", "enum": codes}}}
-            self.schemas[f"{name}Problem"] = {"description": description, "allOf": [self._problem, one_of_them]}
-            self.responses[name] = {"description": description, **_told(f"{name}Problem", status, kinds)}
+            told = _told(self._problem, status, kinds)
+            self.components[name] = {"description": description, "x-codes": codes, **told}
         return {"$ref": f"#/components/responses/{name}"}
 
 
-def _told(schema: str, status: int, kinds: list[type[DomainError]]) -> dict[str, Any]:
+def _told(schema: dict[str, Any], status: int, kinds: list[type[DomainError]]) -> dict[str, Any]:
     names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
     names += ["Retry-After"] if status in {429, 503} or RequestInProgress in kinds else []
     names += ["WWW-Authenticate"] if status == 401 else []
     told = {
-        "schema": {"$ref": f"#/components/schemas/{schema}"},
+        "schema": schema,
         "examples": {kind.code: {"summary": kind.title, "value": _example(kind)} for kind in kinds},
     }
     return {
