@@ -45,11 +45,13 @@ async def test_a_suspended_members_attempts_are_recorded_and_change_nothing(worl
         assert (await client.get(member.url("/members"))).status_code == 403
     stranger = await world.owner()
     assert (await stranger.client.get(owner.url("/projects"))).status_code == 404
+    # What is long is refused before it is read, and its sender is told of like any other.
+    assert (await again.post(member.url("/teams"), json={"name": "x" * 20_000})).status_code == 403
     events = (await owner.client.get(owner.url("/events"), params={"type": "access.denied"})).json()["data"]
-    assert sorted(event["data"]["operation"] for event in events) == ["create_project", "list_members"]
+    assert sorted(event["data"]["operation"] for event in events) == ["create_project", "create_team", "list_members"]
     for event in events:
         assert (event["actor_id"], event["target_id"]) == (member.person.id, member.membership_id)
         assert event["data"]["reason"] == "member_suspended"
-        assert event["data"]["permission"] in {"projects:write", "members:read"}
+        assert event["data"]["permission"] in {"projects:write", "teams:write", "members:read"}
         assert event["context"]["ip"] == "203.0.113.7"
     assert (await owner.client.get(owner.url("/projects"))).json()["data"] == []

@@ -140,7 +140,6 @@ class RequestTransaction(ASGIMiddleware):
         self, scope: Any, transaction: Transaction, shown: Presented, replica: Replica | None
     ) -> bytes | None:
         """Past door and guard; returns the grant for the replica, if there is one."""
-        transaction.facts, transaction.operation = facts_of(scope), str(scope["route_handler"].handler_name)
         grant = await self._enter(scope, transaction, shown, replica)
         try:
             self._guard(scope)
@@ -192,6 +191,7 @@ class RequestTransaction(ASGIMiddleware):
     ) -> bytes | None:
         """Go through the door, or be refused; returns the grant for the replica, if there is one."""
         doors, options = self._doors, scope["route_handler"].opt
+        transaction.facts, transaction.operation = facts_of(scope), str(scope["route_handler"].handler_name)
         found = await self._found(scope, transaction, doors.keyring.digest(shown.token), replica)
         if found["user_id"] is not None:  # also of those refused below: whose path it was not is worth a line
             bind_contextvars(user=to_text("usr", found["user_id"]))
