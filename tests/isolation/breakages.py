@@ -243,6 +243,19 @@ TABLES = {
             "CREATE INDEX credential_big ON app.credential (id)"
             " WHERE tenant_id = '00000000-0000-0000-0000-000000000001'"
         ),
+        "an index of some tenants' rows, by what is computed of them": (
+            "ALTER TABLE app.project ADD part integer GENERATED ALWAYS AS (hashtext(tenant_id::text)) STORED;"
+            " CREATE INDEX project_part ON app.project (tenant_id, id) WHERE part = 5"
+        ),
+        "an index of whole rows that a function chooses": (
+            "CREATE FUNCTION app.early(app.team) RETURNS boolean LANGUAGE sql IMMUTABLE AS"
+            " $$ SELECT $1.tenant_id < '01900000-0000-0000-0000-000000000000' $$;"
+            " CREATE INDEX team_early ON app.team (tenant_id, id) WHERE app.early(team)"
+        ),
+        "an index of one person's memberships": (
+            "CREATE INDEX membership_early ON app.membership (tenant_id, id)"
+            " WHERE user_id < '01900000-0000-0000-0000-000000000000'"
+        ),
         "a table in parts by its tenants": (
             "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY LIST (tenant_id);"
             " COMMENT ON TABLE app.thing IS 'class: tenant'"
@@ -373,6 +386,11 @@ RIGHTS = {
         "a door that runs as the owner": "ALTER FUNCTION app.enter(bytea, uuid) OWNER TO app_owner",
         "a guard that a stranger may change": (
             "CREATE ROLE stranger; ALTER FUNCTION migration.refuse_logins() OWNER TO stranger"
+        ),
+        "a superuser's function elsewhere that the door may call": (
+            "CREATE FUNCTION public.look() RETURNS text LANGUAGE sql SECURITY DEFINER AS"
+            " $$ SELECT passwd FROM pg_shadow LIMIT 1 $$; REVOKE ALL ON FUNCTION public.look() FROM PUBLIC;"
+            " GRANT EXECUTE ON FUNCTION public.look() TO app_door"
         ),
         "a door that runs as a superuser": (
             "ALTER FUNCTION app.create_event_partitions(timestamptz, integer) OWNER TO CURRENT_USER"
@@ -512,6 +530,8 @@ RIGHTS = {
     rights.triggers_and_policies_are_in_force: {
         "no foreign keys": "SET LOCAL session_replication_role = replica",
         "an error for whoever meets a policy": "SET LOCAL row_security = off",
+        "no foreign keys of one table": "ALTER TABLE app.team_member DISABLE TRIGGER ALL",
+        "jobs of later that are due at once": "ALTER TABLE app.outbox DISABLE TRIGGER wait_until_due",
     },
     rights.no_order_spans_tenants: {
         "names in the order of all tenants": "CREATE INDEX i ON app.project (name)",

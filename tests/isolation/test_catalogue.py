@@ -52,6 +52,13 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
             " GRANT SELECT ON app.projects TO app_rw; RESET ROLE"
         ),
         "CREATE SCHEMA elsewhere; CREATE EXTENSION btree_gist SCHEMA elsewhere",
+        "CREATE EXTENSION pg_stat_statements SCHEMA public; CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher",
+        (
+            "CREATE ROLE pooler LOGIN; CREATE FUNCTION public.user_search(uname text) RETURNS TABLE (usename name, passwd text)"
+            " LANGUAGE sql SECURITY DEFINER AS 'SELECT usename, passwd FROM pg_catalog.pg_shadow WHERE usename = $1';"
+            " REVOKE ALL ON FUNCTION public.user_search(text) FROM PUBLIC;"
+            " GRANT EXECUTE ON FUNCTION public.user_search(text) TO pooler"
+        ),
     ],
     ids=[
         "a reserved name",
@@ -64,6 +71,8 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
         "ids of a bounded number",
         "a view that asks as its reader",
         "an extension where no login looks",
+        "statistics of statements, and who reads them",
+        "what CloudNativePG makes for its poolers",
     ],
 )
 async def test_what_breaks_no_rule_is_not_reported(breaker: asyncpg.Connection, deed: str) -> None:

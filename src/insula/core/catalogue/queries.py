@@ -2,6 +2,7 @@
 
 from typing import Final
 
+# What an extension brings, pg_stat_statements for instance, is its own: into its schema nobody of ours may look.
 TABLES: Final = """
 SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
        c.relrowsecurity, c.relforcerowsecurity, c.relispartition, coalesce(c.reloptions, '{}'),
@@ -15,6 +16,9 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
               WHERE i.indrelid = c.oid AND i.indpred IS NOT NULL)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname !~ '^(pg_|information_schema$)' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND (n.nspname IN ('app', 'migration')
+        OR NOT EXISTS (SELECT FROM pg_depend d
+                        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
  ORDER BY 1
 """
 
@@ -107,6 +111,9 @@ SELECT n.nspname || '.' || c.relname, g.attname,
        SELECT a.attname::text, acl.* FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
         WHERE a.attrelid = c.oid) AS g
  WHERE n.nspname !~ '^(pg_|information_schema$)' AND g.grantee <> c.relowner
+   AND (n.nspname IN ('app', 'migration')
+        OR NOT EXISTS (SELECT FROM pg_depend d
+                        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
  ORDER BY 1, 2, 3, 4
 """
 
@@ -264,6 +271,12 @@ SELECT 'public', 'schema change', 'event trigger logins_change_no_schema', 'ANY'
  UNION ALL
 SELECT 'public', 'setting', name, setting
   FROM pg_settings WHERE (name, setting) IN (('session_replication_role', 'replica'), ('row_security', 'off'))
+ UNION ALL
+-- Those of foreign keys among them.
+SELECT 'public', 'setting', t.tgrelid::regclass || '.' || t.tgname,
+       CASE t.tgenabled WHEN 'D' THEN 'disabled' ELSE 'not as it was made' END
+  FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+ WHERE c.relnamespace = 'app'::regnamespace AND t.tgenabled <> 'O'
 """
 
 LOGINS: Final = """

@@ -34,11 +34,16 @@ def functions_are_pinned(catalogue: Catalogue) -> Problems:
 
 
 def functions_lend_the_doors_rights(catalogue: Catalogue) -> Problems:
-    """SECURITY DEFINER functions run as app_door; app_owner's rights, the right to DDL, are lent by name only."""
+    """SECURITY DEFINER functions run as app_door; app_owner's rights, the right to DDL, are lent by name only.
+
+    Elsewhere others have theirs, poolers for instance, to look up passwords: none that we may call.
+    """
+    ours = LOGINS | OWNERS | {"PUBLIC"}
     for function in catalogue.functions:
         lends_more = function.owner != "app_door" and function.name not in RUNS_AS_OWNER
+        callable_by_us = function.schema in HOUSE or not ours.isdisjoint(function.callers)
         changed_by_others = function.schema in HOUSE and function.owner not in OWNERS
-        if (function.definer and lends_more) or changed_by_others:
+        if (function.definer and lends_more and callable_by_us) or changed_by_others:
             yield function.signature, f"runs with the rights of {function.owner}"
 
 
@@ -193,7 +198,7 @@ def logins_change_no_schema(catalogue: Catalogue) -> Problems:
 
 
 def triggers_and_policies_are_in_force(catalogue: Catalogue) -> Problems:
-    """For every session: in ``replica`` no foreign key and no trigger is looked at."""
+    """For every session: in ``replica`` no foreign key and no trigger is looked at; and for every table."""
     for right in _of_kind(catalogue, "setting"):
         yield right.object, f"is {right.privilege}"
 
@@ -254,7 +259,10 @@ RIGHT_RULES: Final = (
     Rule(nothing_is_stored_outside_of_tables, _PROVISION),
     Rule(nobody_else_becomes_one_of_us, "REVOKE the membership; and ask who granted it."),
     Rule(logins_change_no_schema, _PROVISION),
-    Rule(triggers_and_policies_are_in_force, "ALTER ROLE ALL RESET ..., ALTER DATABASE ... RESET ..."),
+    Rule(
+        triggers_and_policies_are_in_force,
+        "ALTER ROLE ALL RESET ..., ALTER DATABASE ... RESET ...; ALTER TABLE ... ENABLE TRIGGER ALL.",
+    ),
     Rule(
         no_order_spans_tenants,
         "Begin a btree with tenant_id (user_id); where no order is asked for, take hash, or BRIN for what is no id.",

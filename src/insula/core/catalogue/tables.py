@@ -192,13 +192,20 @@ def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
     """
     owners = owner_columns(catalogue)
     for table in catalogue.stored():
-        columns = {owners[table.name]} if table.name in owners else LEFT_BY
-        named = re.compile(rf"\b({'|'.join(sorted(columns))})\b(?! IS (NOT )?NULL)")
+        columns = LEFT_BY | {owners.get(table.name, "tenant_id")}
+        computed = [column for column in catalogue.columns if column.table == table.name and column.generated]
+        columns |= {column.name for column in computed if _names(columns).search(column.default)}
+        named = _names(columns)
         if named.search(table.parted_by):
             yield table.name, f"is parted by {table.parted_by}"
         for condition in table.conditions:
             if named.search(condition):
                 yield table.name, f"has an index of the rows where {condition}"
+
+
+def _names(columns: set[str]) -> re.Pattern[str]:
+    """Finds an expression that asks for the value of one of these columns, or for the whole row."""
+    return re.compile(rf"\b({'|'.join(sorted(columns))})\b(?! IS (NOT )?NULL)|\.\*")
 
 
 def views_ask_as_their_reader(catalogue: Catalogue) -> Problems:
