@@ -390,7 +390,7 @@ RIGHTS = {
         "a superuser's function elsewhere that the door may call": (
             "CREATE FUNCTION public.look() RETURNS text LANGUAGE sql SECURITY DEFINER AS"
             " $$ SELECT passwd FROM pg_shadow LIMIT 1 $$; REVOKE ALL ON FUNCTION public.look() FROM PUBLIC;"
-            " GRANT EXECUTE ON FUNCTION public.look() TO app_door"
+            " GRANT USAGE ON SCHEMA public TO app_door; GRANT EXECUTE ON FUNCTION public.look() TO app_door"
         ),
         "a door that runs as a superuser": (
             "ALTER FUNCTION app.create_event_partitions(timestamptz, integer) OWNER TO CURRENT_USER"

@@ -59,6 +59,10 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
             " REVOKE ALL ON FUNCTION public.user_search(text) FROM PUBLIC;"
             " GRANT EXECUTE ON FUNCTION public.user_search(text) TO pooler"
         ),
+        (
+            "CREATE FUNCTION public.ddl_ended() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN END';"
+            " CREATE EVENT TRIGGER ddl_ended ON ddl_command_end EXECUTE FUNCTION public.ddl_ended()"
+        ),
     ],
     ids=[
         "a reserved name",
@@ -73,6 +77,7 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
         "an extension where no login looks",
         "statistics of statements, and who reads them",
         "what CloudNativePG makes for its poolers",
+        "what pgaudit hears of",
     ],
 )
 async def test_what_breaks_no_rule_is_not_reported(breaker: asyncpg.Connection, deed: str) -> None:

@@ -38,12 +38,13 @@ def functions_lend_the_doors_rights(catalogue: Catalogue) -> Problems:
 
     Elsewhere others have theirs, poolers for instance, to look up passwords: none that we may call.
     """
-    ours = LOGINS | OWNERS | {"PUBLIC"}
+    callers = LOGINS | OWNERS | {"PUBLIC"}
+    looked_into = HOUSE | {right.object for right in catalogue.rights if right.kind == "schema"}
     for function in catalogue.functions:
         lends_more = function.owner != "app_door" and function.name not in RUNS_AS_OWNER
-        callable_by_us = function.schema in HOUSE or not ours.isdisjoint(function.callers)
+        ours = function.schema in HOUSE or (function.schema in looked_into and not callers.isdisjoint(function.callers))
         changed_by_others = function.schema in HOUSE and function.owner not in OWNERS
-        if (function.definer and lends_more and callable_by_us) or changed_by_others:
+        if (function.definer and lends_more and ours) or changed_by_others:
             yield function.signature, f"runs with the rights of {function.owner}"
 
 
