@@ -524,6 +524,11 @@ RIGHTS = {
         "a login of somebody's": "CREATE ROLE guest IN ROLE app_platform",
     },
     rights.logins_change_no_schema: {
+        "a guard that only has the name of one": (
+            "DROP EVENT TRIGGER logins_change_no_schema; CREATE FUNCTION public.refuse_logins() RETURNS event_trigger"
+            " LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER logins_change_no_schema ON ddl_command_start"
+            " EXECUTE FUNCTION public.refuse_logins(); ALTER EVENT TRIGGER logins_change_no_schema ENABLE ALWAYS"
+        ),
         "no event trigger": "DROP EVENT TRIGGER logins_change_no_schema",
         "one that sleeps while rows are replicated": "ALTER EVENT TRIGGER logins_change_no_schema ENABLE",
     },

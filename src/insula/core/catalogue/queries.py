@@ -267,7 +267,8 @@ SELECT n.nspowner::regrole::text, 'ownership', 'schema ' || n.nspname, 'OWNER'
 SELECT 'public', 'schema change', 'event trigger logins_change_no_schema', 'ANY'
  WHERE NOT EXISTS (SELECT FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid
                     WHERE t.evtname = 'logins_change_no_schema' AND t.evtevent = 'ddl_command_start'
-                      AND t.evtenabled = 'A' AND t.evttags IS NULL AND p.proname = 'refuse_logins')
+                      AND t.evtenabled = 'A' AND t.evttags IS NULL
+                      AND p.oid = to_regprocedure('migration.refuse_logins()'))
  UNION ALL
 SELECT 'public', 'setting', name, setting
   FROM pg_settings WHERE (name, setting) IN (('session_replication_role', 'replica'), ('row_security', 'off'))
