@@ -13,6 +13,8 @@ CREATE TABLE app.door_key (
     CHECK ((previous_ipad IS NULL) = (previous_opad IS NULL))
 );
 COMMENT ON TABLE app.door_key IS 'class: registry';
+-- Its owner is not asked; whoever may read every table (pg_read_all_data) sees nothing here either.
+ALTER TABLE app.door_key ENABLE ROW LEVEL SECURITY;
 COMMENT ON COLUMN app.door_key.previous_ipad IS 'during a rotation: what transactions of before were signed with';
 
 -- A fresh random key: two 256-bit halves out of eight strong random UUIDs, padded for HMAC.

@@ -140,3 +140,12 @@ async def test_the_check_asks_for_everything_at_once(breaker: asyncpg.Connection
         await asyncio.sleep(0)
     again = [query for query in asked[before:] if not query.startswith("CREATE TABLE")]
     assert 0 < len(again) == before < 20
+
+
+async def test_a_role_that_may_read_every_table_finds_no_key_and_nobodys_rows(breaker: asyncpg.Connection) -> None:
+    """A monitor's or a report's: pg_read_all_data is a grant on all tables, past the rules about grants."""
+    await breaker.execute("CREATE ROLE reporter; GRANT pg_read_all_data, pg_write_all_data TO reporter")
+    assert await breaker.fetchval("SELECT count(*) FROM app.door_key") == 1
+    await breaker.execute("SET LOCAL ROLE reporter")
+    assert await breaker.fetchval("SELECT count(*) FROM app.door_key") == 0
+    assert await breaker.execute("UPDATE app.door_key SET ipad = ipad") == "UPDATE 0"

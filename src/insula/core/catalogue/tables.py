@@ -8,7 +8,7 @@ from insula.core.catalogue.rule import Problems, Rule
 from insula.core.rls import COUNT_VERSION, MOMENTS, SCHEMA, TEXT_BYTES, TableClass
 
 KEY_TABLE: Final = f"{SCHEMA}.door_key"
-"""Belongs to app_door, which alone reads it, in every statement: policies would cost and protect nothing."""
+"""Belongs to app_door, which alone reads it, in every statement: row security keeps others out, and is not forced."""
 TRIGGERS: Final = {
     (f"{SCHEMA}.outbox", "wait_until_due", f"{SCHEMA}.wait_until_due"): "a job of later is not due yet",
 }
@@ -65,7 +65,7 @@ def partitions_are_of_their_tables_class(catalogue: Catalogue) -> Problems:
 def row_security_is_forced(catalogue: Catalogue) -> Problems:
     """ENABLE alone would leave the owner unrestricted, and backfills with it."""
     for table in catalogue.stored():
-        if table.name != KEY_TABLE and not (table.row_security and table.forced):
+        if not table.row_security or (table.name != KEY_TABLE and not table.forced):
             yield table.name, f"row security is not {'forced' if table.row_security else 'enabled'}"
 
 
