@@ -87,7 +87,7 @@ async def _keys(settings: Settings) -> AsyncIterator[Diagnosis]:
             await Vault(database, settings.masters, Keyring()).open()
 
     yield await _tried(
-        "the program's keys", read, "See INSULA_SECRET_KEY_PREVIOUS; `insula rotate master-key` replace one."
+        "the program's keys", read, "See INSULA_SECRET_KEY_PREVIOUS; `insula rotate master-key` wraps them anew."
     )
 
 

@@ -94,6 +94,7 @@ async def test_who_tries_to_invite_above_themselves_leaves_a_trace(world: World)
     admin = await world.member(owner.organization_id, "admin")
     refused = await admin.client.post(admin.url("/invitations"), json={"email": fresh_address(), "role": "owner"})
     assert (refused.status_code, refused.json()["code"]) == (403, "role_above_yours")
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/role"]
     ((kind, data),) = await events_of(world, admin.membership_id)
     assert kind == "access.denied"
     assert data == {

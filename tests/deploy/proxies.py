@@ -103,6 +103,7 @@ class Cells(Proxy):
         self.socket, self._organizations = folder / "admin.sock", folder / "organizations.map"
         super().__init__(folder, ["haproxy", "-db", "-f", configuration])
         certificate.write_bytes(_certificate())
+        (folder / "cells.pem").write_bytes(_certificate())
         text = re.sub(r"(?m)^    (user|group) .*\n", "", (_DEPLOY / "cells.cfg").read_text())
         for ours, free in (
             ("/run/haproxy/admin.sock", str(self.socket)),

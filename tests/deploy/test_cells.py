@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import asyncpg
@@ -15,6 +16,7 @@ from insula.settings import Settings
 from tests.conftest import clone, urls_of
 from tests.deploy.fleet import Fleet
 from tests.deploy.proxies import Cells
+from tests.deploy.test_haproxy_flood import Counting
 from tests.factories import Member, World
 
 pytestmark = [
@@ -64,6 +66,20 @@ async def drop(admin: str, name: str) -> None:
     await connection.close()
 
 
+async def test_a_cell_that_is_away_is_away_alone(tmp_path: Path) -> None:
+    """Nobody knows the name of the second one."""
+    with Counting() as cell, ExitStack() as stack:
+        threading.Thread(target=cell.serve_forever, daemon=True).start()
+        stack.callback(cell.shutdown)
+        hosts = {"127.0.0.1": "cell1", "eu2.example.com": "cell2", "eu9.example.com": "cell9"}
+        proxy = stack.enter_context(Cells(tmp_path, [cell.server_address[1]], hosts))
+        client = stack.enter_context(httpx.Client(base_url=proxy.url, verify=proxy.trust))
+        assert client.get("/v1/me").status_code == 200
+        assert client.get("/v1/me", headers={"host": "eu2.example.com"}).status_code == 503
+        misspelt = client.get("/v1/me", headers={"host": "eu9.example.com"})
+        assert (misspelt.status_code, misspelt.json()["code"]) == (503, "unavailable")
+
+
 async def test_a_host_is_a_cell_and_a_credential_is_good_in_its_own_only(town: Town) -> None:
     for member, own, other in zip(town.owners, ("eu1", "eu2"), ("eu2", "eu1"), strict=True):
         mine = await town.ask("/v1/me/organizations", f"{own}.example.com:443", member)
@@ -71,7 +87,7 @@ async def test_a_host_is_a_cell_and_a_credential_is_good_in_its_own_only(town: T
         assert (await town.ask(member.url(""), f"{own.upper()}.example.com", member)).status_code == 200
         for path in ("/v1/me/organizations", member.url("")):
             assert (await town.ask(path, f"{other}.example.com", member)).status_code == 401
-    nowhere = await town.ask("/v1/me", "eu3.example.com", town.owners[0])
+    nowhere = await town.ask("/anything", "eu3.example.com", town.owners[0])
     assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not_found")
 
 

@@ -1,5 +1,6 @@
 """What HAProxy sends again when a process dies over a request, and what it must not."""
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from litestar import Litestar
 
+from insula.core.http.guard import declared_routes
+from insula.core.http.idempotency import takes_key
 from tests.deploy.proxies import HAProxy
 
 pytestmark = [
@@ -18,6 +22,7 @@ pytestmark = [
 ]
 
 KEY = {"idempotency-key": "key-12345"}
+CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 
 
 class Dying(ThreadingHTTPServer):
@@ -42,7 +47,7 @@ class DyingHandler(BaseHTTPRequestHandler):
             self.server.asked.append(self.command)
             self.close_connection = True
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_PATCH = do_DELETE = do_GET
 
     def log_message(self, *_: object) -> None:
         """The test has its own list."""
@@ -65,15 +70,38 @@ def client(asked: list[str], tmp_path: Path) -> Iterator[httpx.Client]:
         yield stack.enter_context(httpx.Client(base_url=proxy.url, verify=proxy.trust, timeout=30))
 
 
-@pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_a_write_without_a_key_is_sent_once(client: httpx.Client, asked: list[str], method: str) -> None:
-    assert client.request(method, "/v1/things", content=b"{}").status_code == 502
+MAKING = "/v1/organizations/org_1/projects"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("POST", MAKING, {}),
+        ("DELETE", MAKING, {}),
+        ("DELETE", MAKING, KEY),
+        ("PATCH", MAKING, KEY),
+        ("POST", "/v1/auth/verification", KEY),
+        ("POST", "/v1/platform/jobs/job_1/redelivery", KEY),
+    ],
+)
+def test_a_write_that_the_program_would_not_know_again_is_sent_once(
+    client: httpx.Client, asked: list[str], method: str, path: str, headers: dict[str, str]
+) -> None:
+    assert client.request(method, path, content=b"{}", headers=headers).status_code == 502
     assert asked == [method]
 
 
-@pytest.mark.parametrize(("method", "headers"), [("GET", {}), ("POST", KEY), ("DELETE", KEY)])
+@pytest.mark.parametrize(("method", "headers"), [("GET", {}), ("POST", KEY)])
 def test_a_read_or_a_write_with_a_key_is_sent_to_others(
     client: httpx.Client, asked: list[str], method: str, headers: dict[str, str]
 ) -> None:
-    assert client.request(method, "/v1/things", content=b"{}", headers=headers).status_code == 502
+    assert client.request(method, MAKING, content=b"{}", headers=headers).status_code == 502
     assert asked == [method] * 4, "once, and three times more"
+
+
+def test_where_a_key_counts_is_where_the_program_takes_one(litestar: Litestar) -> None:
+    (prefixes,) = re.findall(r"acl takes_key path_beg (.+)", CONFIGURATION.read_text())
+    posts = [(path, handler) for method, path, handler in declared_routes(litestar) if method == "POST"]
+    assert len(posts) > 20
+    for path, handler in posts:
+        assert path.startswith(tuple(prefixes.split())) == takes_key(handler), path

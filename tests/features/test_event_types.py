@@ -23,6 +23,7 @@ async def test_the_catalogue_names_every_type_of_every_feature_with_its_schema(w
     assert [row["type"] for row in shown] == sorted(declared.keys() - of_account)
     assert {"access.denied", "audit.read", "organization.purged", "project.created"} <= declared.keys() - of_account
     assert {"session.started", "password.changed"} <= of_account
+    assert not any(declared[type_][1].PERSONAL for type_ in of_account), "their record keeps nothing apart"
     for row in shown + own:
         feature, event = declared[row["type"]]
         assert (row["feature"], row["version"], row["target_type"]) == (feature, event.VERSION, event.TARGET)
@@ -143,6 +144,14 @@ async def test_the_doors_of_invitations_say_whom_they_were_for(world: World) -> 
     assert added["name"]
     declined = (await owner.client.get(owner.url("/events"), params={"type": "invitation.declined"})).json()["data"]
     assert [row["personal"]["email"] for row in declined] == [in_own_list.email, refused["email"]]
+
+
+async def test_whom_somebody_looked_for_by_name_is_not_written_down(world: World) -> None:
+    owner = await world.owner()
+    sought = {"actor_id": "grace@acme.example", "target_id": owner.membership_id}
+    assert (await owner.client.get(owner.url("/events"), params=sought)).json()["data"] == []
+    look = await shown(owner, "audit.read")
+    assert look["data"] == {"filters": {"actor_id": "", "target_id": owner.membership_id}}
 
 
 async def test_what_names_people_can_be_erased_and_the_rest_of_the_event_stays(

@@ -95,7 +95,8 @@ class EventTypeRead(Read, frozen=True):
     description: Annotated[str, Meta(examples=["A member's role or profile changed."])]
     schema: Annotated[dict[str, Any], Meta(description="JSON Schema (2020-12) of the event's `data`.")]
     personal_schema: Annotated[
-        dict[str, Any] | None, Meta(description="The same of its `personal`; null where it names nobody.")
+        dict[str, Any] | None,
+        Meta(description="The same of its `personal`; null where nothing of it is kept apart, as in your own record."),
     ]
 
 

@@ -48,7 +48,7 @@ class InvitationService:
 
         Raises RoleAboveYours, AlreadyMember, InvitationOpen, LimitReached and RateLimited.
         """
-        self._require_grantable(data.role)
+        self._require_grantable(data.role, RoleAboveYours.at("/role"))
         address = normalize(data.email)
         if obstacle := (await self._obstacles([address])).get(address):
             raise obstacle
@@ -149,10 +149,10 @@ class InvitationService:
         for invitation in invitations:
             enqueue(self._db, SendInvitation(invitation_id=invitation.id, sending=invitation.sendings))
 
-    def _require_grantable(self, role: str) -> None:
+    def _require_grantable(self, role: str, *errors: FieldError) -> None:
         if not may_grant(self._principal.role, role):
             record_denied(self._db, WRITE.name, "role_above_theirs")
-            raise RoleAboveYours
+            raise RoleAboveYours(errors=errors)
 
     @property
     def _principal(self) -> Principal:
