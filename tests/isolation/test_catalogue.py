@@ -6,6 +6,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
+from insula.core import catalogue
 from insula.core.catalogue import RULES, Unproven, check_catalogue, require_proven
 from insula.core.db import Database
 from insula.schema import RELEASE
@@ -149,3 +150,26 @@ async def test_a_role_that_may_read_every_table_finds_no_key_and_nobodys_rows(br
     await breaker.execute("SET LOCAL ROLE reporter")
     assert await breaker.fetchval("SELECT count(*) FROM app.door_key") == 0
     assert await breaker.execute("UPDATE app.door_key SET ipad = ipad") == "UPDATE 0"
+
+
+async def test_a_start_while_a_migration_is_committed_looks_again(
+    addresses: dict[str, str], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revision was read before, what the schema is made of after."""
+    revisions = iter([RELEASE.revision, RELEASE.revision, "9999", "9999", "9999", "9999"])
+    newer = [*RELEASE.inventory, "column app.project.initial text"]
+
+    async def revision_of(_: object) -> str:
+        return next(revisions)
+
+    async def read_inventory(_: object) -> list[str]:
+        return newer
+
+    monkeypatch.setattr(catalogue, "revision_of", revision_of)
+    monkeypatch.setattr(catalogue, "read_inventory", read_inventory)
+    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
+    try:
+        await require_proven(database, RELEASE)
+    finally:
+        await database.close()
+    assert next(revisions, None) is None

@@ -50,12 +50,16 @@ class Release(msgspec.Struct, frozen=True):
 
 async def require_proven(database: Database, release: Release) -> None:
     """At start-up, over app_rw's own connections. Raises Unproven, which names every finding."""
-    async with database.transaction(read_only=True) as transaction:
-        findings = await check_catalogue(transaction.driver, release)
-        other = await is_another(transaction.driver, release)
+    before: str | None = None
+    revision = ""
+    while before != revision:  # or a migration was committed while we looked
+        async with database.transaction(read_only=True) as transaction:
+            before = await revision_of(transaction.driver)
+            findings = await check_catalogue(transaction.driver, release)
+            revision = await revision_of(transaction.driver)
     if findings:
         raise Unproven(findings)
-    if other:
+    if revision != release.revision:
         _log.warning("the schema is of another release: what this program does not know was not compared")
 
 
