@@ -1,9 +1,11 @@
 """Attacks on ownership: requests that are right one by one, sent at once."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from insula.core.ids import to_uuid
@@ -41,18 +43,7 @@ async def test_owners_who_depose_each_other_at_once_leave_an_owner(world: World,
 async def test_whoever_was_demoted_meanwhile_acts_no_more(world: World, superuser: asyncpg.Connection) -> None:
     owner = await world.owner()
     admin, victim = [await world.member(owner.organization_id, role) for role in ("admin", "member")]
-    blocker = superuser.transaction()
-    await blocker.start()
-    await superuser.execute(
-        "SELECT FROM app.organization WHERE id = $1 FOR UPDATE", to_uuid("org", owner.organization_id)
-    )
-    pending = asyncio.create_task(remove(admin, victim))
-    await waiting_for_a_lock(superuser)
-    await superuser.execute(
-        "UPDATE app.membership SET role = 'viewer' WHERE id = $1", to_uuid("mem", admin.membership_id)
-    )
-    await blocker.commit()
-    refused = await pending
+    refused = await answer_after(superuser, admin, remove(admin, victim), "role = 'viewer'")
     assert (refused.status_code, refused.json()["code"]) == (403, "role_above_yours")
     assert (await victim.client.get(victim.url(""))).status_code == 200
 
@@ -63,19 +54,8 @@ async def test_an_owner_who_was_deposed_meanwhile_gives_nothing_away(
     owner = await world.owner()
     heir = await world.member(owner.organization_id, "member")
     await world.member(owner.organization_id, "owner")
-    blocker = superuser.transaction()
-    await blocker.start()
-    await superuser.execute(
-        "SELECT FROM app.organization WHERE id = $1 FOR UPDATE", to_uuid("org", owner.organization_id)
-    )
-    body = {"member_id": heir.membership_id}
-    pending = asyncio.create_task(owner.client.post(owner.url("/ownership-transfer"), json=body))
-    await waiting_for_a_lock(superuser)
-    await superuser.execute(
-        "UPDATE app.membership SET role = 'admin' WHERE id = $1", to_uuid("mem", owner.membership_id)
-    )
-    await blocker.commit()
-    refused = await pending
+    transfer = owner.client.post(owner.url("/ownership-transfer"), json={"member_id": heir.membership_id})
+    refused = await answer_after(superuser, owner, transfer, "role = 'admin'")
     assert (refused.status_code, refused.json()["code"]) == (403, "role_above_yours")
     assert await owners_of(superuser, owner.organization_id) == 1
 
@@ -100,17 +80,24 @@ async def test_an_organization_is_closed_to_whoever_lost_the_right_while_waiting
     }
     organization = to_uuid("org", founder.organization_id)
     before = await superuser.fetchrow("SELECT name, deleted_at FROM app.organization WHERE id = $1", organization)
-    blocker = superuser.transaction()
-    await blocker.start()
-    await superuser.execute("SELECT FROM app.organization WHERE id = $1 FOR UPDATE", organization)
-    pending = asyncio.create_task(verbs[verb]())
-    await waiting_for_a_lock(superuser)
-    await superuser.execute(f"UPDATE app.membership SET {lost} WHERE id = $1", to_uuid("mem", second.membership_id))
-    await blocker.commit()
-    refused = await pending
+    refused = await answer_after(superuser, second, verbs[verb](), lost)
     assert (refused.status_code, refused.json()["code"]) == (403, code), refused.text
     after = await superuser.fetchrow("SELECT name, deleted_at FROM app.organization WHERE id = $1", organization)
     assert after == before
+
+
+async def answer_after(
+    superuser: asyncpg.Connection, caller: Member, request: Coroutine[Any, Any, httpx.Response], lost: str
+) -> httpx.Response:
+    """The answer to a request that waited for the organization while its caller's membership was changed."""
+    async with superuser.transaction():
+        await superuser.execute(
+            "SELECT FROM app.organization WHERE id = $1 FOR UPDATE", to_uuid("org", caller.organization_id)
+        )
+        pending = asyncio.create_task(request)
+        await waiting_for_a_lock(superuser)
+        await superuser.execute(f"UPDATE app.membership SET {lost} WHERE id = $1", to_uuid("mem", caller.membership_id))
+    return await pending
 
 
 async def waiting_for_a_lock(superuser: asyncpg.Connection) -> None:

@@ -1,8 +1,6 @@
 """The watch over the whole run sees a planted leak, and fails the run."""
 
 import secrets
-import subprocess
-import sys
 import time
 from base64 import b64encode
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from insula.core.tokens import credential_id, mint
 from tests.canaries import WATCH, Watch, _answered
+from tests.core.watched import watched_run
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "planted: swordfish & chips"
@@ -40,18 +39,9 @@ def test_signs_in():
 def test_a_run_in_which_a_secret_is_told_fails(
     tmp_path: Path, line: str, answer: str, workers: int, exits: int
 ) -> None:
-    (tmp_path / "test_leak.py").write_text(LEAK.format(line=line, answer=answer, password=PASSWORD))
-    plugins = ["-p", "tests.canaries", "-p", "xdist", "-p", "no:cacheprovider", "-n", str(workers)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", tmp_path, *plugins, tmp_path],
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
-    assert ran.returncode == exits, ran.stdout
-    assert (PASSWORD in ran.stdout) == bool(exits)
+    planted = LEAK.format(line=line, answer=answer, password=PASSWORD)
+    said = watched_run(tmp_path, planted, "tests.canaries", exits, "-n", str(workers))
+    assert (PASSWORD in said) == bool(exits)
 
 
 @pytest.mark.attack(135)

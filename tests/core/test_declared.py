@@ -1,13 +1,11 @@
 """The watch over what operations answer sees a problem that is not declared, and fails the run."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.architecture.sources import ROOT
+from tests.core.watched import watched_run
 from tests.declared import Operations, Problems, undeclared, unprovoked
 
 RUN = """
@@ -19,7 +17,7 @@ def test_asks():
     with httpx.Client(transport=transport) as client:
         client.patch("http://x/v1/organizations/org_1?x=y")
 """
-LINE = "update_organization answered {} {} in test_asks.py::test_asks"
+LINE = "update_organization answered {} {} in test_planted.py::test_asks"
 
 
 @pytest.mark.parametrize(
@@ -41,18 +39,7 @@ def test_a_run_of_every_test_fails_where_a_refusal_that_a_handler_names_was_not_
 
 def run(folder: Path, status: int, code: str, exits: int, *options: str) -> str:
     """A run of one test, which is given this answer; what it said."""
-    (folder / "test_asks.py").write_text(RUN.format(status=status, code=code))
-    plugins = ["-p", "tests.declared", "-p", "xdist", "-p", "no:cacheprovider", *options]
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", folder, *plugins, folder],
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
-    assert ran.returncode == exits, ran.stdout
-    return ran.stdout
+    return watched_run(folder, RUN.format(status=status, code=code), "tests.declared", exits, *options)
 
 
 def test_a_problem_belongs_to_the_operation_of_its_path_and_to_none_of_another_method() -> None:
