@@ -92,11 +92,13 @@ GRANT EXECUTE ON FUNCTION
 
 -- Take as many due jobs as there are hashes, fewer where a cap is reached: in turns, one tenant's lane after another in
 -- the order of their ids, beginning behind after_lane; next_lane is where to go on, the smallest uuid
--- when the circle is closed. What it costs depends on the number of jobs taken, not on how many are due. The plan is
+-- when the circle is closed. A lane has per_lane jobs under way at most, and those of `paced` are given no more than
+-- `allowed` now. What it costs depends on the number of jobs taken, not on how many are due. The plan is
 -- fixed, since statistics made before a flood would choose a scan of it, and a plan for any number a join with all of it.
 CREATE FUNCTION app.claim_jobs(
     lease_hashes bytea[], seconds double precision, in_flight integer, per_lane integer, after_lane uuid,
-    OUT jobs uuid[], OUT attempts integer[], OUT next_lane uuid
+    paced uuid[], allowed integer[],
+    OUT jobs uuid[], OUT attempts integer[], OUT lanes uuid[], OUT next_lane uuid
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -119,17 +121,21 @@ BEGIN
         RETURN;
     END IF;
 
-    WITH RECURSIVE busy AS MATERIALIZED (
-        SELECT o.lane, count(*) AS running FROM app.outbox AS o WHERE o.status = 'leased' GROUP BY o.lane
+    WITH RECURSIVE cap AS MATERIALIZED (
+        SELECT each.lane, min(each.quota) AS quota
+          FROM (SELECT o.lane, per_lane - count(*) FROM app.outbox AS o WHERE o.status = 'leased' GROUP BY o.lane
+                UNION ALL
+                SELECT * FROM unnest(paced, allowed)) AS each (lane, quota)
+         GROUP BY each.lane
     ), turn (lane, quota, place) AS (
         SELECT first.*, (first.quota > 0)::integer
-          FROM (SELECT o.lane, per_lane - coalesce((SELECT running FROM busy WHERE busy.lane = o.lane), 0) AS quota
+          FROM (SELECT o.lane, coalesce((SELECT cap.quota FROM cap WHERE cap.lane = o.lane), per_lane) AS quota
                   FROM app.outbox AS o
                  WHERE o.status = 'due' AND o.lane > after_lane ORDER BY o.lane LIMIT 1) AS first
         UNION ALL
         SELECT next.*, turn.place + (next.quota > 0)::integer
           FROM turn CROSS JOIN LATERAL (
-               SELECT o.lane, per_lane - coalesce((SELECT running FROM busy WHERE busy.lane = o.lane), 0) AS quota
+               SELECT o.lane, coalesce((SELECT cap.quota FROM cap WHERE cap.lane = o.lane), per_lane) AS quota
                  FROM app.outbox AS o
                 WHERE o.status = 'due' AND o.lane > turn.lane ORDER BY o.lane LIMIT 1) AS next
          WHERE turn.place < room
@@ -147,13 +153,14 @@ BEGIN
            SET status = 'leased', attempt = o.attempt + 1, started_at = NULL, lease_hash = lease_hashes[chosen.place],
                leased_until = clock_timestamp() + make_interval(secs => seconds)
           FROM chosen WHERE o.id = chosen.id
-        RETURNING o.id, o.attempt, chosen.place
+        RETURNING o.id, o.attempt, o.lane, chosen.place
     ), last AS (
         SELECT turn.lane, turn.place FROM turn ORDER BY turn.lane DESC LIMIT 1
     )
     SELECT array_agg(leased.id ORDER BY leased.place), array_agg(leased.attempt ORDER BY leased.place),
+           array_agg(leased.lane ORDER BY leased.place),
            coalesce((SELECT last.lane FROM last WHERE last.place = room), '00000000-0000-0000-0000-000000000000')
-      INTO jobs, attempts, next_lane
+      INTO jobs, attempts, lanes, next_lane
       FROM leased;
 END $$;
 
@@ -217,6 +224,6 @@ BEGIN
 END $$;
 
 GRANT EXECUTE ON FUNCTION
-    app.claim_jobs(bytea[], double precision, integer, integer, uuid), app.return_claims(uuid[], bytea[]),
+    app.claim_jobs(bytea[], double precision, integer, integer, uuid, uuid[], integer[]), app.return_claims(uuid[], bytea[]),
     app.sweep_jobs(integer, double precision), app.purge_credentials(interval, integer)
     TO app_platform;

@@ -107,6 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one person, all sessions together."""
     rate_organization_per_minute: Count = 3000
     """Requests of one organization, all its credentials together."""
+    rate_jobs_per_minute: Count = 3000
+    """Jobs of one organization that a worker process hands out; what is more waits."""
     rate_anonymous_per_minute: Count = 120
     """Requests of one address without a credential."""
     rate_sign_in_per_minute: Count = 10

@@ -19,7 +19,7 @@ from insula.core.mail import Mailer
 from insula.core.mail import Relay as MailRelay
 from insula.core.metrics import serve_metrics
 from insula.core.queue import Queue, Worker
-from insula.core.relay import Relay
+from insula.core.relay import Caps, Relay
 from insula.core.runner import Runner
 from insula.core.tracing import TRACES
 from insula.core.upkeep import Chore, Upkeep, event_retention
@@ -58,9 +58,8 @@ class WorkerProcess:
         self._vault = Vault(self._platform, settings.masters, keyring)
         runner = Runner(self._database, handlers, services(settings, keyring), lease)
         self._worker = Worker(queue, runner, concurrency=concurrency, drain_seconds=settings.drain_seconds)
-        self._relay = Relay(
-            self._platform, queue, in_flight=settings.relay_in_flight, ahead=concurrency, lease_seconds=lease
-        )
+        caps = Caps(settings.relay_in_flight, concurrency, settings.rate_jobs_per_minute)
+        self._relay = Relay(self._platform, queue, caps, lease_seconds=lease)
         self._upkeep = Upkeep(self._platform, queue, rounds, lease_seconds=lease)
 
     async def run(self) -> None:

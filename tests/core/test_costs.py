@@ -41,7 +41,7 @@ CALLS = {
         "outbox",
         (
             "SELECT * FROM app.claim_jobs((SELECT array_agg(sha256(i::text::bytea)) FROM generate_series(1, $1::integer) AS i),"
-            " 60, 1000, 1000, '00000000-0000-0000-0000-000000000000')"
+            " 60, 1000, 1000, '00000000-0000-0000-0000-000000000000', '{}', '{}')"
         ),
     ),
     "sweep": ("outbox", "SELECT * FROM app.sweep_jobs($1, 0)"),

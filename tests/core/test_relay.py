@@ -6,14 +6,17 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from insula.core.errors import Unavailable
 from insula.core.jobs import wake
+from insula.core.pace import BURST_SECONDS, Pace
 from insula.core.queue import Queue
-from insula.core.relay import POLL_SECONDS, Relay, repeat
+from insula.core.relay import POLL_SECONDS, PROGRAM, Caps, Relay, repeat
 from tests.core.workbench import Note, Workbench, leave_effect
 
 A, B, C, D, E, F = (UUID(int=number) for number in range(1, 7))
@@ -128,13 +131,62 @@ async def test_one_organization_holds_a_quarter_of_what_is_in_flight_and_hides_n
     assert await lanes(bench) == [E]
 
 
+async def test_a_flood_is_handed_out_at_its_pace_and_everybody_else_at_once(bench: Workbench) -> None:
+    await bench.flood(A, 100)
+    await bench.flood(B, 3)
+    await bench.superuser.execute(
+        "INSERT INTO app.outbox (id, task, payload) SELECT gen_random_uuid(), $1, '{}' FROM generate_series(1, 20)",
+        Note.NAME,
+    )
+    relay, first, began = bench.relay(ahead=6, per_minute=150), [], time.monotonic()
+    for _ in range(20):
+        await relay.hand_out()
+        first += await lanes(bench)
+    burst, since = int(2.5 * BURST_SECONDS), time.monotonic() - began
+    assert burst <= first.count(A) <= burst + 1 + 2.5 * since
+    assert (first.count(B), first.count(PROGRAM)) == (3, 20)
+
+    began, later = time.monotonic(), []
+    while len(later) < 3:
+        pause = await relay.hand_out()
+        assert pause <= POLL_SECONDS
+        later += await lanes(bench)
+        await asyncio.sleep(pause)
+    assert later == [A, A, A]
+    assert time.monotonic() - began > 0.5, "one after 0.4 seconds each"
+
+
+@given(
+    per_minute=st.integers(1, 100_000),
+    steps=st.lists(st.tuples(st.floats(0, 30), st.integers(1, 50)), max_size=40),
+)
+def test_no_lane_is_given_more_than_its_burst_and_its_rate(per_minute: int, steps: list[tuple[float, int]]) -> None:
+    now, given_out = 1000.0, 0
+    pace = Pace(per_minute, lambda: now)
+    for pause, wanted in steps:
+        now += pause
+        left = pace.left().get(A, wanted)
+        taken = min(left, wanted)
+        pace.spend([A] * taken)
+        given_out += taken
+        allowed = per_minute / 60 * (now - 1000.0 + BURST_SECONDS)
+        assert given_out <= allowed + 50, "the whole of one look may be too much"
+        wait = pace.wait()
+        if wait is not None:
+            assert pace.left()[A] == 0
+            assert wait < (50 * 60 / per_minute) + 60 / per_minute
+            now += wait + 1e-6
+            assert pace.left().get(A, 1) >= 1
+
+
 async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(bench: Workbench) -> None:
     for tenant in (A, B, C, D, E, F):
         await bench.flood(tenant, 20)
     relays = [bench.relay(in_flight=30, ahead=100) for _ in range(6)]
     async with bench.platform.transaction() as unfinished:
         await unfinished.driver.execute(
-            "SELECT jobs FROM app.claim_jobs(array_fill(sha256('x'), ARRAY[10]), 60, 30, 10, $1)", UUID(int=0)
+            "SELECT jobs FROM app.claim_jobs(array_fill(sha256('x'), ARRAY[10]), 60, 30, 10, $1, '{}', '{}')",
+            UUID(int=0),
         )
         await relays[0].hand_out()
         assert await bench.queue.waiting() == 0, "another relay is counting"
@@ -151,7 +203,9 @@ async def test_no_lock_that_requests_can_take_stops_the_relay(bench: Workbench) 
     """Nor an advisory one: doors take those for requests, under names that the request chooses."""
     await bench.flood(A, 1)
     async with bench.platform.transaction() as claiming:
-        await claiming.driver.fetch("SELECT * FROM app.claim_jobs(ARRAY[sha256('x')], 60, 30, 10, $1)", UUID(int=0))
+        await claiming.driver.fetch(
+            "SELECT * FROM app.claim_jobs(ARRAY[sha256('x')], 60, 30, 10, $1, '{}', '{}')", UUID(int=0)
+        )
         held = await bench.superuser.fetch(
             "SELECT locktype, relation::regclass::text AS table FROM pg_locks WHERE pid = $1"
             " AND (locktype = 'advisory' OR locktype = 'relation' AND mode = 'ExclusiveLock')",
@@ -193,7 +247,7 @@ async def test_a_flood_of_one_organization_delays_another_by_less_than_two_secon
 async def test_while_redis_is_away_nothing_is_claimed(bench: Workbench) -> None:
     await bench.ask(Note())
     away = Redis.from_url("redis://127.0.0.1:1/0")
-    relay = Relay(bench.platform, Queue(away), in_flight=10, ahead=10, lease_seconds=60)
+    relay = Relay(bench.platform, Queue(away), Caps(in_flight=10, ahead=10, per_minute=60), lease_seconds=60)
     with pytest.raises((RedisError, OSError)):
         await relay.hand_out()
     assert await bench.statuses() == {"due": 1}

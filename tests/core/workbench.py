@@ -13,7 +13,7 @@ from insula.core.jobs import Handler, JobContext, Services, enqueue
 from insula.core.keyring import Keyring
 from insula.core.mail import Mail
 from insula.core.queue import Queue
-from insula.core.relay import Relay
+from insula.core.relay import Caps, Relay
 from insula.core.runner import Lease, Runner
 from insula.core.schemas import Task
 from insula.core.upkeep import Upkeep
@@ -80,8 +80,9 @@ class Workbench:
     def runner(self, handlers: dict[type[Task], Handler], lease_seconds: float = 60.0) -> Runner:
         return Runner(self.database, handlers, self.services, lease_seconds)
 
-    def relay(self, *, in_flight: int = 200, ahead: int = 10) -> Relay:
-        return Relay(self.platform, self.queue, in_flight=in_flight, ahead=ahead, lease_seconds=self.lease_seconds)
+    def relay(self, *, in_flight: int = 200, ahead: int = 10, per_minute: int = 60_000) -> Relay:
+        caps = Caps(in_flight, ahead, per_minute)
+        return Relay(self.platform, self.queue, caps, lease_seconds=self.lease_seconds)
 
     def upkeep(self, *schedules: Any) -> Upkeep:
         return Upkeep(self.platform, self.queue, schedules, lease_seconds=self.lease_seconds)

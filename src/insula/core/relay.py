@@ -18,6 +18,7 @@ from insula.core.db import Database
 from insula.core.errors import Unavailable
 from insula.core.ids import NIL, to_text
 from insula.core.jobs import BELL, ID_PREFIX
+from insula.core.pace import Pace
 from insula.core.queue import Queue
 from insula.core.runner import Lease
 
@@ -27,11 +28,15 @@ BREATH_SECONDS: Final = 0.01
 FAILED_PAUSE: Final = 1.0
 COMPLAINT_SECONDS: Final = 60.0
 """However often it fails meanwhile."""
+PACED_SECONDS: Final = 0.05
+"""Between two looks while all that wait must: a look for each job would cost as much as the job."""
 LARGEST_SHARE: Final = 4
 """One organization may have a quarter of all jobs in flight."""
+PROGRAM: Final = UUID(int=2**128 - 1)
+"""The lane of what belongs to nobody, such as letters of sign-up: everybody's, so no one's pace is asked there."""
 
 _AWAY: Final = (Unavailable, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, RedisError, OSError)
-_CLAIM: Final = "SELECT * FROM app.claim_jobs($1, $2, $3, $4, $5)"
+_CLAIM: Final = "SELECT * FROM app.claim_jobs($1, $2, $3, $4, $5, $6, $7)"
 _RETURN: Final = "SELECT app.return_claims($1, $2)"
 
 _log = structlog.get_logger("insula.relay")
@@ -49,19 +54,29 @@ class Claim(msgspec.Struct, frozen=True):
         return Lease(to_text(ID_PREFIX, self.job), self.secret)
 
 
+class Caps(msgspec.Struct, frozen=True):
+    """How much is handed out."""
+
+    in_flight: int
+    """Jobs that may be leased at a time, all relays together."""
+    ahead: int
+    """Leases that may wait in the queue, all relays together."""
+    per_minute: int
+    """Jobs of one organization or person, each relay for itself."""
+
+
 class Relay:
     """Keeps a few leases waiting in the queue, never many: whoever comes next should not stand behind a flood.
 
-    Every worker process runs one; they take turns in the database. ``ahead`` is how many may wait in the queue,
-    ``in_flight`` how many jobs may be leased at a time, all relays together.
+    Every worker process runs one; they take turns in the database.
     """
 
-    def __init__(self, platform: Database, queue: Queue, *, in_flight: int, ahead: int, lease_seconds: float) -> None:
+    def __init__(self, platform: Database, queue: Queue, caps: Caps, *, lease_seconds: float) -> None:
         self._platform = platform
         self._queue = queue
-        self._in_flight = in_flight
-        self._ahead = ahead
+        self._caps = caps
         self._lease_seconds = lease_seconds
+        self._pace = Pace(caps.per_minute)
         self._after_lane = NIL
         self._bell = asyncio.Event()
 
@@ -77,7 +92,7 @@ class Relay:
     async def hand_out(self) -> float:
         """Claim what may go and hand it over; returns in how many seconds to look again."""
         # Redis is asked first: while it is away nothing is claimed.
-        room = self._ahead - await self._queue.waiting()
+        room = self._caps.ahead - await self._queue.waiting()
         if room <= 0:
             return BREATH_SECONDS
         claims, next_lane = await self._claim(room)
@@ -90,17 +105,22 @@ class Relay:
         began_late, self._after_lane = self._after_lane != NIL, next_lane
         if began_late and next_lane == NIL and len(claims) < room:
             return 0.0  # the circle's end came early: look at its beginning at once
-        return BREATH_SECONDS if claims else POLL_SECONDS
+        return BREATH_SECONDS if claims else self._idle()
+
+    def _idle(self) -> float:
+        wait = self._pace.wait()
+        return POLL_SECONDS if wait is None else min(max(wait, PACED_SECONDS), POLL_SECONDS)
 
     async def _claim(self, room: int) -> tuple[list[Claim], UUID]:
         fresh = [secrets.token_bytes(32) for _ in range(room)]
         hashes = [_hash(secret) for secret in fresh]
-        share = max(1, self._in_flight // LARGEST_SHARE)
+        total, share, left = self._caps.in_flight, max(1, self._caps.in_flight // LARGEST_SHARE), self._pace.left()
         async with self._platform.transaction(read_only=True) as db:
             found = await db.driver.fetchrow(
-                _CLAIM, hashes, self._lease_seconds, self._in_flight, share, self._after_lane
+                _CLAIM, hashes, self._lease_seconds, total, share, self._after_lane, [*left], [*left.values()]
             )
             await db.commit()
+        self._pace.spend(lane for lane in found["lanes"] or () if lane != PROGRAM)
         taken = zip(found["jobs"] or (), found["attempts"] or (), fresh, strict=False)
         return [Claim(*claim) for claim in taken], found["next_lane"]
 
