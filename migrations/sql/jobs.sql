@@ -208,6 +208,27 @@ BEGIN
     RETURNING o.task, o.status;
 END $$;
 
+-- Seconds that the oldest due job has waited, of all lanes but these; 0 where none waits. One look for each lane that
+-- has any, and no more than ten thousand of them: it is asked often, also while a flood waits.
+CREATE FUNCTION app.longest_wait(but uuid[]) RETURNS double precision
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    RETURN (
+        WITH RECURSIVE head (lane, due_at, place) AS (
+            SELECT first.*, 1
+              FROM (SELECT o.lane, o.due_at FROM app.outbox AS o
+                     WHERE o.status = 'due' ORDER BY o.lane, o.due_at LIMIT 1) AS first
+            UNION ALL
+            SELECT next.*, head.place + 1
+              FROM head CROSS JOIN LATERAL (
+                   SELECT o.lane, o.due_at FROM app.outbox AS o
+                    WHERE o.status = 'due' AND o.lane > head.lane ORDER BY o.lane, o.due_at LIMIT 1) AS next
+             WHERE head.place < 10000
+        )
+        SELECT coalesce(extract(epoch FROM now() - min(head.due_at)), 0) FROM head WHERE head.lane <> ALL (but));
+END $$;
+
 -- Bearer secrets that nobody can use any more; a while longer they tell a curious operator what became of them.
 CREATE FUNCTION app.purge_credentials(age interval, batch integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -225,5 +246,5 @@ END $$;
 
 GRANT EXECUTE ON FUNCTION
     app.claim_jobs(bytea[], double precision, integer, integer, uuid, uuid[], integer[]), app.return_claims(uuid[], bytea[]),
-    app.sweep_jobs(integer, double precision), app.purge_credentials(interval, integer)
+    app.sweep_jobs(integer, double precision), app.longest_wait(uuid[]), app.purge_credentials(interval, integer)
     TO app_platform;

@@ -32,6 +32,7 @@ FUNCTIONS = (
     "claim_jobs",
     "return_claims",
     "sweep_jobs",
+    "longest_wait",
     "purge_credentials",
 )
 

@@ -18,6 +18,7 @@ from insula.core.keyring import Keyring
 from insula.core.mail import Mailer
 from insula.core.mail import Relay as MailRelay
 from insula.core.metrics import serve_metrics
+from insula.core.pace import Pace
 from insula.core.queue import Queue, Worker
 from insula.core.relay import Caps, Relay
 from insula.core.runner import Runner
@@ -58,9 +59,10 @@ class WorkerProcess:
         self._vault = Vault(self._platform, settings.masters, keyring)
         runner = Runner(self._database, handlers, services(settings, keyring), lease)
         self._worker = Worker(queue, runner, concurrency=concurrency, drain_seconds=settings.drain_seconds)
-        caps = Caps(settings.relay_in_flight, concurrency, settings.rate_jobs_per_minute)
+        pace = Pace(settings.rate_jobs_per_minute)
+        caps = Caps(settings.relay_in_flight, concurrency, pace)
         self._relay = Relay(self._platform, queue, caps, lease_seconds=lease)
-        self._upkeep = Upkeep(self._platform, queue, rounds, lease_seconds=lease)
+        self._upkeep = Upkeep(self._platform, queue, rounds, pace, lease_seconds=lease)
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then finish what is under way."""

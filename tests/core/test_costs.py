@@ -71,6 +71,20 @@ async def test_it_reads_no_more_than_it_takes(bench: Workbench, name: str) -> No
     assert found_now - found < 30 * TAKEN
 
 
+async def test_how_long_jobs_wait_is_asked_without_reading_the_flood(bench: Workbench) -> None:
+    superuser = bench.superuser
+    await superuser.execute(PLANTED["outbox"], MANY)
+    async with superuser.transaction():
+        found, _ = await touched(superuser, "outbox")
+        assert await superuser.fetchval("SELECT app.longest_wait('{}')") > 800 * 86_400
+        assert (
+            await superuser.fetchval("SELECT app.longest_wait(ARRAY['00000000-0000-0000-0000-000000000001'::uuid])")
+            == 0
+        )
+        found_now, _ = await touched(superuser, "outbox")
+    assert found_now - found < 10
+
+
 async def touched(superuser: asyncpg.Connection, table: str) -> tuple[int, int]:
     """Rows that this connection has found and changed lately."""
     row = await superuser.fetchrow(

@@ -247,7 +247,7 @@ async def test_a_flood_of_one_organization_delays_another_by_less_than_two_secon
 async def test_while_redis_is_away_nothing_is_claimed(bench: Workbench) -> None:
     await bench.ask(Note())
     away = Redis.from_url("redis://127.0.0.1:1/0")
-    relay = Relay(bench.platform, Queue(away), Caps(in_flight=10, ahead=10, per_minute=60), lease_seconds=60)
+    relay = Relay(bench.platform, Queue(away), Caps(in_flight=10, ahead=10, pace=Pace(60)), lease_seconds=60)
     with pytest.raises((RedisError, OSError)):
         await relay.hand_out()
     assert await bench.statuses() == {"due": 1}

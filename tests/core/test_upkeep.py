@@ -12,6 +12,7 @@ from insula.core import metrics
 from insula.core.clock import now
 from insula.core.db import Transaction
 from insula.core.jobs import JobContext, Schedule, latest_tick
+from insula.core.pace import Pace
 from insula.core.queue import Queue
 from insula.core.upkeep import CHORES, CRASH_LIMIT, Upkeep, event_retention
 from tests.core.workbench import Note, Workbench, leave_effect
@@ -47,7 +48,7 @@ async def test_a_lease_that_ran_out_before_the_start_counts_nothing(bench: Workb
     await bench.leases()
     await bench.hurry()
     away = Redis.from_url("redis://127.0.0.1:1/0")
-    await Upkeep(bench.platform, Queue(away), (), lease_seconds=60).sweep()
+    await Upkeep(bench.platform, Queue(away), (), Pace(60), lease_seconds=60).sweep()
     await away.aclose()
     row = await bench.row(job_id)
     assert (row["status"], row["crashes"], row["failures"]) == ("due", 0, 0)
@@ -214,3 +215,17 @@ async def test_the_gauges_tell_depth_age_and_dead_letters(bench: Workbench) -> N
     assert metrics.REGISTRY.get_sample_value("outbox_depth") == 7
     assert 60 <= (metrics.REGISTRY.get_sample_value("outbox_oldest_seconds") or 0) < 120
     assert metrics.REGISTRY.get_sample_value("dead_letters") == 1
+    assert metrics.REGISTRY.get_sample_value("outbox_paced") == 0
+
+
+async def test_a_flood_that_waits_for_its_pace_hides_nobody_who_waits_in_vain(bench: Workbench) -> None:
+    await bench.flood(A, 20)
+    await bench.ask(Note(), tenant=UUID(int=2))
+    pace = Pace(60)
+    pace.spend([A] * 10)
+    await bench.upkeep(pace=pace).look()
+    assert metrics.REGISTRY.get_sample_value("outbox_paced") == 1
+    assert (metrics.REGISTRY.get_sample_value("outbox_oldest_seconds") or 0) < 30, "the flood began a minute ago"
+    await bench.superuser.execute("DELETE FROM app.outbox WHERE lane <> $1", A)
+    await bench.upkeep(pace=pace).look()
+    assert metrics.REGISTRY.get_sample_value("outbox_oldest_seconds") == 0

@@ -12,6 +12,7 @@ from insula.core.ids import to_uuid
 from insula.core.jobs import Handler, JobContext, Services, enqueue
 from insula.core.keyring import Keyring
 from insula.core.mail import Mail
+from insula.core.pace import Pace
 from insula.core.queue import Queue
 from insula.core.relay import Caps, Relay
 from insula.core.runner import Lease, Runner
@@ -81,11 +82,12 @@ class Workbench:
         return Runner(self.database, handlers, self.services, lease_seconds)
 
     def relay(self, *, in_flight: int = 200, ahead: int = 10, per_minute: int = 60_000) -> Relay:
-        caps = Caps(in_flight, ahead, per_minute)
+        caps = Caps(in_flight, ahead, Pace(per_minute))
         return Relay(self.platform, self.queue, caps, lease_seconds=self.lease_seconds)
 
-    def upkeep(self, *schedules: Any) -> Upkeep:
-        return Upkeep(self.platform, self.queue, schedules, lease_seconds=self.lease_seconds)
+    def upkeep(self, *schedules: Any, pace: Pace | None = None) -> Upkeep:
+        pace = pace or Pace(60_000)
+        return Upkeep(self.platform, self.queue, schedules, pace, lease_seconds=self.lease_seconds)
 
     async def ask(
         self, *tasks: Task, tenant: UUID | None = ACME, user: UUID | None = None, delay: float = 0.0

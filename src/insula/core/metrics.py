@@ -58,7 +58,12 @@ DB_POOL_IN_USE: Final = _gauge("db_pool_in_use", "Connections handed out.", "log
 DB_POOL_WAITING: Final = _gauge("db_pool_waiting", "Transactions waiting for a connection.", "login")
 
 OUTBOX_DEPTH: Final = _gauge("outbox_depth", "Jobs due and not yet done.")
-OUTBOX_OLDEST: Final = _gauge("outbox_oldest_seconds", "How long the oldest due job has waited.")
+OUTBOX_OLDEST: Final = _gauge(
+    "outbox_oldest_seconds", "How long the oldest due job has waited, but for those beyond their pace."
+)
+OUTBOX_PACED: Final = _gauge(
+    "outbox_paced", "Organizations and people who ask for jobs faster than these are handed out."
+)
 JOBS: Final = _counter("jobs", "Runs of jobs.", "task", "outcome")
 JOB_SECONDS: Final = Histogram(
     "job_seconds", "How long a run took.", ("task",), buckets=_JOB_BUCKETS, registry=REGISTRY

@@ -36,6 +36,11 @@ class Pace:
         for lane in lanes:
             self._paid_off[lane] = max(self._paid_off.get(lane, now), now) + self._interval
 
+    def beyond(self) -> list[UUID]:
+        """The lanes that ask for more than they are given: half of their burst is used up."""
+        line = self._now() + self._most / 2
+        return [lane for lane, moment in self._paid_off.items() if moment > line]
+
     def wait(self) -> float | None:
         """Seconds until a lane that has nothing left may go on; None where all have something."""
         last = self._now() + self._most - self._interval

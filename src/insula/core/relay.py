@@ -61,8 +61,8 @@ class Caps(msgspec.Struct, frozen=True):
     """Jobs that may be leased at a time, all relays together."""
     ahead: int
     """Leases that may wait in the queue, all relays together."""
-    per_minute: int
-    """Jobs of one organization or person, each relay for itself."""
+    pace: Pace
+    """How fast one organization's jobs may go."""
 
 
 class Relay:
@@ -76,7 +76,6 @@ class Relay:
         self._queue = queue
         self._caps = caps
         self._lease_seconds = lease_seconds
-        self._pace = Pace(caps.per_minute)
         self._after_lane = NIL
         self._bell = asyncio.Event()
 
@@ -108,19 +107,19 @@ class Relay:
         return BREATH_SECONDS if claims else self._idle()
 
     def _idle(self) -> float:
-        wait = self._pace.wait()
+        wait = self._caps.pace.wait()
         return POLL_SECONDS if wait is None else min(max(wait, PACED_SECONDS), POLL_SECONDS)
 
     async def _claim(self, room: int) -> tuple[list[Claim], UUID]:
         fresh = [secrets.token_bytes(32) for _ in range(room)]
         hashes = [_hash(secret) for secret in fresh]
-        total, share, left = self._caps.in_flight, max(1, self._caps.in_flight // LARGEST_SHARE), self._pace.left()
+        total, share, left = self._caps.in_flight, max(1, self._caps.in_flight // LARGEST_SHARE), self._caps.pace.left()
         async with self._platform.transaction(read_only=True) as db:
             found = await db.driver.fetchrow(
                 _CLAIM, hashes, self._lease_seconds, total, share, self._after_lane, [*left], [*left.values()]
             )
             await db.commit()
-        self._pace.spend(lane for lane in found["lanes"] or () if lane != PROGRAM)
+        self._caps.pace.spend(lane for lane in found["lanes"] or () if lane != PROGRAM)
         taken = zip(found["jobs"] or (), found["attempts"] or (), fresh, strict=False)
         return [Claim(*claim) for claim in taken], found["next_lane"]
 
