@@ -116,9 +116,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limit_members: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     """Members of one organization."""
     limit_projects: Count = 10_000
-    """Projects of one organization."""
+    """Projects of one organization; as many deleted ones, a thousand at least, may wait to be restored."""
     limit_teams: Count = 1000
-    """Teams of one organization."""
+    """Teams of one organization, and deleted ones likewise."""
     limit_invitations_per_day: Count = 500
     """Invitation e-mails one organization may send in a day."""
 

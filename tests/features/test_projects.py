@@ -206,6 +206,25 @@ async def test_restoring_makes_no_way_around_the_limit(world: World) -> None:
     assert problem(restored) == (403, "limit_reached")
 
 
+async def test_who_makes_and_deletes_all_day_fills_no_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("insula.core.quotas.DELETED_AT_LEAST", 2)
+    owner = await world.owner()
+    await world.superuser.execute(
+        "UPDATE app.organization SET limits = '{\"projects\": 1}' WHERE tenant_id = $1",
+        to_uuid("org", owner.organization_id),
+    )
+    made = []
+    for key in ("ONE", "TWO"):
+        made.append(await create(owner, key=key))
+        path = owner.url(f"/projects/{made[-1]['id']}")
+        assert (await owner.client.delete(path, headers={"if-match": "*"})).status_code == 204
+    refused = await owner.client.post(owner.url("/projects"), json={"name": "X", "key": "THREE"})
+    assert problem(refused) == (403, "limit_reached")
+    assert refused.json()["detail"] == "This organization may have 2 deleted projects, which go for good after 30 days."
+    restored = await owner.client.post(owner.url(f"/deleted-projects/{made[0]['id']}/restoration"))
+    assert restored.status_code < 300, "what was deleted comes back"
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -21,6 +21,7 @@ from insula.features.projects.schemas import (
 from insula.features.teams.repository import TEAM
 
 QUOTA = Quota("projects", sa.select(Project.id).where(Project.deleted_at.is_(None)))
+DELETED = Quota("projects", sa.select(Project.id).where(Project.deleted_at.is_not(None)), deleted=True)
 
 
 class ProjectService:
@@ -33,6 +34,7 @@ class ProjectService:
     async def start(self, data: ProjectCreate, created_by: str | None) -> Project:
         """Make a project. Raises LimitReached and InvalidRequest; a taken key is refused by the database."""
         await QUOTA.require_room(self._db)
+        await DELETED.require_room(self._db)
         await self._require_team(data.team_id)
         project = await self._projects.add(
             Project(

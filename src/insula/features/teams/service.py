@@ -21,6 +21,7 @@ from insula.features.teams.schemas import (
 )
 
 QUOTA = Quota("teams", sa.select(Team.id).where(Team.deleted_at.is_(None)))
+DELETED = Quota("teams", sa.select(Team.id).where(Team.deleted_at.is_not(None)), deleted=True)
 
 
 class TeamService:
@@ -34,6 +35,7 @@ class TeamService:
     async def form(self, data: TeamCreate) -> Team:
         """Make a team. Raises LimitReached; a taken name is refused by the database."""
         await QUOTA.require_room(self._db)
+        await DELETED.require_room(self._db)
         team = await self._teams.add(Team(name=data.name, description=data.description))
         record(self._db, TeamCreated(target_id=team.id, name=team.name))
         return team
