@@ -19,7 +19,7 @@ from insula.core.http.documentation import DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
 from insula.core.http.health import HEALTH_ROUTES, Readiness
-from insula.core.http.methods import HeadAsGet, collections_of, methods_of
+from insula.core.http.methods import HeadAsGet, creations_of, methods_of
 from insula.core.http.openapi import describe
 from insula.core.http.parameters import before_handler
 from insula.core.http.problems import handlers
@@ -116,7 +116,7 @@ def create_litestar(settings: Settings) -> Litestar:
     )
     app.asgi_handler = HeadAsGet(app.asgi_handler)
     app.state.methods = methods_of(app)
-    app.state.collections = collections_of(app)
+    app.state.creations = creations_of(app)
     refuse_undeclared(app)
     provide_in_order(app)
     app.state.openapi = msgspec.json.encode(describe(app, routes))

@@ -2,19 +2,24 @@
 
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
-from litestar import Litestar, get
+from litestar import Litestar, Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
+from insula.core.http.creations import CREATES, address_of
+from insula.core.http.examples import example_of
 from insula.core.http.guard import DECLARATIONS, RouteUndeclared, declared_routes, refuse_undeclared
+from insula.core.http.methods import creations_of
 from insula.product import FEATURES
 from tests.resources import PREFIXES
 
+ORGANIZATION = "/v1/organizations/{organization_id}"
 PLANES = {
-    "/v1/organizations/{organization_id}": {"permission"},
+    ORGANIZATION: {"permission"},
     "/v1/platform": {"operator"},
     "/v1/me": {"authenticated_only", "public"},
     "/v1/auth": {"public"},
@@ -45,6 +50,55 @@ def test_a_route_that_needs_no_permission_gives_a_reason(routes: list[tuple[str,
     for method, path, handler in routes:
         reason: Any = next(handler.opt[name] for name in DECLARATIONS if name in handler.opt)
         assert "permission" in handler.opt or len(reason.split()) > 2, (method, path, reason)
+
+
+def wrong_creations(app: Litestar) -> list[str]:
+    """Litestar answers 201 to every POST that says nothing else, also where nothing was made."""
+    creations = creations_of(app)
+    return [
+        f"POST {path} answers {handler.status_code} and makes {creations.get(path, 'nothing')}"
+        for method, path, handler in declared_routes(app)
+        if method == "POST" and (handler.status_code == 201) is not (path in creations)
+    ]
+
+
+def test_a_post_answers_201_where_it_makes_something_and_nowhere_else(litestar: Litestar) -> None:
+    assert wrong_creations(litestar) == [], "status_code= for what makes nothing, creates= for what does"
+
+
+def test_a_creation_that_answers_200_and_an_action_that_answers_201_are_noticed() -> None:
+    @get("/things/{thing_id:str}")
+    async def get_thing(thing_id: FromPath[str]) -> None: ...
+
+    @post("/things", status_code=200)
+    async def create_thing() -> None: ...
+
+    @post("/things/{thing_id:str}/closure")
+    async def close_thing(thing_id: FromPath[str]) -> None: ...
+
+    @post("/batch", opt={CREATES: "things"})
+    async def create_things() -> None: ...
+
+    planted = [get_thing, create_thing, close_thing, create_things]
+    assert wrong_creations(Litestar(planted, openapi_config=None, logging_config=None)) == [
+        "POST /things answers 200 and makes {path}/{id}",
+        "POST /things/{thing_id}/closure answers 201 and makes nothing",
+    ]
+
+
+def test_what_a_post_makes_is_where_a_route_shows_it(
+    litestar: Litestar, routes: list[tuple[str, str, HTTPRouteHandler]]
+) -> None:
+    shown = [re.sub(r"\{\w+\}", "[^/]+", path) for method, path, _ in routes if method == "GET" and path.endswith("}")]
+    handlers = {path: handler for method, path, handler in routes if method == "POST"}
+    addresses = {}
+    for path, creates in creations_of(litestar).items():
+        returned = get_type_hints(handlers[path].fn, include_extras=True)["return"]
+        answer = get_args(returned)[0] if get_origin(returned) is Response else returned
+        addresses[path] = address_of(creates, path, msgspec.convert(example_of(answer), answer))
+    assert [path for path, address in addresses.items() if address is None] == [f"{ORGANIZATION}/invitations/batch"]
+    for address in filter(None, addresses.values()):
+        assert any(re.fullmatch(pattern, address) for pattern in shown), address
 
 
 @pytest.mark.parametrize("said", [{}, {"public": ""}, {"public": "a reason", "authenticated_only": "another"}])

@@ -22,7 +22,7 @@ async def test_acceptance_and_revocation_at_once_agree_on_one_of_them(world: Wor
             accept(world, person, token),
             owner.client.post(owner.url(f"/invitations/{invitation['id']}/revocation")),
         )
-        assert sorted((accepted.status_code, revoked.status_code)) == [201, 409]
+        assert (accepted.status_code, revoked.status_code) in {(201, 409), (409, 200)}
         is_member = (person.email, "member") in await members_of(world, owner.organization_id)
         assert is_member == (accepted.status_code == 201)
         status = (await owner.client.get(owner.url(f"/invitations/{invitation['id']}"))).json()["status"]

@@ -30,7 +30,7 @@ async def test_a_deleted_team_comes_back_with_its_members_and_what_it_owned(worl
 
     restoration = owner.url(f"/deleted-teams/{team['id']}/restoration")
     back = await owner.client.post(restoration)
-    assert (back.status_code, back.json()["deleted_at"]) == (201, None), back.text
+    assert (back.status_code, back.json()["deleted_at"]) == (200, None), back.text
     assert (await owner.client.post(restoration)).status_code == 404
     assert (await owner.client.get(owner.url(f"/teams/{team['id']}/members"))).json()["data"] == [member]
     assert (await owner.client.get(owner.url("/projects"), params={"team_id": team["id"]})).json()["data"] == [project]

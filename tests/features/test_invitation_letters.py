@@ -96,8 +96,8 @@ async def test_a_letter_is_not_sent_for_what_became_pointless(world: World, lite
     revoked, resent, orphaned = await invite(owner), await invite(owner), None
     admin = await world.member(owner.organization_id, "admin")
     orphaned = await invite(admin)
-    assert (await owner.client.post(owner.url(f"/invitations/{revoked['id']}/revocation"))).status_code == 201
-    assert (await owner.client.post(owner.url(f"/invitations/{resent['id']}/resending"))).status_code == 201
+    assert (await owner.client.post(owner.url(f"/invitations/{revoked['id']}/revocation"))).status_code == 200
+    assert (await owner.client.post(owner.url(f"/invitations/{resent['id']}/resending"))).status_code == 200
     await world.superuser.execute("DELETE FROM app.membership WHERE email = $1", admin.person.email)
 
     assert await deliver(world, litestar, (await letters_for(world, revoked))[0]) == []

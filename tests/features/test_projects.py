@@ -44,7 +44,7 @@ async def test_a_project_is_created_read_changed_deleted_and_restored(world: Wor
     deleted = await owner.client.get(owner.url("/deleted-projects"))
     assert [row["id"] for row in deleted.json()["data"]] == [project["id"]]
     restored = await owner.client.post(owner.url(f"/deleted-projects/{project['id']}/restoration"))
-    assert restored.status_code == 201
+    assert restored.status_code == 200
     assert await listed(owner) == ["WEB"]
 
 

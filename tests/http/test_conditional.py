@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.factories import Member, World
+from tests.invitations import accept, invite, join, token_of
 
 
 async def project(member: Member) -> str:
@@ -111,8 +112,29 @@ async def test_a_new_resource_says_where_it_is(world: World) -> None:
         got = await owner.client.get(answer.headers["location"])
         assert got.json() == answer.json()
     again = await owner.client.post(f"{made[2].headers['location']}/resending")
-    assert again.status_code == 201
-    assert "location" not in again.headers, "an action made nothing that has an address"
+    assert again.status_code == 200
+    assert "location" not in again.headers, "an action made nothing"
+
+
+async def test_whoever_accepted_is_told_where_their_membership_is(world: World) -> None:
+    owner, person, other = await world.owner(), await world.person(), await world.person()
+    listed = await invite(owner, other.email)
+    made = [
+        await join(world, await token_of(world, await invite(owner))),
+        await accept(world, person, await token_of(world, await invite(owner, person.email))),
+        await world.client(other.token).post(f"/v1/me/invitations/{listed['id']}/acceptance"),
+    ]
+    for answer in made:
+        assert answer.status_code == 201, answer.text
+        got = await owner.client.get(answer.headers["location"])
+        assert got.json()["id"] == answer.json().get("membership", answer.json())["member_id"]
+
+
+async def test_a_batch_makes_several_and_so_names_no_one_address(world: World) -> None:
+    owner = await world.owner()
+    batch = {"invitations": [{"email": f"{name}@example.com", "role": "viewer"} for name in "ab"]}
+    made = await owner.client.post(owner.url("/invitations/batch"), json=batch)
+    assert (made.status_code, "location" in made.headers) == (201, False), made.text
 
 
 async def test_a_row_that_was_never_changed_has_one_moment(world: World) -> None:

@@ -1,4 +1,4 @@
-"""What follows from the methods that paths have: HEAD, OPTIONS, and where new resources are."""
+"""What follows from the methods that paths have: HEAD, OPTIONS, and what POST makes."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from insula.core.http.creations import CREATES, ITEM
 from insula.core.http.guard import declared_routes
 from insula.core.http.problems import allow
 
@@ -18,11 +19,19 @@ def methods_of(app: Litestar) -> dict[str, set[str]]:
     return methods
 
 
-def collections_of(app: Litestar) -> frozenset[str]:
-    """The paths whose items have a path of their own, one segment further: ``/teams`` and ``/teams/{team_id}``."""
+def creations_of(app: Litestar) -> dict[str, str]:
+    """The path of every POST that makes something -> what ``CREATES`` says of it.
+
+    One whose items have a path of their own, one segment further, makes such an item without saying so: ``/teams`` and
+    ``/teams/{team_id}``.
+    """
     routes = list(declared_routes(app))
-    items = {path.rpartition("/")[0] for method, path, _ in routes if method == "GET" and path.endswith("}")}
-    return frozenset(path for method, path, _ in routes if method == "POST" and path in items)
+    collections = {path.rpartition("/")[0] for method, path, _ in routes if method == "GET" and path.endswith("}")}
+    return {
+        path: handler.opt.get(CREATES, ITEM)
+        for method, path, handler in routes
+        if method == "POST" and (path in collections or CREATES in handler.opt)
+    }
 
 
 def options_of(request: Request[Any, Any, Any]) -> Response[None]:

@@ -18,12 +18,13 @@ from litestar.types import ControllerRouterHandler
 from insula.core import ids
 from insula.core.http.answer_headers import DEPRECATION
 from insula.core.http.authentication import COOKIE, SETS_COOKIE
+from insula.core.http.creations import has_address
 from insula.core.http.dependencies import DEPENDENCIES
 from insula.core.http.door import ORGANIZATION
 from insula.core.http.examples import example_of
 from insula.core.http.guard import declared_routes
 from insula.core.http.idempotency import takes_key
-from insula.core.http.methods import collections_of
+from insula.core.http.methods import creations_of
 from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
 from insula.core.http.refusals import RefusalResponses, refusals_of
@@ -114,14 +115,14 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     # An app of its own: Litestar serves whatever it describes under paths of its choosing.
     described = Litestar(route_handlers, dependencies=DEPENDENCIES, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
-    schemas, collections = _Schemas(), collections_of(app)
+    schemas, creations = _Schemas(), creations_of(app)
     refusals = RefusalResponses(schemas.of(Problem))
     for method, path, handler in declared_routes(app):
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
             _complete(operation, method, handler, schemas)
             operation["responses"] |= refusals.of(refusals_of(method, path, operation, handler.opt))
-            if method == "POST" and path in collections:
+            if method == "POST" and has_address(creations.get(path, "")):
                 operation["responses"]["201"]["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
             if method == "GET" and "/deleted-" in path:
                 _show_deleted(operation)

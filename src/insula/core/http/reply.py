@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from litestar import Litestar, Request, Response
 from litestar.response.base import ASGIResponse
 
+from insula.core.http.creations import address_of
 from insula.core.listing import Page
 
 
@@ -24,9 +25,10 @@ class Reply(Response[Any]):
                 self.content, self.status_code = None, 304
         elif isinstance(content, Page) and content.next_cursor is not None:
             self.headers.setdefault("link", _next(request, content.next_cursor))
-        if self.status_code == 201 and request.scope["path_template"] in request.app.state.collections:
-            item = getattr(content, "id", None)  # an answer that was stored brings its own
-            self.headers.setdefault("location", f"{request.scope['raw_path'].decode()}/{item}")
+        if self.status_code == 201 and "location" not in self.headers:  # an answer that was stored brings its own
+            creates = request.app.state.creations.get(request.scope["path_template"], "")
+            if (address := address_of(creates, request.scope["raw_path"].decode(), content)) is not None:
+                self.headers["location"] = address
         return super().to_asgi_response(app, request, **options)
 
 

@@ -53,6 +53,7 @@ from insula.features.organizations.schemas import EmailUnverified, RoleAboveYour
 
 _HOLDER: Final = "the mailed token is the proof"
 _OWN: Final = "everybody may see, accept and decline what is for their own address"
+_MEMBER: Final = "/v1/organizations/{organization_id}/members/{member_id}"
 _OVER: Final = (InvitationClosed, InvitationOver, InvitationUsed)
 _NOT_ADMITTED: Final = (AlreadyMember, LimitReached, MembershipSuspended, *_OVER)
 
@@ -114,7 +115,12 @@ class InvitationController(Controller):
         """Invite somebody by e-mail."""
         return await _found(db, await inviting.invite(data))
 
-    @post("/batch", permission=WRITE, refusals=[InvitationOpen, InvitationsRefused, LimitReached, RoleAboveYours])
+    @post(
+        "/batch",
+        permission=WRITE,
+        creates="invitations, each at the address of its id",
+        refusals=[InvitationOpen, InvitationsRefused, LimitReached, RoleAboveYours],
+    )
     async def create_invitations(
         self,
         db: NamedDependency[Transaction],
@@ -125,7 +131,10 @@ class InvitationController(Controller):
         return InvitationsRead(await these(db, await inviting.invite_all(data.invitations)))
 
     @post(
-        "/{invitation_id:str}/resending", permission=WRITE, refusals=[AlreadyMember, InvitationClosed, RoleAboveYours]
+        "/{invitation_id:str}/resending",
+        permission=WRITE,
+        status_code=200,
+        refusals=[AlreadyMember, InvitationClosed, RoleAboveYours],
     )
     async def resend_invitation(
         self,
@@ -137,7 +146,12 @@ class InvitationController(Controller):
         await inviting.resend(invitation_id)
         return await _found(db, invitation_id)
 
-    @post("/{invitation_id:str}/revocation", permission=WRITE, refusals=[InvitationClosed, RoleAboveYours])
+    @post(
+        "/{invitation_id:str}/revocation",
+        permission=WRITE,
+        status_code=200,
+        refusals=[InvitationClosed, RoleAboveYours],
+    )
     async def revoke_invitation(
         self,
         db: NamedDependency[Transaction],
@@ -170,6 +184,7 @@ class HolderController(Controller):
     @post(
         "/acceptance",
         public=_HOLDER,
+        creates="/v1/organizations/{membership.organization_id}/members/{membership.member_id}",
         sets_cookie=True,
         refusals=[LimitReached, LinkInvalid, PasswordRefused, SignInFirst, *_OVER],
     )
@@ -206,14 +221,19 @@ class MyInvitationController(Controller):
         """List what one can accept."""
         return await MY_INVITATIONS.page(db, page)
 
-    @post("/acceptance", authenticated_only=_OWN, refusals=[EmailUnverified, LinkInvalid, WrongAccount, *_NOT_ADMITTED])
+    @post(
+        "/acceptance",
+        authenticated_only=_OWN,
+        creates=_MEMBER,
+        refusals=[EmailUnverified, LinkInvalid, WrongAccount, *_NOT_ADMITTED],
+    )
     async def accept_invitation(
         self, mine: NamedDependency[MyInvitationService], data: JSONBody[InvitationToken]
     ) -> Joined:
         """Accept an invitation with its mailed token; it must be for the address of one's account."""
         return await mine.accept(data.token)
 
-    @post("/{invitation_id:str}/acceptance", authenticated_only=_OWN, refusals=_NOT_ADMITTED)
+    @post("/{invitation_id:str}/acceptance", authenticated_only=_OWN, creates=_MEMBER, refusals=_NOT_ADMITTED)
     async def accept_my_invitation(
         self, mine: NamedDependency[MyInvitationService], invitation_id: FromPath[InvitationId]
     ) -> Joined:

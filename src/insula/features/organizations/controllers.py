@@ -120,7 +120,13 @@ class OrganizationController(Controller):
         """Delete an organization; it can be restored for a while."""
         await organizations.delete(version, timedelta(days=state.settings.organization_restore_days))
 
-    @post(f"{_ONE}/restoration", permission=DELETE, deleted_organization=True, refusals=[NotDeleted, RestoreWindowOver])
+    @post(
+        f"{_ONE}/restoration",
+        permission=DELETE,
+        deleted_organization=True,
+        status_code=200,
+        refusals=[NotDeleted, RestoreWindowOver],
+    )
     async def restore_organization(self, organizations: NamedDependency[OrganizationService]) -> OrganizationRead:
         """Restore a deleted organization."""
         return OrganizationRead.of(await organizations.restore())
@@ -194,6 +200,7 @@ class MemberController(Controller):
     @post(
         "/members/{member_id:str}/suspension",
         permission=MANAGE_MEMBERS,
+        status_code=200,
         refusals=[LastOwner, RoleAboveYours, SuspendsThemselves],
     )
     async def suspend_member(
@@ -202,7 +209,9 @@ class MemberController(Controller):
         """Suspend a member: their next request is refused."""
         return MemberRead.of(await members.suspend(member_id))
 
-    @post("/members/{member_id:str}/reinstatement", permission=MANAGE_MEMBERS, refusals=[RoleAboveYours])
+    @post(
+        "/members/{member_id:str}/reinstatement", permission=MANAGE_MEMBERS, status_code=200, refusals=[RoleAboveYours]
+    )
     async def reinstate_member(
         self, members: NamedDependency[MemberService], member_id: FromPath[MemberId]
     ) -> MemberRead:
@@ -217,6 +226,7 @@ class MemberController(Controller):
     @post(
         "/ownership-transfer",
         permission=TRANSFER,
+        status_code=200,
         refusals=[MemberSuspended, RoleAboveYours, UnknownReference, YoursAlready],
     )
     async def transfer_ownership(

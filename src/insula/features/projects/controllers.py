@@ -99,7 +99,12 @@ class ProjectController(Controller):
         """Delete a project; it can be restored."""
         await projects.delete(project_id, version)
 
-    @post("/deleted-projects/{project_id:str}/restoration", permission=DELETE, refusals=[LimitReached, ProjectKeyTaken])
+    @post(
+        "/deleted-projects/{project_id:str}/restoration",
+        permission=DELETE,
+        status_code=200,
+        refusals=[LimitReached, ProjectKeyTaken],
+    )
     async def restore_project(
         self, projects: NamedDependency[ProjectService], project_id: FromPath[ProjectId]
     ) -> ProjectRead:

@@ -80,7 +80,12 @@ class TeamController(Controller):
         """List the teams that can be restored."""
         return await DELETED_TEAMS.page(db, page)
 
-    @post("/deleted-teams/{team_id:str}/restoration", permission=WRITE, refusals=[LimitReached, TeamNameTaken])
+    @post(
+        "/deleted-teams/{team_id:str}/restoration",
+        permission=WRITE,
+        status_code=200,
+        refusals=[LimitReached, TeamNameTaken],
+    )
     async def restore_team(self, teams: NamedDependency[TeamService], team_id: FromPath[TeamId]) -> TeamRead:
         """Restore a deleted team, with its members and what it owned."""
         return TeamRead.of(await teams.restore(team_id))
