@@ -24,6 +24,7 @@ from insula.provision import LOGINS, migrate, open_database, provision
 from insula.schema import INVENTORY, REVISION
 from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT
+from tests.events import misfits
 from tests.factories import World, settings_for
 
 pytest_plugins = ["tests.skips", "tests.canaries", "tests.declared"]
@@ -223,10 +224,11 @@ async def running(app: Litestar) -> AsyncIterator[None]:
 
 @pytest.fixture(scope="session")
 async def superuser(addresses: dict[str, str], database: str) -> AsyncIterator[asyncpg.Connection]:
-    """Sees everything: for arranging and for looking behind row security."""
+    """Sees everything: for arranging and for looking behind row security, and in the end for all that was recorded."""
     connection = await asyncpg.connect(addresses["admin"], database=database)
     try:
         yield connection
+        assert await misfits(connection) == [], "events that are not as their types say"
     finally:
         await connection.close()
 

@@ -7,6 +7,7 @@ import msgspec
 from insula.core.db import Transaction
 from insula.core.lately import LATELY
 from insula.core.permissions import Facts
+from insula.core.schemas import Change
 
 ID_PREFIX = "evt"
 
@@ -37,8 +38,17 @@ class OfAccount(Event, frozen=True, kw_only=True):
 class Changed(Event, frozen=True, kw_only=True):
     """An event with the changed fields as they were and as they are."""
 
+    CHANGE: ClassVar[type[Change]]
+    """The body that asks for the change: what it may name may differ, and is described as it is there."""
+
     before: dict[str, Any]
     after: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.before.keys() != self.after.keys() or not self.after.keys() <= set(self.CHANGE.__struct_fields__):
+            raise TypeError(
+                f"{self.TYPE} tells of fields that {self.CHANGE.__name__} does not have, or of one side only"
+            )
 
 
 class AccessDenied(Event, frozen=True, kw_only=True):

@@ -1,14 +1,31 @@
 """The types of events of each stream, described by the Structs that carry them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import cache
 from inspect import cleandoc
-from typing import Any
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from insula.core.events import Changed, Event, OfAccount
 from insula.core.feature import Feature
 from insula.features.audit.schemas import EventTypeList, EventTypeRead
+
+_OF_SCHEMAS: Final = frozenset({"properties", "$defs"})
+_BOUNDS: Final = frozenset(
+    {
+        "pattern",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+        "minItems",
+        "maxItems",
+        "maxProperties",
+        "propertyNames",
+    }
+)
 
 
 def types_of(features: Sequence[Feature], *, account: bool) -> list[tuple[str, type[Event]]]:
@@ -40,22 +57,47 @@ def _describe(feature: str, event: type[Event]) -> EventTypeRead:
     )
 
 
+@cache
 def _schemas_of(event: type[Event]) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Of both parts, without ``target_id``, which an event shows beside them."""
-    (reference,), definitions = msgspec.json.schema_components([event], ref_template="#/$defs/{name}")
-    schema: dict[str, Any] = definitions.pop(reference["$ref"].rpartition("/")[2])
-    schema.pop("description", None)
-    named = {"$defs": definitions} if definitions else {}
-    fields = schema["properties"].keys() - {"target_id"}
-    data = _only(schema, fields - event.PERSONAL) | named
-    if issubclass(event, Changed):  # either side has both parts
-        return data, _only(schema, fields) | named | {"required": []} if event.PERSONAL else None
-    return data, _only(schema, event.PERSONAL) | named if event.PERSONAL else None
+    hints = get_type_hints(event, include_extras=True)
+    fields = {name: hints[name] for name in event.__struct_fields__ if name != "target_id"}
+    sides = ("before", "after") if issubclass(event, Changed) else ()  # which both parts have
+    data = {name: kind for name, kind in fields.items() if name not in event.PERSONAL}
+    personal = {name: kind for name, kind in fields.items() if name in {*event.PERSONAL, *sides}}
+    if issubclass(event, Changed):
+        data |= dict.fromkeys(sides, _changed_of(event, personal=False))
+        personal |= dict.fromkeys(sides, _changed_of(event, personal=True) | UnsetType)
+    return _schema(event, data), _schema(event, personal) if event.PERSONAL else None
 
 
-def _only(schema: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """An object's schema with these properties, in their order."""
-    return schema | {
-        "properties": {name: found for name, found in schema["properties"].items() if name in names},
-        "required": [name for name in schema["required"] if name in names],
-    }
+def _changed_of(event: type[Changed], *, personal: bool) -> Any:
+    """The fields that may have changed, as the body describes them that asks for the change."""
+    hints = get_type_hints(event.CHANGE, include_extras=True)
+    names = [name for name in event.CHANGE.__struct_fields__ if (name in event.PERSONAL) is personal]
+    described = {"__doc__": "The fields that changed."}
+    return msgspec.defstruct("Fields", [(name, hints[name], UNSET) for name in names], namespace=described)
+
+
+def _schema(event: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
+    """An object's, with definitions of what its fields refer to. What may be unset may be absent."""
+    declared = [(name, kind, UNSET) if UnsetType in get_args(kind) else (name, kind) for name, kind in fields.items()]
+    part = msgspec.defstruct(event.__name__, declared, kw_only=True)
+    (reference,), definitions = msgspec.json.schema_components([part], ref_template="#/$defs/{name}")
+    schema = definitions.pop(reference["$ref"].rpartition("/")[2])
+    return _without_bounds(schema | ({"$defs": definitions} if definitions else {}))
+
+
+def _without_bounds(schema: dict[str, Any]) -> dict[str, Any]:
+    """What it is, and not what is asked of it today: an event of before a rule was made keeps what it says."""
+    found: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword in _OF_SCHEMAS:
+            found[keyword] = {name: _without_bounds(each) for name, each in value.items()}
+        elif keyword == "anyOf":
+            found[keyword] = [_without_bounds(each) for each in value]
+        elif keyword in {"items", "additionalProperties"} and isinstance(value, dict):
+            found[keyword] = _without_bounds(value)
+        elif keyword not in _BOUNDS:
+            found[keyword] = value
+    return found

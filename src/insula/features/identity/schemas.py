@@ -206,6 +206,7 @@ class AccountUpdated(Changed, OfAccount, frozen=True, kw_only=True):
 
     TYPE = "account.updated"
     TARGET = "user"
+    CHANGE = MeUpdate
 
 
 EVENTS = (

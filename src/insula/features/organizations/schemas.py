@@ -189,6 +189,7 @@ class OrganizationUpdated(Changed, frozen=True, kw_only=True):
 
     TYPE = "organization.updated"
     TARGET = "organization"
+    CHANGE = OrganizationUpdate
 
 
 class OrganizationDeleted(Event, frozen=True, kw_only=True):
@@ -248,6 +249,7 @@ class MemberUpdated(Changed, frozen=True, kw_only=True):
 
     TYPE = "member.updated"
     TARGET = "member"
+    CHANGE = MemberUpdate
     PERSONAL = frozenset({"name"})
 
 

@@ -81,6 +81,7 @@ class ProjectUpdated(Changed, frozen=True, kw_only=True):
 
     TYPE = "project.updated"
     TARGET = "project"
+    CHANGE = ProjectUpdate
 
 
 class ProjectDeleted(Event, frozen=True, kw_only=True):

@@ -81,6 +81,7 @@ class TeamUpdated(Changed, frozen=True, kw_only=True):
 
     TYPE = "team.updated"
     TARGET = "team"
+    CHANGE = TeamUpdate
 
 
 class TeamDeleted(Event, frozen=True, kw_only=True):

@@ -1,0 +1,63 @@
+"""Whether what was written down about what happened is as the catalogue of events says it is."""
+
+import json
+from typing import Any, Final
+
+import asyncpg
+import jsonschema_rs
+
+from insula.features.audit.catalogue import catalogue
+from insula.features.audit.schemas import EventTypeRead
+from insula.product import FEATURES
+
+_OF_REQUESTS: Final = """
+SELECT type, version, target_type, data::text AS data, personal::text AS personal
+  FROM app.event WHERE context ? 'request_id'
+ UNION
+SELECT type, version, target_type, data::text, NULL
+  FROM app.account_event WHERE context ? 'request_id'
+"""
+"""Rows that tests planted have no request."""
+
+
+class Catalogue:
+    """What the API tells of types of events; knows whether an event is of one."""
+
+    def __init__(self) -> None:
+        told = [*catalogue(FEATURES, account=False).data, *catalogue(FEATURES, account=True).data]
+        self._types = {each.type: each for each in told}
+        self._validators = {each.type: [_validator(each.schema), _validator(each.personal_schema)] for each in told}
+
+    def misfit(self, type_: str, version: int, target_type: str, data: Any, personal: Any) -> str | None:
+        """What is wrong with an event, all of whose fields the schemas name; ``personal`` may be erased."""
+        told: EventTypeRead | None = self._types.get(type_)
+        if told is None or (told.version, told.target_type) != (version, target_type):
+            return f"{type_} {version} of a {target_type} is not in the catalogue"
+        for part, validator in zip((data, personal or None), self._validators[type_], strict=True):
+            if part is not None and not validator.is_valid(part):
+                return f"{type_} says {part}: {'; '.join(error.message for error in validator.iter_errors(part))}"
+        return None
+
+
+async def misfits(superuser: asyncpg.Connection) -> list[str]:
+    """A line for each event that a request wrote and the catalogue does not describe."""
+    known, found = Catalogue(), []
+    for row in await superuser.fetch(_OF_REQUESTS):
+        data, personal = json.loads(row["data"]), json.loads(row["personal"] or "null")
+        found.append(known.misfit(row["type"], row["version"], row["target_type"], data, personal))
+    return sorted({line for line in found if line is not None})
+
+
+def _validator(schema: dict[str, Any] | None) -> jsonschema_rs.Validator:
+    """Of nothing, where nothing is to be."""
+    return jsonschema_rs.validator_for(False if schema is None else _closed(schema))
+
+
+def _closed(schema: Any) -> Any:
+    """The same, and no field that it does not name."""
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    return closed | ({"additionalProperties": False} if isinstance(schema.get("properties"), dict) else {})
