@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import asyncpg
@@ -33,7 +34,6 @@ async def test_the_catalogue_names_every_type_of_every_feature_with_its_schema(w
         assert (row["feature"], row["version"], row["target_type"]) == (feature, event.VERSION, event.TARGET)
         assert row["description"]
         assert set(row["schema"]["properties"]) == of_data(event) == set(row["schema"]["required"])
-        assert "title" in row["schema"]
         named = set(row["personal_schema"]["properties"]) if event.PERSONAL else row["personal_schema"]
         assert named == of_personal(event)
 
@@ -65,6 +65,18 @@ def test_a_change_says_which_of_its_fields_may_have_changed_and_what_they_are() 
     project = sides(told["project.updated"].schema)
     assert project["status"] == {"enum": ["active", "archived", "paused"]}
     assert [kind["type"] for kind in project["team_id"]["anyOf"]] == ["string", "null"]
+
+
+def test_no_two_schemas_have_the_same_title() -> None:
+    told = catalogue(FEATURES, account=False).data + catalogue(FEATURES, account=True).data
+    schemas = [schema for each in told for schema in (each.schema, each.personal_schema) if schema is not None]
+    described = [each for schema in schemas for each in (schema, *schema.get("$defs", {}).values())]
+    distinct = {json.dumps(each, sort_keys=True): each["title"] for each in described}  # some say what a role is
+    assert [title for title, count in Counter(distinct.values()).items() if count > 1] == []
+    titles = {each.type: (each.schema["title"], (each.personal_schema or {}).get("title")) for each in told}
+    assert titles["member.suspended"] == ("MemberSuspendedData", "MemberSuspendedPersonal")
+    assert titles["organization.ownership_transferred"] == ("OrganizationOwnershipTransferredData", None)
+    assert {"MemberUpdatedFields", "MemberUpdatedPersonalFields"} <= set(distinct.values())
 
 
 def sides(schema: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The types of events of each stream, described by the Structs that carry them."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from inspect import cleandoc
@@ -12,6 +13,7 @@ from insula.core.events import Changed, Event, OfAccount
 from insula.core.feature import Feature
 from insula.features.audit.schemas import EventTypeList, EventTypeRead
 
+_WORD: Final = re.compile(r"(?:^|[._])([a-z])")
 _OF_SCHEMAS: Final = frozenset({"properties", "$defs"})
 _BOUNDS: Final = frozenset(
     {
@@ -65,24 +67,25 @@ def _schemas_of(event: type[Event]) -> tuple[dict[str, Any], dict[str, Any] | No
     sides = ("before", "after") if issubclass(event, Changed) else ()  # which both parts have
     data = {name: kind for name, kind in fields.items() if name not in event.PERSONAL}
     personal = {name: kind for name, kind in fields.items() if name in {*event.PERSONAL, *sides}}
+    title = _WORD.sub(lambda found: found[1].upper(), event.TYPE)  # programs name what they make of a schema after it
     if issubclass(event, Changed):
-        data |= dict.fromkeys(sides, _changed_of(event, personal=False))
-        personal |= dict.fromkeys(sides, _changed_of(event, personal=True) | UnsetType)
-    return _schema(event, data), _schema(event, personal) if event.PERSONAL else None
+        data |= dict.fromkeys(sides, _changed_of(event, f"{title}Fields", personal=False))
+        personal |= dict.fromkeys(sides, _changed_of(event, f"{title}PersonalFields", personal=True) | UnsetType)
+    return _schema(f"{title}Data", data), _schema(f"{title}Personal", personal) if event.PERSONAL else None
 
 
-def _changed_of(event: type[Changed], *, personal: bool) -> Any:
+def _changed_of(event: type[Changed], title: str, *, personal: bool) -> Any:
     """The fields that may have changed, as the body describes them that asks for the change."""
     hints = get_type_hints(event.CHANGE, include_extras=True)
     names = [name for name in event.CHANGE.__struct_fields__ if (name in event.PERSONAL) is personal]
     described = {"__doc__": "The fields that changed."}
-    return msgspec.defstruct("Fields", [(name, hints[name], UNSET) for name in names], namespace=described)
+    return msgspec.defstruct(title, [(name, hints[name], UNSET) for name in names], namespace=described)
 
 
-def _schema(event: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
+def _schema(title: str, fields: dict[str, Any]) -> dict[str, Any]:
     """An object's, with definitions of what its fields refer to. What may be unset may be absent."""
     declared = [(name, kind, UNSET) if UnsetType in get_args(kind) else (name, kind) for name, kind in fields.items()]
-    part = msgspec.defstruct(event.__name__, declared, kw_only=True)
+    part = msgspec.defstruct(title, declared, kw_only=True)
     (reference,), definitions = msgspec.json.schema_components([part], ref_template="#/$defs/{name}")
     schema = definitions.pop(reference["$ref"].rpartition("/")[2])
     return _without_bounds(schema | ({"$defs": definitions} if definitions else {}))
