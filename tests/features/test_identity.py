@@ -224,7 +224,9 @@ async def test_a_new_password_ends_every_other_session_and_every_link(
     await stranger.post("/v1/auth/reset-mail", json={"email": person.email})
     link = await mailbox.token(person.email)
     here = world.client(person.token)
-    wrong = await here.put("/v1/me/password", json={"current_password": NEW_PASSWORD, "new_password": NEW_PASSWORD})
+    wrong = await here.put(
+        "/v1/me/password", json={"current_password": "another one than mine", "new_password": NEW_PASSWORD}
+    )
     assert wrong.status_code == 422
     assert wrong.json()["errors"] == [
         {
@@ -246,6 +248,27 @@ async def test_a_new_password_ends_every_other_session_and_every_link(
     assert [mail.template for mail in await mailbox.open(person.email)] == ["identity/password_changed"]
     assert (await sign_in(stranger, person.email, PASSWORD)).status_code == 401
     assert (await sign_in(stranger, person.email, NEW_PASSWORD)).status_code == 200
+
+
+async def test_the_password_that_one_has_is_no_new_one_and_costs_no_hash_to_refuse(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await world.person()
+    await give_password(world, person, "Zo\u00eb's fifteen-letter secret")
+    hashed: list[str] = []
+    monkeypatch.setattr("insula.core.passwords._cooked", lambda text, recipe: hashed.append(text))
+    for again in ("Zo\u00eb's fifteen-letter secret", "Zoe\u0308's fifteen-letter secret"):
+        body = {"current_password": "Zo\u00eb's fifteen-letter secret", "new_password": again}
+        refused = await world.client(person.token).put("/v1/me/password", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (422, "password_refused")
+        assert refused.json()["errors"] == [
+            {"pointer": "/new_password", "code": "unchanged", "detail": "must be another one than the current password"}
+        ]
+    both = {"current_password": "short", "new_password": "short"}
+    told = (await world.client(person.token).put("/v1/me/password", json=both)).json()["errors"]
+    assert [error["code"] for error in told] == ["unchanged", "too_short"]
+    assert (await world.client().put("/v1/me/password", json=both)).status_code == 401
+    assert hashed == []
 
 
 async def test_my_name_changes_and_what_organizations_call_me_does_not(world: World) -> None:

@@ -25,6 +25,8 @@ class Wrong(StrEnum):
     TOO_HIGH = "too_high"
     GUESSABLE = "guessable"
     """A new password that others would come to early."""
+    UNCHANGED = "unchanged"
+    """A new password that is the one in use."""
     NO_SUCH = "no_such"
     """It names something that is not there, or is somebody else's."""
 

@@ -77,14 +77,20 @@ class Passwords:
         self._min_length = min_length
         self._nobodys = _fresh_recipe()
 
-    async def require_good(self, password: str, about: Sequence[str], pointer: str = "/password") -> None:
+    async def require_good(
+        self, password: str, about: Sequence[str], pointer: str = "/password", *, current: str = ""
+    ) -> None:
         """Raise PasswordRefused for a new one that is short, untypable, tells what is known, or is guessed early.
 
         ``about`` is what everybody knows of its owner: the address, the name. No rules of composition and no
-        truncation (NIST SP 800-63B-4, section 3.1.1.2). Raises RateLimited when too many wait already.
+        truncation (NIST SP 800-63B-4, section 3.1.1.2). ``current`` is what its owner says is the one in use; whether
+        that is true costs a hash, and need not be known to refuse the same. Raises RateLimited when too many wait
+        already.
         """
         text = _normalized(password)
         complaints: list[tuple[Wrong, str]] = []
+        if text == _normalized(current):
+            complaints.append((Wrong.UNCHANGED, "must be another one than the current password"))
         if len(text) < self._min_length:
             complaints.append((Wrong.TOO_SHORT, f"at least {self._min_length} characters"))
         if any(unicodedata.category(character) in _UNTYPABLE for character in text):

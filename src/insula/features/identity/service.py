@@ -125,7 +125,8 @@ class PasswordService:
         owner = await self._doors.password_of_session(token)
         if owner is None:
             raise Unauthenticated
-        await self._passwords.require_good(data.new_password, (owner.email, owner.name), pointer="/new_password")
+        about, current = (owner.email, owner.name), data.current_password
+        await self._passwords.require_good(data.new_password, about, "/new_password", current=current)
         answer = await self._passwords.answer(data.current_password, owner.recipe)
         user_id = await self._doors.change_password(token, answer, await self._passwords.hash(data.new_password))
         if user_id is None and await self._doors.password_of_session(token) is None:  # it ended meanwhile
