@@ -140,6 +140,13 @@ async def test_an_account_is_not_taken_over_but_asked_to_sign_in(world: World) -
     assert accepted.status_code == 201, accepted.text
 
 
+async def test_a_bad_name_and_a_bad_password_are_told_at_once(world: World) -> None:
+    refused = await world.client().post(JOIN, json=sign_up("ins_inv_x", name="", password="passwordpassword"))
+    assert refused.status_code == 400
+    told = [(error["pointer"], error["code"]) for error in refused.json()["errors"]]
+    assert told == [("/name", "too_short"), ("/password", "guessable")]
+
+
 @pytest.mark.parametrize("password", ["short", "ada lovelace was here", "             \u0007           "])
 async def test_a_password_that_is_not_good_enough_uses_nothing_up(world: World, password: str) -> None:
     owner = await world.owner()

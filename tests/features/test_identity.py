@@ -192,6 +192,57 @@ async def test_a_password_that_is_no_good_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("password", "code"),
+    [("short", "too_short"), ("graceh@navy is my address", "guessable"), ("passwordpassword", "guessable")],
+)
+async def test_a_bad_address_and_a_bad_password_are_told_at_once_and_cost_no_hash(
+    stranger: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, password: str, code: str
+) -> None:
+    hashed: list[str] = []
+    monkeypatch.setattr("insula.core.passwords._cooked", lambda text, recipe: hashed.append(text))
+    answer = await stranger.post(
+        "/v1/auth/sign-up", json={"name": " ", "email": "graceh@navy", "password": password, "age": 3}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), answer.text
+    told = [(error["pointer"], error["code"]) for error in answer.json()["errors"]]
+    assert told == [("/age", "unknown"), ("/name", "malformed"), ("/email", "malformed"), ("/password", code)]
+    assert hashed == []
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"name": "Ada", "email": "x", "password": PASSWORD}, ["/email"]),
+        ({"name": "Ada", "email": "x", "password": ""}, ["/email", "/password"]),
+        ({"name": "Ada", "email": "x", "password": 15}, ["/email", "/password"]),
+        ({"name": "Ada", "email": ["x"]}, ["/email", "/password"]),
+        ({"email": {}, "password": "short"}, ["/name", "/email", "/password"]),
+        ([{"password": "short"}], [""]),
+        ({f"x{n}": 1 for n in range(150)} | {"password": 15}, [f"/x{n}" for n in range(100)]),
+    ],
+)
+async def test_a_field_of_a_refused_sign_up_is_named_once(
+    stranger: httpx.AsyncClient, body: Any, told: list[str]
+) -> None:
+    answer = await stranger.post("/v1/auth/sign-up", json=body)
+    assert answer.status_code == 400
+    assert sorted(error["pointer"] for error in answer.json()["errors"]) == sorted(told)
+
+
+async def test_whoever_has_an_account_is_told_the_same_as_who_has_none(
+    world: World, stranger: httpx.AsyncClient
+) -> None:
+    person = await world.person()
+    await give_password(world, person)
+    answers = [
+        await stranger.post("/v1/auth/sign-up", json={"name": "", "email": email, "password": "short"})
+        for email in (person.email, f"not.{person.email}")
+    ]
+    assert [answer.json()["errors"] for answer in answers] == [answers[0].json()["errors"]] * 2
+    assert len(answers[0].json()["errors"]) == 2
+
+
+@pytest.mark.parametrize(
     "password",
     [
         "pear" * 5 + "x~" * 118,

@@ -51,6 +51,19 @@ async def try_from(
     return await world.client().post(f"/v1/auth/{path}", json=body, headers=headers)
 
 
+async def test_passwords_of_refused_sign_ups_are_looked_at_only_so_often_and_take_no_try_away(guarded: World) -> None:
+    async def told(caller: str) -> list[str]:
+        body = {"name": "Ada", "email": "x", "password": "passwordpassword"}
+        answer = await guarded.client().post("/v1/auth/sign-up", json=body, headers={"x-forwarded-for": caller})
+        assert answer.status_code == 400
+        return [error["pointer"] for error in answer.json()["errors"]]
+
+    looks = [await told("198.51.100.77") for _ in range(PER_MINUTE + 2)]
+    assert looks == [["/email", "/password"]] * PER_MINUTE + [["/email"]] * 2
+    assert await told("198.51.100.78") == ["/email", "/password"]
+    assert (await try_from(guarded, 100 * 256 + 77, address())).status_code == 401
+
+
 async def test_one_address_guesses_at_many_accounts_only_so_often(guarded: World) -> None:
     answers = [await try_from(guarded, 1, address()) for _ in range(PER_MINUTE + 1)]
     assert [answer.status_code for answer in answers] == [401] * PER_MINUTE + [429]

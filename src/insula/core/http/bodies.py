@@ -4,18 +4,25 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, TypeAlias, get_type_hints
 
 import msgspec
 from litestar import Request
+from litestar.datastructures import State
 from litestar.types import HTTPScope, Receive
 from litestar.utils.scope.state import ScopeState
 
 from insula.core.errors import FieldError, InvalidRequest, RequestTimeout, TooLarge, UnsupportedMediaType, Wrong
 from insula.core.http.complaints import UNCLEAR, complaints
 from insula.core.http.headers import values_of
+
+ALSO_WRONG: Final = "also_wrong"
+"""Handler option: a ``Judge`` of the rest of a body that is refused, where a service judges more than its form."""
+
+Judge: TypeAlias = Callable[[State, str, Mapping[str, Any], frozenset[str]], Awaitable[Sequence[FieldError]]]
+"""Is told the application's state, the client's address, what was sent, and which pointers are complained about."""
 
 _CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
 _LONGEST_NAME: Final = 100
@@ -88,7 +95,7 @@ def content_of(request: Request[Any, Any, Any]) -> bytes:
     return request.receive.content
 
 
-def read_body(request: Request[Any, Any, Any]) -> None:
+async def read_body(request: Request[Any, Any, Any]) -> None:
     """Decode the body into the very type the handler asks for, and leave it where Litestar looks for it.
 
     Litestar itself would read numbers and booleans out of strings. Raises UnsupportedMediaType, and InvalidRequest
@@ -105,8 +112,9 @@ def read_body(request: Request[Any, Any, Any]) -> None:
     try:
         # First the one that stops at the first thing that does not belong: what is left for the other, in Python, is
         # as small as what the handler takes.
-        decoded = _converted(body, decoder)
-        _UNAMBIGUOUS.decode(body.decode())
+        decoded, wrong = _converted(body, decoder)
+        if not wrong:
+            _UNAMBIGUOUS.decode(body.decode())
     except UnicodeDecodeError as error:
         raise InvalidRequest("The body is not UTF-8.") from error
     except RecursionError as error:
@@ -117,6 +125,8 @@ def read_body(request: Request[Any, Any, Any]) -> None:
                 "The body holds half of a surrogate pair, such as \\ud800, which is no text."
             ) from error
         raise InvalidRequest(f"The body is not valid JSON: {error}") from error
+    if wrong:
+        raise InvalidRequest(errors=[*wrong, *await _also_wrong(request, decoded, wrong)])
     ScopeState.from_scope(request.scope).json = decoded
 
 
@@ -131,12 +141,21 @@ def _holds_half_a_pair(body: bytes) -> bool:
     return False
 
 
-def _converted(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+def _converted(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[Any, list[FieldError]]:
+    """The body as the handler takes it; or as it was sent, and what is wrong with it."""
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        found = complaints(msgspec.json.decode(body), decoder.type)
-        raise InvalidRequest(errors=found or [FieldError("", Wrong.MALFORMED, UNCLEAR)]) from error
+        return decoder.decode(body), []
+    except msgspec.ValidationError:
+        sent = msgspec.json.decode(body)
+        return sent, complaints(sent, decoder.type) or [FieldError("", Wrong.MALFORMED, UNCLEAR)]
+
+
+async def _also_wrong(request: Request[Any, Any, Any], sent: Any, wrong: list[FieldError]) -> Sequence[FieldError]:
+    judge: Judge | None = request.route_handler.opt.get(ALSO_WRONG)
+    if judge is None or not isinstance(sent, dict):
+        return ()
+    client: str = request.scope["state"]["client_address"]
+    return await judge(request.app.state, client, sent, frozenset(error.pointer for error in wrong))
 
 
 @cache

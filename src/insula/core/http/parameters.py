@@ -29,7 +29,7 @@ async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | Non
         return options_of(request)
     if request.scope["query_string"]:
         _refuse_wrong(request)
-    read_body(request)
+    await read_body(request)
     return replay(request)
 
 

@@ -22,6 +22,7 @@ from insula.core.listing import Page, PageRequest
 from insula.core.passwords import PasswordRefused
 from insula.core.permissions import Principal
 from insula.features.identity.doors import IdentityDoors
+from insula.features.identity.judging import judge_password
 from insula.features.identity.repository import ME, SESSIONS, sessions_page
 from insula.features.identity.schemas import (
     CurrentPasswordWrong,
@@ -127,7 +128,7 @@ class AuthController(Controller):
         "passwords": Provide(provide_passwords, sync_to_thread=False),
     }
 
-    @post("/sign-up", status_code=202, public=_STRANGER, refusals=[PasswordRefused])
+    @post("/sign-up", status_code=202, public=_STRANGER, refusals=[PasswordRefused], also_wrong=judge_password)
     async def sign_up(
         self,
         caller: NamedDependency[Caller],

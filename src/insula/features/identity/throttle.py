@@ -26,6 +26,7 @@ class Throttle:
     def __init__(self, limiter: Limiter, per_minute: int, keyring: Keyring) -> None:
         self._limiter, self._keyring = limiter, keyring
         self._address = Limit("sign-in", per_minute, 60, strict=True)
+        self._judgement = Limit("password-judgement", per_minute, 60, strict=True)
         self._here = Limit("account-address", 6 * per_minute, 3600, burst=per_minute, strict=True)
         self._account = Limit("account", _CROWD * 6 * per_minute, 3600, burst=_CROWD * per_minute, strict=True)
         letters = max(per_minute // 2, 1)
@@ -41,6 +42,11 @@ class Throttle:
         """Count a wish to have a letter sent: whoever floods a mailbox with one kind leaves its owner the others."""
         await self._count_address(address)
         await self._count(self._key(self._wisher, address, email, kind), self._key(self._mailbox, email, kind))
+
+    async def may_judge(self, address: str) -> bool:
+        """Count a look at a new password in a body that is refused: it takes the time of a guess, and is none."""
+        key = cache.key(None, "limit", self._judgement.name, address)
+        return (await self._limiter.check([(key, self._judgement)])).allowed
 
     async def _count_address(self, address: str) -> None:
         """By itself: a try that another limit refuses must cost its address as much as one that is made."""

@@ -18,6 +18,7 @@ from insula.core.passwords import PasswordRefused
 from insula.core.quotas import LimitReached
 from insula.core.schemas import Search
 from insula.features.identity.controllers import Caller, in_cookie, provide_caller, provide_throttle
+from insula.features.identity.judging import judge_password
 from insula.features.identity.schemas import LinkInvalid
 from insula.features.identity.sessions import SessionTerms
 from insula.features.identity.throttle import Throttle
@@ -187,6 +188,7 @@ class HolderController(Controller):
         creates="/v1/organizations/{membership.organization_id}/members/{membership.member_id}",
         sets_cookie=True,
         refusals=[LimitReached, LinkInvalid, PasswordRefused, SignInFirst, *_OVER],
+        also_wrong=judge_password,
     )
     async def join_by_invitation(
         self,
