@@ -10,6 +10,7 @@ from litestar import Litestar
 from insula.core.errors import DomainError
 from insula.core.http.guard import declared_routes
 from insula.core.http.refusals import REFUSALS, derived_refusals
+from insula.core.permissions import Role
 from tests.http.conftest import Operation
 
 
@@ -44,6 +45,22 @@ def test_every_operation_tells_the_codes_of_its_problems(
         assert not derived & set(options.get(REFUSALS, ())), f"{method} {path} names what follows from the route"
         named += len(options.get(REFUSALS, ()))
     assert named > 60
+
+
+def test_a_role_may_be_told_that_it_lacks_a_permission_where_one_does_and_nowhere_else(
+    litestar: Litestar, document: dict[str, Any], operations: list[Operation]
+) -> None:
+    held = [litestar.state.permissions.of(role) for role in Role]
+    told: dict[bool, set[str]] = {True: set(), False: set()}
+    for _, _, operation in operations:
+        permission = operation.get("x-permission")
+        some_role_lacks_it = permission is not None and any(permission not in names for names in held)
+        codes = codes_in(document, operation).get(403, set())
+        assert ("permission_missing" in codes) is some_role_lacks_it, operation["operationId"]
+        assert {"membership_suspended", "organization_suspended"} <= codes or "x-permission" not in operation
+        told[some_role_lacks_it].add(operation["operationId"])
+    assert {"get_organization", "get_access", "leave_organization"} <= told[False]
+    assert {"list_events", "list_members", "delete_organization"} <= told[True]
 
 
 def test_a_newcomer_learns_that_a_slug_may_be_taken(document: dict[str, Any], operations: list[Operation]) -> None:

@@ -42,6 +42,11 @@ class Permission(msgspec.Struct, frozen=True):
     description: str
     roles: frozenset[Role]
 
+    @property
+    def of_every_role(self) -> bool:
+        """Whether no member can be without it."""
+        return self.roles >= EVERYONE
+
 
 class Permissions:
     """All permissions of the program, as the features declared them."""

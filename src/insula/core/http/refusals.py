@@ -11,6 +11,7 @@ from insula.core.http.access_log import PROBES
 from insula.core.http.authentication import SETS_COOKIE
 from insula.core.http.idempotency import KeyReused, RequestInProgress
 from insula.core.http.problems import ALL
+from insula.core.permissions import Permission
 
 REFUSALS: Final = "refusals"
 """Handler option: the errors that its service refuses with. What follows from the route itself is not among them.
@@ -19,8 +20,11 @@ Not Litestar's ``raises``, which wants its own exceptions and describes them in 
 """
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
-_KEPT_OUT: Final = (errors.MembershipSuspended, errors.OrganizationSuspended, errors.PermissionMissing)
-"""Answers of every route of an organization to some of its members; together they go by the name of their kind."""
+_KEPT_OUT: Final = (errors.MembershipSuspended, errors.OrganizationSuspended)
+"""Answers of every route of an organization to some of its members."""
+
+_FORBIDDEN: Final = frozenset({error.code for error in (*_KEPT_OUT, errors.PermissionMissing)})
+"""Together they go by the name of their kind."""
 
 
 def refusals_of(
@@ -36,13 +40,15 @@ def derived_refusals(
     """Those that door, guard and framework answer before its handler runs, and the database to any."""
     parameters = {parameter["name"] for parameter in operation["parameters"]}
     writes, session = method not in _SAFE, bool(operation["security"])
+    permission: Permission | None = options.get("permission")
     body, keyed = "requestBody" in operation, "Idempotency-Key" in parameters
     rules: list[tuple[bool, Iterable[type[DomainError]]]] = [
         (True, (DomainError, errors.InvalidRequest)),
         (path not in PROBES, (errors.RateLimited, errors.Unavailable, errors.TimedOut)),
         (session, (errors.Unauthenticated,)),
         (writes and (session or SETS_COOKIE in options), (errors.CrossSite,)),
-        ("permission" in options, _KEPT_OUT),
+        (permission is not None, _KEPT_OUT),
+        (permission is not None and not permission.of_every_role, (errors.PermissionMissing,)),
         ("{" in path or "operator" in options, (errors.NotFound,)),
         (writes, (errors.RequestTimeout, errors.Conflict)),
         (body or keyed or (writes and "public" in options), (errors.TooLarge,)),
@@ -95,9 +101,8 @@ def _told(schema: dict[str, Any], status: int, kinds: list[type[DomainError]]) -
 
 def _name(codes: set[str]) -> str:
     """What the document calls an answer that is one of these problems."""
-    kept_out = {kind.code for kind in _KEPT_OUT}
-    if kept_out <= codes:
-        codes = codes - kept_out | {errors.Forbidden.code}
+    if codes >= _FORBIDDEN:
+        codes = codes - _FORBIDDEN | {errors.Forbidden.code}
     return "Or".join(code.title().replace("_", "") for code in sorted(codes))
 
 
