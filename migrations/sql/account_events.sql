@@ -15,7 +15,7 @@ BEGIN
     RETURN CASE WHEN latest IS NULL THEN proposed ELSE app.moved_behind(latest, proposed) END;
 END $$;
 
--- One line for each of the `targets`, sessions or the person. `means` is the credential by which it was done.
+-- One line for each of the `targets`: sessions, invitations, or the person. `means` is the credential by which it was done.
 CREATE FUNCTION app.record_account(
     person uuid, happened text, of_kind text, targets uuid[], means uuid, data jsonb, facts jsonb
 ) RETURNS void
@@ -23,7 +23,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
     INSERT INTO app.account_event (user_id, id, type, version, credential_id, target_type, target_id, data, context)
     SELECT person, e.id, happened, 1, app.type_id('crd', means), of_kind,
-           app.type_id(CASE of_kind WHEN 'session' THEN 'crd' ELSE 'usr' END, e.target), data, app.known_facts(facts)
+           app.type_id(CASE of_kind WHEN 'session' THEN 'crd' WHEN 'invitation' THEN 'inv' ELSE 'usr' END, e.target), data, app.known_facts(facts)
       FROM ROWS FROM (unnest(app.next_account_event_ids(person, cardinality(targets))), unnest(targets))
            AS e (id, target);
 END $$;

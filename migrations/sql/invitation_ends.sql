@@ -17,13 +17,9 @@ BEGIN
     ELSIF taken.expires_at <= now() THEN
         RETURN 'expired';
     END IF;
-    PERFORM app.close_invitation(taken.tenant_id, taken.id, 'declined');
-    INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
-                           target_type, target_id, data, personal, context)
-    VALUES (taken.tenant_id, (app.next_event_ids(taken.tenant_id, 1))[1], 'invitation.declined', 1, 'user',
-            app.type_id('usr', person.id), app.type_id('crd', app.own_session(person.id, means)),
-            'invitation', app.type_id('inv', taken.id), '{}', jsonb_build_object('email', taken.email),
-            app.known_facts(facts));
+    PERFORM app.end_declined(taken, facts);
+    PERFORM app.record_account(person.id, 'invitation.refused', 'invitation', ARRAY[taken.id],
+                               app.own_session(person.id, means), '{}', facts);
     RETURN 'done';
 END $$;
 

@@ -282,6 +282,19 @@ BEGIN
     END IF;
 END $$;
 
+-- The organization learns that they said no, and nothing else of somebody who wants nothing to do with it: anybody may
+-- found one and invite an address. So neither who it is (a user's id would tell that the address has an account) nor from
+-- where; the same for those with a session, whose own record has both.
+CREATE FUNCTION app.end_declined(taken app.invitation, facts jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM app.close_invitation(taken.tenant_id, taken.id, 'declined');
+    INSERT INTO app.event (tenant_id, id, type, version, actor_type, target_type, target_id, data, personal, context)
+    VALUES (taken.tenant_id, (app.next_event_ids(taken.tenant_id, 1))[1], 'invitation.declined', 1, 'user',
+            'invitation', app.type_id('inv', taken.id), '{}', jsonb_build_object('email', taken.email),
+            app.known_facts(facts) - 'ip' - 'user_agent');
+END $$;
+
 -- No, thank you. Also where nobody could accept any more: the holder does not want to be asked again.
 -- Verdicts: done | unknown | accepted | declined | revoked | expired.
 CREATE FUNCTION app.decline_invitation(token_hash bytea, facts jsonb) RETURNS text
@@ -296,13 +309,7 @@ BEGIN
     ELSIF taken.expires_at <= now() THEN
         RETURN 'expired';
     END IF;
-    PERFORM app.close_invitation(taken.tenant_id, taken.id, 'declined');
-    -- The actor is whoever reads the mailbox: which user that is, if any, nobody knows.
-    INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
-                           target_type, target_id, data, personal, context)
-    VALUES (taken.tenant_id, (app.next_event_ids(taken.tenant_id, 1))[1], 'invitation.declined', 1, 'user', NULL,
-            app.type_id('crd', taken.credential_id), 'invitation', app.type_id('inv', taken.id), '{}',
-            jsonb_build_object('email', taken.email), app.known_facts(facts));
+    PERFORM app.end_declined(taken, facts);
     RETURN 'done';
 END $$;
 

@@ -19,6 +19,7 @@ FUNCTIONS = (
     "disarm_invitations",
     "arm_invitations",
     "own_session",
+    "end_declined",
     "admit_invited",
     "known_facts",
     "close_invitation",

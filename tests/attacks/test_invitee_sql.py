@@ -15,7 +15,8 @@ from insula.core.db import Database, Driver
 from insula.core.ids import new_id, to_uuid
 from insula.core.permissions import Facts
 from tests.factories import Member, Person, World
-from tests.invitations import invite
+from tests.invitations import DECLINE as REFUSAL
+from tests.invitations import invite, token_of
 
 FORGED = json.dumps({"ip": "203.0.113.66", "user_agent": "x" * 100_000, "said": "by nobody"})
 DECLINE = "SELECT app.decline_my_invitation($1, $2, $3::text::jsonb)"
@@ -61,8 +62,12 @@ async def test_who_declines_by_sql_forges_neither_time_nor_credential_nor_facts(
         wanted = to_uuid("inv", invitation["id"])
         assert await driver.fetchval(DECLINE, wanted, stranger, FORGED) == "done"
     event = await newest(owner, "invitation.declined")
-    assert (event["actor_id"], event["credential_id"]) == (person.id, None)
-    assert event["context"] == {"ip": "203.0.113.66", "user_agent": "x" * 400}
+    assert (event["actor_id"], event["credential_id"], event["context"]) == (None, None, {})
+    (own,) = (await world.client(person.token).get("/v1/me/events", params={"type": "invitation.refused"})).json()[
+        "data"
+    ]
+    assert (own["target_id"], own["credential_id"]) == (invitation["id"], None)
+    assert own["context"] == {"ip": "203.0.113.66", "user_agent": "x" * 400}
     assert abs(datetime.fromisoformat(event["occurred_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
@@ -79,13 +84,22 @@ async def test_who_accepts_by_sql_forges_neither_credential_nor_facts(world: Wor
         assert event["context"] == {"ip": "203.0.113.66", "user_agent": "x" * 400}
 
 
-async def test_a_session_that_is_shown_is_recorded(world: World) -> None:
+async def test_who_declines_shows_a_foreign_organization_neither_account_nor_address_nor_browser(world: World) -> None:
     owner, person = await world.owner(), await world.person()
-    invitation = await invite(owner, person.email)
-    await world.client(person.token).post(f"/v1/me/invitations/{invitation['id']}/refusal")
-    event = await newest(owner, "invitation.declined")
-    assert event["credential_id"].startswith("crd_")
-    assert {"ip", "request_id"} <= event["context"].keys()
+    listed, mailed = await invite(owner, person.email), await invite(owner)
+    client = world.client(person.token)
+    assert (await client.post(f"/v1/me/invitations/{listed['id']}/refusal")).status_code == 204
+    body = {"token": await token_of(world, mailed)}
+    assert (await world.client().post(REFUSAL, json=body)).status_code == 204
+    told = (await owner.client.get(owner.url("/events"), params={"type": "invitation.declined"})).json()["data"]
+    assert [event["target_id"] for event in told] == [mailed["id"], listed["id"]]
+    for event in told:
+        assert (event["actor_id"], event["credential_id"]) == (None, None)
+        assert event["context"].keys() <= {"request_id", "trace_id"}
+    (own,) = (await client.get("/v1/me/events", params={"type": "invitation.refused"})).json()["data"]
+    assert own["target_id"] == listed["id"]
+    assert own["credential_id"].startswith("crd_")
+    assert {"ip", "request_id"} <= own["context"].keys()
 
 
 async def test_a_refusal_follows_what_a_machine_ahead_has_written(world: World) -> None:

@@ -171,6 +171,20 @@ async def test_what_is_stored_expires_when_it_is_paid_off(limiter: Limiter, redi
     assert 11_000 < await redis.pttl("k") <= 12_000
 
 
+@pytest.mark.parametrize("ahead", ["9000000000000000", "1e308", "nan", "9" * 40])
+async def test_whatever_stands_there_refuses_nobody_for_longer_than_a_window(
+    limiter: Limiter, redis: Redis, ahead: str
+) -> None:
+    quick = Limit("quick", 4, 1)
+    await redis.set("k", ahead)
+    refused = await limiter.check([("k", quick)])
+    assert not refused.allowed
+    assert refused.wait <= quick.interval
+    assert 0 < await redis.pttl("k") <= 1000
+    await asyncio.sleep(0.3)
+    assert (await limiter.check([("k", quick)])).allowed
+
+
 async def test_a_server_that_forgot_the_script_is_given_it_again(limiter: Limiter, redis: Redis) -> None:
     await limiter.check([("k", THREE)])
     await redis.script_flush()

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from insula.core import queue
 from insula.core.db import Transaction
 from insula.core.feature import Feature
 from insula.core.jobs import Handler, JobContext, wake
+from insula.core.lately import Lately
 from insula.embedded import EmbeddedValkey
 from insula.product import FEATURES
 from insula.settings import Settings
@@ -73,6 +76,30 @@ async def test_a_job_that_outlasts_the_drain_is_released_uncounted(bench: Workbe
     row = await bench.row(job_id)
     assert (row["failures"], row["crashes"], row["attempt"]) == (0, 0, 1)
     assert await bench.effects() == []
+
+
+@pytest.mark.attack(132)
+async def test_what_somebody_else_wrote_in_the_place_of_the_queue_stops_no_job(bench: Workbench) -> None:
+    async with working(settings_on(bench), leave_effect):
+        (before,) = await bench.ask(Note())
+        await ends_as(bench, before, "done")
+        for spoil in (bench.redis.set("saq:insula:queued", "x"), bench.redis.hset("saq:insula:queued", "a", "b")):
+            await bench.redis.delete("saq:insula:queued")
+            await spoil
+            (after,) = await bench.ask(Note())
+            await ends_as(bench, after, "done")
+
+
+async def test_a_flood_of_foreign_messages_is_told_in_a_line(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "LATELY", Lately())
+    with capture_logs() as lines:
+        async with working(settings_on(bench), leave_effect):
+            await bench.redis.rpush("saq:insula:queued", *["x" * 10_000] * 200)
+            (after,) = await bench.ask(Note())
+            await ends_as(bench, after, "done")
+    told = [line for line in lines if line["event"] == "a message in the queue is not ours"]
+    assert len(told) == 1
+    assert len(told[0]["error"]) <= 200
 
 
 async def test_redis_may_go_away_and_come_back(bench: Workbench, tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ local backlogs, granted = {}, tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do
   local interval, capacity = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
   backlogs[i] = math.max((tonumber(redis.call('GET', key)) or 0) - now, 0)
+  if not (backlogs[i] <= capacity) then
+    backlogs[i] = capacity
+    redis.call('SET', key, string.format('%.0f', now + capacity), 'PX', math.ceil(capacity / 1000))
+  end
   granted = math.max(math.min(granted, math.floor((capacity - backlogs[i]) / interval)), 0)
 end
 if granted > 0 then
@@ -48,8 +52,9 @@ return {granted, backlogs}
 """
 """Stores per key when all that was taken will be paid off, in microseconds of the server's clock.
 
-ARGV: how many requests to take at most, then interval and capacity per key. Answers how many were taken, and how far
-each key lay ahead before.
+More than its capacity nobody can have used up: a clock was ahead, or somebody else wrote there. It becomes the
+capacity, or a tenant would be refused for as long as it says. ARGV: how many requests to take at most, then interval
+and capacity per key. Answers how many were taken, and how far each key lay ahead before.
 """
 
 

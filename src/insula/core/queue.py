@@ -9,10 +9,11 @@ from typing import Any, Final
 import saq
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from saq.job import Status
 from saq.queue.redis import RedisQueue
 
+from insula.core.lately import LATELY
 from insula.core.runner import GRACE_SECONDS, Lease, Runner
 
 NAME: Final = "insula"
@@ -20,6 +21,8 @@ _LOOK_SECONDS: Final = 1.0
 """How long a worker waits for a job at a time, and so how long an idle one takes to stop."""
 _AWAY_PAUSE: Final = 0.5
 _RUN: Final = "run"
+_REPEATED_SECONDS: Final = 60.0
+_ERROR_LENGTH: Final = 200
 
 _log = structlog.get_logger("insula.queue")
 logging.getLogger("saq").setLevel(logging.WARNING)  # below that it tells several lines about every job
@@ -39,7 +42,16 @@ class Queue(RedisQueue):
 
     async def waiting(self) -> int:
         """How many leases no worker has taken yet."""
-        return await self.count("queued")
+        try:
+            return await self.count("queued")
+        except ResponseError:
+            if await self.redis.type(self._queued) in {b"list", "list"}:
+                raise
+            # Somebody wrote there what is no list, and everything would stand still behind it for good. Postgres has
+            # the jobs.
+            _log.warning("what stands in the place of the queue is not ours, and is removed")
+            await self.redis.delete(self._queued)
+            return 0
 
     async def dispatch(self, leases: Sequence[tuple[Lease, int]], seconds: float) -> None:
         """Hand leases, each with its attempt's number, to the workers, in this order and in one step."""
@@ -71,8 +83,10 @@ class Queue(RedisQueue):
     def _understood(self, message: bytes) -> saq.Job | None:
         try:
             return self.deserialize(message)
-        except Exception:  # noqa: BLE001  # anybody may have written it
-            _log.warning("a message in the queue is not ours", exc_info=True)
+        except Exception as error:  # noqa: BLE001  # anybody may have written it, and a flood of it
+            if not LATELY.said("a foreign message", _REPEATED_SECONDS):
+                LATELY.say("a foreign message")
+                _log.warning("a message in the queue is not ours", error=repr(error)[:_ERROR_LENGTH])
             return None
 
     async def _update(self, job: saq.Job, status: Status | None = None, **kwargs: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from insula.core.errors import Conflict
-from insula.core.events import Event
+from insula.core.events import Event, OfAccount
 from insula.core.ids import describe
 from insula.core.passwords import Password
 from insula.core.permissions import Role
@@ -218,9 +218,16 @@ class InvitationAccepted(AboutInvitation, frozen=True, kw_only=True):
 
 
 class InvitationDeclined(AboutInvitation, frozen=True, kw_only=True):
-    """The holder said no; without a session the actor is whoever reads the mailbox, and unknown."""
+    """The holder said no. Who that is, and from where, the organization is not told."""
 
     TYPE = "invitation.declined"
+
+
+class InvitationRefused(OfAccount, frozen=True, kw_only=True):
+    """A person declined an invitation in their own list."""
+
+    TYPE = "invitation.refused"
+    TARGET = "invitation"
 
 
 class InvitationExpired(AboutInvitation, frozen=True, kw_only=True):
@@ -236,6 +243,7 @@ EVENTS = (
     InvitationAccepted,
     InvitationDeclined,
     InvitationExpired,
+    InvitationRefused,
 )
 
 
