@@ -240,3 +240,21 @@ async def test_routes_without_a_session_keep_no_answers(world: World, superuser:
         assert answer.status_code == 202
         assert REPLAYED not in answer.headers
     assert await superuser.fetchval("SELECT count(*) FROM app.idempotency") == before
+
+
+async def test_who_gave_their_right_away_is_answered_as_before_and_does_nothing_again(world: World) -> None:
+    owner = await world.owner()
+    heir = await world.member(owner.organization_id, "admin")
+    path, body = owner.url("/ownership-transfer"), {"member_id": heir.membership_id}
+    first = await owner.client.post(path, json=body, headers={"idempotency-key": "once"})
+    assert first.status_code == 200, first.text
+    again = await owner.client.post(path, json=body, headers={"idempotency-key": "once"})
+    assert (again.status_code, again.content, again.headers[REPLAYED]) == (200, first.content, "true")
+    other = {"member_id": owner.membership_id}
+    reused = await owner.client.post(path, json=other, headers={"idempotency-key": "once"})
+    assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
+    for headers in ({"idempotency-key": "another"}, {}):
+        refused = await owner.client.post(path, json=body, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (403, "permission_missing")
+    events = (await heir.client.get(owner.url("/events"))).json()["data"]
+    assert [event["type"] for event in events].count("access.denied") == 1, "told once, and not of what was repeated"

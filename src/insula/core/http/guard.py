@@ -9,10 +9,13 @@ from litestar.types import HTTPScope
 from insula.core.errors import PermissionMissing
 from insula.core.events import record_denied
 from insula.core.http.door import DB
+from insula.core.http.idempotency import has_stored_answer
 from insula.core.permissions import Permission
 
 DECLARATIONS = ("permission", "public", "authenticated_only", "operator")
 """Each route says exactly one of these; the last three with the reason."""
+GIVES_UP = "gives_up"
+"""Handler option, with the reason: who does this may not do it again, but hears the answer again by the same key."""
 
 
 class RouteUndeclared(Exception):
@@ -31,7 +34,7 @@ def guard(scope: HTTPScope) -> None:
             raise RouteUndeclared(str(handler))
         return
     principal = scope["user"]
-    if permission.name in principal.permissions:
+    if permission.name in principal.permissions or (GIVES_UP in handler.opt and has_stored_answer(scope)):
         return
     record_denied(scope[DB], permission.name)  # type: ignore[typeddict-item]
     raise PermissionMissing(permission.name)

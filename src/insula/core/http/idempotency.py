@@ -37,6 +37,12 @@ class Asked(msgspec.Struct):
     """The door's row: whether nobody else is at it, and a stored answer."""
 
 
+def has_stored_answer(scope: Any) -> bool:
+    """Whether this caller's key has an answer already: ``replay`` gives it, and no handler runs."""
+    this: Asked | None = scope.get(ASKED)
+    return this is not None and this.found is not None and this.found["answer"] is not None
+
+
 class _Answer(msgspec.Struct, frozen=True):
     status: int
     headers: list[tuple[str, str]]

@@ -226,6 +226,7 @@ class MemberController(Controller):
     @post(
         "/ownership-transfer",
         permission=TRANSFER,
+        gives_up="who transfers the ownership has it no more",
         status_code=200,
         refusals=[MemberSuspended, RoleAboveYours, UnknownReference, YoursAlready],
     )
