@@ -162,9 +162,7 @@ def provision() -> None:
     """Create logins and database once, over INSULA_ADMIN_DATABASE_URL (a superuser), as the other URLs name them."""
     from insula.provision import provision_for
 
-    settings = _settings()
-    if settings.admin_database_url is None:
-        raise click.ClickException("INSULA_ADMIN_DATABASE_URL is missing: only a superuser creates logins")
+    settings = _settings("admin_database_url", "owner_database_url")
     with plainly():
         asyncio.run(provision_for(settings))
     click.echo("Logins and database are there; next: insula migrate")
@@ -246,9 +244,9 @@ def _environment() -> Mapping[str, str]:
     return dict(line.split("=", 1) for line in lines.splitlines())
 
 
-def _settings() -> Settings:
+def _settings(*also: str) -> Settings:
     try:
-        return load()
+        return load(also=also)
     except SettingsError as error:
         raise click.ClickException(f"these settings are not usable:\n{error}") from error
 

@@ -23,7 +23,7 @@ from insula.core.errors import sqlstate_of
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
 from insula.schema import BRANCHES, MIGRATIONS
-from insula.settings import Settings
+from insula.settings import Settings, variable_of
 
 LOGINS: Final = ("app_migrator", "app_rw", "app_identity", "app_platform")
 """One login per job; none of them owns a table or can become another at run time (app_migrator becomes app_owner)."""
@@ -184,15 +184,16 @@ async def _run(connection: asyncpg.Connection, template: str, *names: str) -> No
 async def provision_for(settings: Settings) -> None:
     """Provision the server that the settings' URLs lead to, with the passwords they carry. Raises PasswordsMissing."""
     assert settings.admin_database_url is not None
+    assert settings.owner_database_url is not None
     urls = [
         settings.owner_database_url,
         settings.database_url,
         settings.identity_database_url,
         settings.platform_database_url,
     ]
-    parts = [urlsplit(url) for url in urls if url is not None]
+    parts = [urlsplit(url) for url in urls]
     passwords = {unquote(part.username or ""): unquote(part.password or "") for part in parts}
     missing = [login for login in LOGINS if not passwords.get(login)]
     if missing:
-        raise PasswordsMissing(f"the INSULA_*DATABASE_URL variables give no password for {', '.join(missing)}")
+        raise PasswordsMissing("\n".join(f"{variable_of(login)} gives no password for {login}" for login in missing))
     await provision(settings.admin_database_url, parts[0].path.lstrip("/"), passwords)

@@ -2,7 +2,7 @@
 
 import os
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
@@ -162,8 +162,11 @@ class SettingsError(Mendable):
     """The environment is not usable; the message names each variable and says what is wrong with it."""
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings, or raise SettingsError naming every wrong, missing and unknown variable."""
+def load(environment: Mapping[str, str] | None = None, also: Collection[str] = ()) -> Settings:
+    """Read the settings, or raise SettingsError naming every wrong, missing and unknown variable.
+
+    ``also`` are optional ones that the command at hand needs: whoever lacks several is told of all at once.
+    """
     environment = os.environ if environment is None else environment
     problems = list(_unknown(environment))
     values: dict[str, Any] = {}
@@ -171,7 +174,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     for field in fields.values():
         text = _read(environment, PREFIX + field.name.upper(), problems)
         if text is None:
-            if field.required:
+            if field.required or field.name in also:
                 problems.append(f"{PREFIX}{field.name.upper()} is missing")
             continue
         try:

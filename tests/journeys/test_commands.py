@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import fields
 
 from insula import provision
 from insula.__main__ import main
 from insula.core.db import Database
 from insula.core.reach import Unreachable
-from insula.settings import variables
+from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT
 from tests.conftest import address
 from tests.factories import settings_for
@@ -96,6 +97,35 @@ def test_a_migration_that_cannot_be_made_is_told_in_a_line(monkeypatch: pytest.M
 
     monkeypatch.setattr(provision, "migrate", refused)
     assert insula("migrate", "--", "foo").output == "Error: cannot migrate to foo\n"
+
+
+def test_provision_names_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    required = {field.name for field in fields(Settings) if field.required}
+    needed = required | {"secret_key", "owner_database_url", "admin_database_url"}
+    told = insula("provision")
+    assert told.exit_code == 1
+    assert set(re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output)) == {name.upper() for name in needed}
+    for name, value in variables(settings_for(**ADDRESSES)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("INSULA_OWNER_DATABASE_URL")
+    told = insula("provision")
+    assert re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output) == ["OWNER_DATABASE_URL", "ADMIN_DATABASE_URL"]
+
+
+def test_provision_says_which_addresses_lack_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        **ADDRESSES,
+        "admin_database_url": "postgresql://postgres:word@127.0.0.1:1/postgres",
+        "owner_database_url": "postgresql://postgres:4@127.0.0.1:1/insula",
+        "platform_database_url": "postgresql://app_platform@127.0.0.1:1/insula",
+    }
+    for name, value in variables(settings_for(**given)).items():
+        monkeypatch.setenv(name, value)
+    told = insula("provision")
+    assert told.output.splitlines() == [
+        "Error: INSULA_OWNER_DATABASE_URL gives no password for app_migrator",
+        "INSULA_PLATFORM_DATABASE_URL gives no password for app_platform",
+    ]
 
 
 def test_a_superusers_address_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
