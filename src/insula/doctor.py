@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiosmtplib
 import msgspec
@@ -13,6 +14,7 @@ from insula.core.cache import connect
 from insula.core.catalogue import check_catalogue, is_another
 from insula.core.db import Database
 from insula.core.keyring import Keyring
+from insula.core.reach import Unreachable
 from insula.core.vault import Vault
 from insula.rotation import require_one_door_key
 from insula.schema import NEEDED, RELEASE, require_migrated
@@ -23,6 +25,10 @@ _NOT_COMPARED: Final = (
     " and signed was compared"
 )
 
+_LOCALHOST: Final = "127.0.0.1"
+_EVERYTHING: Final = "everything"
+"""The cause beside which no other is worth looking for."""
+
 
 class Diagnosis(msgspec.Struct, frozen=True):
     """One thing looked at; ``wrong`` is empty when it is well."""
@@ -30,23 +36,45 @@ class Diagnosis(msgspec.Struct, frozen=True):
     subject: str
     wrong: str = ""
     mend: str = ""
+    same: str = ""
+    """Equal for those that have one cause."""
 
 
 async def examine(settings: Settings, console: Console) -> bool:
-    """Look at everything, print each finding; returns whether all is well."""
-    well = True
-    for look in (_databases, _schema, _catalogue, _keys, _door_key, _redis, _mail):
+    """Look at everything, print each finding, of those with one cause the first; returns whether all is well."""
+    well, told, untold = True, set[str](), list[str]()
+    for look in (_instance, _databases, _schema, _catalogue, _keys, _door_key, _redis, _mail):
         async for diagnosis in look(settings):
             well = well and not diagnosis.wrong
-            mark = (
-                f"[red]wrong[/]  {diagnosis.subject}: {diagnosis.wrong}"
-                if diagnosis.wrong
-                else (f"[green]well [/]  {diagnosis.subject}")
-            )
-            console.print(mark, highlight=False)
-            if diagnosis.mend:
-                console.print(f"       {diagnosis.mend}", style="dim", highlight=False)
+            if diagnosis.same in told:
+                untold.append(diagnosis.subject)
+                continue
+            if diagnosis.same:
+                told.add(diagnosis.same)
+            _print(diagnosis, console)
+        if _EVERYTHING in told:
+            break
+    if untold:
+        console.print(f"For the same reason not looked at: {', '.join(untold)}.", style="dim", highlight=False)
     return well
+
+
+def _print(diagnosis: Diagnosis, console: Console) -> None:
+    mark = "[red]wrong[/]" if diagnosis.wrong else "[green]well [/]"
+    console.print(f"{mark}  {diagnosis.subject}{': ' * bool(diagnosis.wrong)}{diagnosis.wrong}", highlight=False)
+    if diagnosis.mend:
+        console.print(f"       {diagnosis.mend}", style="dim", highlight=False)
+
+
+async def _instance(settings: Settings) -> AsyncIterator[Diagnosis]:
+    """`insula up` starts all of its servers on this machine: with its database all of it is gone."""
+    if settings.environment == "embedded" and urlsplit(settings.database_url).hostname == _LOCALHOST:
+        try:
+            await _open(settings.database_url)
+        except Unreachable as error:
+            if error.is_away:
+                mend = "Start it again and read `insula env` anew, for it may have other ports; or unset INSULA_*."
+                yield Diagnosis("the `insula up` of these variables", f"it has ended: {error}", mend, _EVERYTHING)
 
 
 async def _databases(settings: Settings) -> AsyncIterator[Diagnosis]:
@@ -73,7 +101,8 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
             findings = await check_catalogue(transaction.driver, RELEASE)
             other = await is_another(transaction.driver, RELEASE)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
-        yield Diagnosis("the proof of isolation", f"could not be made: {error}", "Mend the database first.")
+        wrong, mend = f"could not be made: {error}", "Mend the database first."
+        yield Diagnosis("the proof of isolation", wrong, mend, _same(error))
         return
     if not findings:
         yield Diagnosis(f"the proof of isolation{_NOT_COMPARED if other else ''}")
@@ -147,5 +176,9 @@ async def _tried(subject: str, attempt: Callable[[], Awaitable[None]], mend: str
     try:
         await attempt()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the diagnosis
-        return Diagnosis(subject, f"{type(error).__name__}: {error}", mend)
+        return Diagnosis(subject, f"{type(error).__name__}: {error}", mend, _same(error))
     return Diagnosis(subject)
+
+
+def _same(error: Exception) -> str:
+    return error.same if isinstance(error, Unreachable) else ""

@@ -72,6 +72,51 @@ def test_where_nothing_is_up_env_and_doctor_say_so(tmp_path: Path) -> None:
     assert "INSULA_SECRET_KEY is missing" in examined.output
 
 
+def test_doctor_says_in_a_line_that_the_up_of_these_variables_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables(settings_for(**ADDRESSES)).items():
+        monkeypatch.setenv(name, value)
+    examined = insula("doctor")
+    assert examined.exit_code == 1
+    (line,) = (line for line in examined.output.splitlines() if line.startswith("wrong"))
+    assert "the `insula up` of these variables: it has ended" in line
+    assert "insula env" in examined.output
+
+
+def test_doctor_takes_servers_elsewhere_for_no_up_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The overlay for development is no production either."""
+    elsewhere = {name: url.replace("127.0.0.1", "db.invalid") for name, url in ADDRESSES.items()}
+    for name, value in variables(settings_for(**elsewhere)).items():
+        monkeypatch.setenv(name, value)
+    examined = insula("doctor")
+    assert "wrong  INSULA_DATABASE_URL" in examined.output
+    assert "insula up" not in examined.output
+
+
+def test_doctor_tells_of_a_server_that_is_away_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
+    for name, value in variables(settings_for(**ADDRESSES, **changes)).items():
+        monkeypatch.setenv(name, value)
+    examined = insula("doctor")
+    assert examined.exit_code == 1
+    assert re.findall(r"(?m)^wrong  ([^:]+):", examined.output) == [
+        "INSULA_DATABASE_URL",
+        "INSULA_REDIS_URL",
+        "INSULA_SMTP_HOST",
+    ]
+    told = examined.output.splitlines()[-1]
+    for subject in ("INSULA_IDENTITY_DATABASE_URL", "the schema", "the proof of isolation", "the door's key"):
+        assert subject in told
+
+
+def test_doctor_tells_of_two_servers_that_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = {"platform_database_url": "postgresql://app_platform:3@127.0.0.1:2/insula"}
+    changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
+    for name, value in variables(settings_for(**ADDRESSES | elsewhere, **changes)).items():
+        monkeypatch.setenv(name, value)
+    found = re.findall(r"(?m)^wrong  (\w+DATABASE_URL):", insula("doctor").output)
+    assert found == ["INSULA_DATABASE_URL", "INSULA_PLATFORM_DATABASE_URL"]
+
+
 @pytest.mark.parametrize("port", ["99999", "-1", "http"])
 def test_up_refuses_a_port_that_is_none(port: str) -> None:
     told = insula("up", "--port", port)

@@ -27,8 +27,14 @@ class Unreachable(Mendable):
     def __init__(self, url: str, cause: BaseException) -> None:
         to = urlsplit(url)
         self.login = to.username or ""
-        where = f"{to.hostname or ''}:{to.port or 5432}{to.path}"
-        super().__init__(f"no connection to PostgreSQL at {where} as {self.login}: {cause or type(cause).__name__}")
+        server = f"{to.hostname or ''}:{to.port or 5432}"
+        super().__init__(
+            f"no connection to PostgreSQL at {server}{to.path} as {self.login}: {cause or type(cause).__name__}"
+        )
+        self.is_away = isinstance(cause, OSError)
+        """Nobody answers there at all."""
+        self.same = server if self.is_away else str(self)
+        """Equal for those that have one cause: a server that is away is away for every login and database."""
 
 
 @contextmanager
