@@ -1,12 +1,13 @@
 """`insula doctor`: what is wrong with this installation, and how to mend it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiosmtplib
+import asyncpg
 import msgspec
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from insula.core.keyring import Keyring
 from insula.core.reach import Unreachable
 from insula.core.vault import Vault
 from insula.rotation import require_one_door_key
-from insula.schema import NEEDED, RELEASE, require_migrated
+from insula.schema import NEEDED, RELEASE, SchemaBehind, require_migrated
 from insula.settings import Settings
 
 _NOT_COMPARED: Final = (
@@ -158,8 +159,10 @@ async def _mail(settings: Settings) -> AsyncIterator[Diagnosis]:
 
 
 async def _open(url: str) -> None:
-    async with _opened(url) as database, database.transaction(read_only=True):
-        pass
+    async with _opened(url) as database:
+        with suppress(asyncpg.UndefinedFunctionError):  # there is no schema yet, which is a finding of its own
+            async with database.transaction(read_only=True):
+                pass
 
 
 @asynccontextmanager
@@ -181,4 +184,6 @@ async def _tried(subject: str, attempt: Callable[[], Awaitable[None]], mend: str
 
 
 def _same(error: Exception) -> str:
+    if isinstance(error, SchemaBehind | asyncpg.UndefinedFunctionError | asyncpg.UndefinedTableError):
+        return "the schema"
     return error.same if isinstance(error, Unreachable) else ""

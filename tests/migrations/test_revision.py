@@ -87,6 +87,15 @@ async def test_doctor_says_that_the_schema_is_behind(schema: Schema, installed: 
     assert "insula migrate" in said.getvalue()
 
 
+async def test_doctor_says_once_that_no_migration_was_run(schema: Schema, installed: Settings) -> None:
+    await schema.move("base")
+    said = io.StringIO()
+    assert not await examine(installed, Console(file=said, width=200))
+    found = [line for line in said.getvalue().splitlines() if line.startswith("wrong") and "SMTP" not in line]
+    assert [line.partition(":")[0] for line in found] == [f"wrong  the schema, revision {NEEDED} or newer"]
+    assert "not looked at: the proof of isolation, the program's keys" in said.getvalue()
+
+
 async def test_a_schema_that_never_saw_a_migration_is_behind_and_one_that_is_ahead_is_well(
     schema: Schema, installed: Settings
 ) -> None:
