@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from insula.core.db import defaults_of
+from insula.core.db import ENGINE_URL, defaults_of
 from insula.core.errors import sqlstate_of
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
@@ -101,7 +101,7 @@ async def migrate(owner_dsn: str, revision: str = "heads") -> None:
     The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else. Raises
     RevisionRefused, TablesBusy and Unreachable.
     """
-    engine = create_async_engine(owner_dsn.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    engine = create_async_engine(ENGINE_URL, poolclass=NullPool, connect_args={"dsn": owner_dsn})
     try:
         with reaching(owner_dsn):
             connection = await engine.connect()

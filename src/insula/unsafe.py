@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 PREFIX: Final = "INSULA_"
 LOGINS: Final = {
@@ -53,6 +53,8 @@ def _wrong_databases(given: Mapping[str, Any]) -> Iterator[str]:
         elif url.username != login:
             # Each login is proven to have the rights of its purpose and no others; another one is not.
             yield f"{PREFIX}{name.upper()}: must sign in as {login}, not as {url.username}"
+        elif "ssl" in parse_qs(url.query):
+            yield f"{PREFIX}{name.upper()}: sslmode= says how it is encrypted, not ssl="
 
 
 def _wrong_addresses(given: Mapping[str, Any]) -> Iterator[str]:

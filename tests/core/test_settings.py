@@ -76,6 +76,7 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
         ("sessions_per_user", "1001", "INSULA_SESSIONS_PER_USER"),
         ("database_url", "postgresql://postgres@db/insula", "must sign in as app_rw"),
         ("platform_database_url", "postgresql://app_rw@db/insula", "must sign in as app_platform"),
+        ("database_url", "postgresql://app_rw@db/insula?ssl=require", "INSULA_DATABASE_URL: sslmode= says"),
         ("base_url", "http://app.example.com", "must be https"),
         ("base_url", "https://app.example.com/path", "an origin"),
         ("smtp_tls", "none", "unencrypted"),

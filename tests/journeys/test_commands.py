@@ -222,6 +222,15 @@ async def test_a_login_without_database_or_password_is_told_which(addresses: dic
         assert refused.value.login == "app_rw"
 
 
+async def test_what_an_address_says_of_encryption_is_heeded(addresses: dict[str, str]) -> None:
+    there = address(addresses["admin"], "app_rw", "postgres")
+    await (await Database(f"{there}?sslmode=disable").open()).close()
+    owner = address(addresses["admin"], "app_migrator", "postgres")
+    for refused in (Database(f"{there}?sslmode=require").open(), provision.migrate(f"{owner}?sslmode=require")):
+        with pytest.raises(Unreachable, match="rejected SSL upgrade"):
+            await refused
+
+
 def test_there_is_no_demo_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
     for name, value in variables(settings_for(**ADDRESSES, **changes)).items():

@@ -1,6 +1,8 @@
 """The database that CloudNativePG makes from our component is the one that `insula provision` makes."""
 
+import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -11,6 +13,9 @@ from insula.core.db import Database
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.provision import LOGINS, migrate, provision
 from insula.schema import MIGRATIONS
+from insula.settings import load_owner_database_url
+from insula.unsafe import LOGINS as LOGINS_OF
+from insula.unsafe import unsafe
 
 ROOT = Path(__file__).parents[2]
 COMPONENT = ROOT / "k8s" / "components" / "postgres"
@@ -30,6 +35,19 @@ RIGHTS = (
 
 def test_what_prepares_a_database_is_the_same_file() -> None:
     assert (COMPONENT / "provision.sql").read_bytes() == (MIGRATIONS / "sql" / "provision.sql").read_bytes()
+
+
+def test_every_address_of_the_database_is_one_that_the_program_takes() -> None:
+    fields = {login: field for field, login in reversed(LOGINS_OF.items())}
+    texts = [re.sub(r"\{\{.*?\}\}", "word", path.read_text()) for path in (ROOT / "k8s").rglob("*.yaml")]
+    addresses = {url for text in texts for url in re.findall(r"postgresql://app_[^\"\s]+", text)}
+    assert len(addresses) >= 2 * len(LOGINS)
+    for url in addresses:
+        login = urlsplit(url).username or ""
+        if login == "app_migrator":
+            assert load_owner_database_url({"INSULA_OWNER_DATABASE_URL": url}) == url
+        else:
+            assert list(unsafe({fields[login]: url})) == []
 
 
 async def test_the_operator_makes_the_database_that_provision_makes(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ DEFAULTS: Final = {
 }
 """What every login has for its sessions."""
 
+ENGINE_URL: Final = "postgresql+asyncpg://"
+"""SQLAlchemy's; the driver is given the whole address as its ``dsn``, and understands what stands behind a `?`."""
+
 IN_ORDER: Final = {"enable_sort": "off"}
 """What app_rw has beside that. Each list has an index in its order; the planner, which does not know how many rows an
 organization has, would rather read all of them and sort. Where there is no such index it sorts all the same.
@@ -264,7 +267,7 @@ class Block:
 
 
 def _engine(url: str, *, old_pgbouncer: bool) -> AsyncEngine:
-    options: dict[str, Any] = {"timeout": 10}
+    options: dict[str, Any] = {"dsn": url, "timeout": 10}
     if old_pgbouncer:
         options |= {
             "statement_cache_size": 0,
@@ -272,7 +275,7 @@ def _engine(url: str, *, old_pgbouncer: bool) -> AsyncEngine:
             "prepared_statement_name_func": lambda: "",
         }
     return create_async_engine(
-        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        ENGINE_URL,
         # The dialect sends no BEGIN of its own: ours proves the connection first.
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # an error's text is logged, and values are people's
