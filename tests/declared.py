@@ -26,6 +26,8 @@ Refusal = tuple[str, int, str]
 """An operation, and the status and code of a problem."""
 
 _MEDIA_TYPE: Final = "application/problem+json"
+_OF_PROXIES: Final = 502
+"""Answered by a proxy in front, where a process died over the request, and by no operation."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -48,6 +50,8 @@ class Problems:
 
     def hear(self, request: httpx.Request, answer: httpx.Response) -> None:
         if answer.headers.get("content-type") != _MEDIA_TYPE or not (content := content_of(answer)):
+            return
+        if answer.status_code == _OF_PROXIES:
             return
         path = request.url.raw_path.partition(b"?")[0].decode("ascii")
         asked = Asked(request.method, path, answer.status_code, json.loads(content)["code"])

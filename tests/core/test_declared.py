@@ -57,6 +57,7 @@ def test_only_problems_are_looked_at_and_each_is_told_once() -> None:
         problems.hear(httpx.Request("GET", f"http://x/people/{number}?q=1"), problem(404, "gone"))
     problems.hear(httpx.Request("GET", "http://x/people/me"), problem(404, "gone"))
     problems.hear(httpx.Request("GET", "http://x/people/me"), httpx.Response(500, json={"code": "odd"}))
+    problems.hear(httpx.Request("GET", "http://x/people/me"), problem(502, "of_a_proxy"))
     problems.hear(httpx.Request("GET", "http://x/elsewhere"), problem(500, "odd"))
     met = problems.of(operations)
     assert met.keys() == {("get_person", 404, "gone"), ("get_me", 404, "gone")}
