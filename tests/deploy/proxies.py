@@ -132,7 +132,7 @@ class Cells(Proxy):
 class Caddy(Proxy):
     """From deploy/compose/Caddyfile, without TLS: for an address it would need a certificate of the world's."""
 
-    def __init__(self, folder: Path, server: int) -> None:
+    def __init__(self, folder: Path, server: int, change: Callable[[str], str] = str) -> None:
         configuration, port = folder / "Caddyfile", free_port()
         super().__init__(folder, ["caddy", "run", "--adapter", "caddyfile", "--config", configuration])
         text = (_DEPLOY / "compose" / "Caddyfile").read_text()
@@ -146,7 +146,7 @@ class Caddy(Proxy):
         assert "{$DOMAIN}" in text
         assert " api:8000 " in text
         text = text.replace("{$DOMAIN}", f"http://127.0.0.1:{port}").replace(" api:8000 ", f" 127.0.0.1:{server} ")
-        configuration.write_text(text)
+        configuration.write_text(change(text))
         self.url, self.trust = f"http://127.0.0.1:{port}", True
 
 
