@@ -7,12 +7,14 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import yaml
 from msgspec.structs import fields
 
 from insula.__main__ import main
 from insula.settings import Settings, load, load_owner_database_url
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FOLDER = DEPLOY / "systemd"
 UNITS = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.service"))}
 STAYING = {"insula-api@.service": "8001", "insula-worker@.service": "01"}
 SECRETS = {
@@ -38,9 +40,9 @@ def directives(text: str) -> dict[str, list[str]]:
     return found
 
 
-def environment(name: str, credentials: Path) -> dict[str, str]:
+def environment(name: str, credentials: Path, instance: str | None = None) -> dict[str, str]:
     """What the process of a unit sees of INSULA_* variables: insula.env, the unit's own, and what its command adds."""
-    unit, instance = directives(UNITS[name]), STAYING.get(name, "")
+    unit, instance = directives(UNITS[name]), instance or STAYING.get(name, "")
     given = re.findall(r"(?m)^(INSULA_\w+)=(.*)$", (FOLDER / "insula.env").read_text())
     for text in (*unit["Environment"], *unit["ExecStart"]):
         given += re.findall(r"(INSULA_\w+)=(\S+)", text.replace("%i", instance).replace("%d", str(credentials)))
@@ -93,6 +95,34 @@ def test_the_program_accepts_what_it_is_given(name: str, credentials: Path) -> N
         assert (settings.port, settings.metrics_port, settings.trusted_proxies) == (8001, 18001, 1)
     else:
         assert settings.metrics_port == 19201
+
+
+def enabled() -> dict[str, list[str]]:
+    """The instances of each unit that the README starts."""
+    (command,) = re.findall(r"(?m)^systemctl enable --now (insula-.+)$", (DEPLOY / "README.md").read_text())
+    found = defaultdict(list)
+    for name, instance in re.findall(r"(insula-\w+@)(\w+)", command):
+        found[f"{name}.service"].append(instance)
+    return found
+
+
+def test_prometheus_asks_where_they_listen(credentials: Path) -> None:
+    read = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    asked = {job["job_name"]: job["static_configs"][0]["targets"] for job in read["scrape_configs"]}
+    assert enabled().keys() == STAYING.keys()
+    for name, instances in enabled().items():
+        settings = [load(environment(name, credentials, instance)) for instance in instances]
+        assert asked[name.removesuffix("@.service")] == [
+            f"{each.metrics_host}:{each.metrics_port}" for each in settings
+        ]
+
+
+def test_haproxy_leads_to_where_they_listen(credentials: Path) -> None:
+    servers = re.findall(r"(?m)^    server \w+ (\S+)$", (DEPLOY / "haproxy.cfg").read_text())
+    settings = [
+        load(environment("insula-api@.service", credentials, port)) for port in enabled()["insula-api@.service"]
+    ]
+    assert servers == [f"{each.host}:{each.port}" for each in settings]
 
 
 def test_the_migration_accepts_what_it_is_given(credentials: Path) -> None:
