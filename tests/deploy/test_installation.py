@@ -1,0 +1,100 @@
+"""The README's way to an installation with systemd: what its commands make is what the units and the program take."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from insula.settings import load
+from tests.deploy.test_systemd import DEPLOY, FOLDER, SECRETS, UNITS, directives
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+
+BLOCKS = re.findall(r"(?ms)^```sh\n(.*?)^```", (DEPLOY / "README.md").read_text())
+
+
+def block(holding: str) -> str:
+    (found,) = (text for text in BLOCKS if holding in text)
+    return found
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    """A folder in place of /etc/insula, after the commands that fill it."""
+    folder = tmp_path / "etc"
+    fill(folder)
+    return folder
+
+
+def fill(folder: Path) -> str:
+    commands = block("openssl rand -base64 32 >secret_key")
+    assert "/etc/insula" in commands
+    commands = commands.replace("/etc/insula", str(folder)).replace("/opt/insula", str(DEPLOY.parent))
+    return subprocess.run(["sh", "-c", commands], capture_output=True, text=True, check=False).stderr
+
+
+def test_every_secret_that_a_unit_is_handed_is_made_and_hidden(etc: Path) -> None:
+    handed = {
+        credential.partition(":")[0] for text in UNITS.values() for credential in directives(text)["LoadCredential"]
+    }
+    made = {path.name for path in etc.iterdir()} - {"insula.env"}
+    assert made == handed == SECRETS.keys()
+    assert etc.stat().st_mode & 0o777 == 0o700
+    assert {(etc / name).stat().st_mode & 0o777 for name in made} == {0o600}
+
+
+def test_a_second_time_keeps_what_is_there(etc: Path) -> None:
+    (etc / "insula.env").write_text("INSULA_HOST=::1\n")
+    before = {path.name: path.read_bytes() for path in etc.iterdir()}
+    assert "secret_key" in fill(etc)
+    assert {path.name: path.read_bytes() for path in etc.iterdir()} == before
+
+
+def test_by_hand_the_program_is_given_every_secret(etc: Path, tmp_path: Path) -> None:
+    (etc / "admin_database_url").write_text("postgresql://postgres:word@127.0.0.1:5432/postgres\n")
+    for left in ("secret_key~", ".redis_url.swp", "database_url.bak"):
+        (etc / left).write_text("left by an editor")
+    said = by_hand(etc, tmp_path, "doctor")
+    assert said.pop("ARGUMENTS") == "doctor"
+    settings = load(said, also=("owner_database_url", "admin_database_url"))
+    assert settings.environment == "production"
+    assert (settings.smtp_password, settings.host) == ("", "127.0.0.1")
+
+
+def test_by_hand_a_value_may_hold_spaces(etc: Path, tmp_path: Path) -> None:
+    with (etc / "insula.env").open("a") as file:
+        file.write('INSULA_MAIL_FROM_NAME="The Island"\n')
+    assert by_hand(etc, tmp_path, "doctor")["INSULA_MAIL_FROM_NAME"] == "The Island"
+
+
+def by_hand(etc: Path, folder: Path, command: str) -> dict[str, str]:
+    """What the program would see as root calls it."""
+    program = folder / "program"
+    program.write_text('#!/bin/sh\nenv | grep ^INSULA_\necho "ARGUMENTS=$*"\n')
+    program.chmod(0o755)
+    text = (FOLDER / "insula").read_text()
+    for ours, other in (("/etc/insula", etc), ("/opt/insula/insula", program)):
+        assert ours in text
+        text = text.replace(ours, str(other))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
+    said = subprocess.run(["sh", "-c", text, "insula", command], env=clean, capture_output=True, text=True, check=True)
+    return dict(line.split("=", 1) for line in said.stdout.splitlines())
+
+
+def test_redis_is_given_the_password_of_its_address(etc: Path) -> None:
+    (line,) = (line for line in block("requirepass").splitlines() if line.startswith("sed "))
+    command = line.partition(" >>")[0].replace("/etc/insula", str(etc))
+    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    word = re.fullmatch(r"redis://:(\w{48})@127\.0\.0\.1:6379\n", (etc / "redis_url").read_text())
+    assert word
+    assert said == f"requirepass {word[1]}\n"
+
+
+def test_every_path_of_ours_that_it_names_is_there() -> None:
+    named = {path for text in BLOCKS for path in re.findall(r"/opt/insula/(deploy/[\w./*-]+)", text)}
+    assert len(named) > 5
+    for path in named:
+        assert list(DEPLOY.parent.glob(path)), path
