@@ -1,5 +1,7 @@
 """The manifests and the program agree, and programs of others find nothing."""
 
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tests.k8s.rendering import RENDERED, ROOT, Manifest, named, of_kind, one, p
 
 pytestmark = pytest.mark.peers
 
+README = (ROOT / "k8s" / "README.md").read_text()
 SECRETS = {
     "secret_key": "A" * 43 + "=",
     "database_url": "postgresql://app_rw:word@db/insula",
@@ -124,3 +127,17 @@ def test_haproxy_reads_the_way_to_the_master() -> None:
     proxy = ROOT / "k8s" / "components" / "redis" / "haproxy.cfg"
     read = subprocess.run(["haproxy", "-c", "-f", str(proxy)], capture_output=True, text=True, check=False)
     assert read.returncode == 0, read.stderr
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_the_readme_makes_an_operator_by_a_job_like_the_migrations(tmp_path: Path) -> None:
+    (command,) = re.findall(r"(?ms)^   (sed .*?)\s*\\?\n\s+rendered/(\S+) \| kubectl create", README)
+    subprocess.run(
+        ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "production"), "-o", str(tmp_path)], check=True
+    )
+    made = subprocess.run(["sh", "-c", f"{command[0]} {command[1]}"], cwd=tmp_path, capture_output=True, check=True)
+    job, migration = yaml.safe_load(made.stdout), yaml.safe_load((tmp_path / command[1]).read_text())
+    assert pod(job)["containers"][0].pop("args") == ["operator", "add", "ada@example.com"]
+    assert job["metadata"].pop("name") == "operator"
+    del pod(migration)["containers"][0]["args"], migration["metadata"]["name"]
+    assert job == migration
