@@ -78,13 +78,22 @@ class Judge:
         if case.method.upper() == "DELETE" and f"GET {case.path}" in self._target.labels:
             path, expected = case.formatted_path, 404
         elif "location" in answer.headers:
-            path, expected = answer.headers["location"][0], 200
+            path, expected, headers = answer.headers["location"][0], 200, _session_of(answer) or headers
         else:
             return None
         found = await self._target.world.client().get(path, headers=headers)
         if found.status_code == expected:
             return None
         return f"{found.status_code} from GET {path} after {case.method} {case.formatted_path}"
+
+
+def _session_of(answer: Any) -> dict[str, str]:
+    """Who somebody is who is signed in by the answer."""
+    told = json.loads(answer.content).get("session")
+    if told is None:
+        return {}
+    token = told["token"] or answer.headers["set-cookie"][0].partition("=")[2].partition(";")[0]
+    return {"authorization": f"Bearer {token}"}
 
 
 def _code(answer: Any) -> str | None:

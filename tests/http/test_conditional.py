@@ -118,15 +118,16 @@ async def test_a_new_resource_says_where_it_is(world: World) -> None:
 
 async def test_whoever_accepted_is_told_where_their_membership_is(world: World) -> None:
     owner, person, other = await world.owner(), await world.person(), await world.person()
-    listed = await invite(owner, other.email)
+    listed = await invite(owner, other.email, role="billing")
+    joined = await join(world, await token_of(world, await invite(owner, role="billing")))
     made = [
-        await join(world, await token_of(world, await invite(owner))),
-        await accept(world, person, await token_of(world, await invite(owner, person.email))),
-        await world.client(other.token).post(f"/v1/me/invitations/{listed['id']}/acceptance"),
+        (joined, joined.json()["session"]["token"]),
+        (await accept(world, person, await token_of(world, await invite(owner, person.email))), person.token),
+        (await world.client(other.token).post(f"/v1/me/invitations/{listed['id']}/acceptance"), other.token),
     ]
-    for answer in made:
+    for answer, token in made:
         assert answer.status_code == 201, answer.text
-        got = await owner.client.get(answer.headers["location"])
+        got = await world.client(token).get(answer.headers["location"])
         assert got.json()["id"] == answer.json().get("membership", answer.json())["member_id"]
 
 

@@ -54,7 +54,8 @@ from insula.features.organizations.schemas import EmailUnverified, RoleAboveYour
 
 _HOLDER: Final = "the mailed token is the proof"
 _OWN: Final = "everybody may see, accept and decline what is for their own address"
-_MEMBER: Final = "/v1/organizations/{organization_id}/members/{member_id}"
+_MEMBER: Final = "/v1/organizations/{organization_id}/members/me"
+"""Under their id not every role may see members, themselves included."""
 _OVER: Final = (InvitationClosed, InvitationOver, InvitationUsed)
 _NOT_ADMITTED: Final = (AlreadyMember, LimitReached, MembershipSuspended, *_OVER)
 
@@ -185,7 +186,7 @@ class HolderController(Controller):
     @post(
         "/acceptance",
         public=_HOLDER,
-        creates="/v1/organizations/{membership.organization_id}/members/{membership.member_id}",
+        creates="/v1/organizations/{membership.organization_id}/members/me",
         sets_cookie=True,
         refusals=[LimitReached, LinkInvalid, PasswordRefused, SignInFirst, *_OVER],
         also_wrong=judge_password,
