@@ -1,6 +1,6 @@
 """Every way to break isolation that the catalogue check must see: the rule, then sentences and deeds."""
 
-from insula.core.catalogue import grants, rights, tables
+from insula.core.catalogue import grants, parts, rights, tables
 from insula.core.rls import delete_door_body
 
 _MINE = "user_id = (SELECT app.user_id()) AND (SELECT app.tenant_id()) IS NULL"
@@ -29,15 +29,6 @@ TABLES = {
         "a partition without a class": (
             "CREATE TABLE app.event_old PARTITION OF app.event FOR VALUES FROM"
             " ('00000000-0000-0000-0000-000000000000') TO ('00000000-0000-0000-0000-000000000001')"
-        ),
-    },
-    tables.partitions_are_of_their_tables_class: {
-        "a partition that says it is the registry's": (
-            "DO $$ BEGIN EXECUTE (SELECT format('COMMENT ON TABLE %s IS %L', inhrelid::regclass, 'class: registry')"
-            " FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
-        ),
-        "a table that inherits from another": (
-            "CREATE TABLE app.team_old () INHERITS (app.team); COMMENT ON TABLE app.team_old IS 'class: tenant'"
         ),
     },
     tables.row_security_is_forced: {
@@ -229,7 +220,70 @@ TABLES = {
             "ALTER TABLE app.outbox ADD hint text; GRANT INSERT (hint) ON app.outbox TO app_rw"
         ),
     },
-    tables.nobody_has_a_part_of_their_own: {
+    tables.views_ask_as_their_reader: {
+        "a view with its owner's rights": "CREATE VIEW app.projects AS SELECT * FROM app.project",
+        "a materialized view": "CREATE MATERIALIZED VIEW app.projects AS SELECT * FROM app.project",
+        "a foreign table": (
+            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE"
+            " app.far (id uuid) SERVER s"
+        ),
+    },
+    tables.nothing_runs_by_itself: {
+        "a trigger": (
+            "CREATE TRIGGER t BEFORE INSERT ON app.project FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
+        ),
+        "a trigger of a known name": (
+            "CREATE TRIGGER count_version BEFORE INSERT ON app.team FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
+        ),
+        "a known trigger that calls something else": (
+            "DROP TRIGGER wait_until_due ON app.outbox; CREATE TRIGGER wait_until_due BEFORE UPDATE ON app.outbox"
+            " FOR EACH ROW EXECUTE FUNCTION app.count_version()"
+        ),
+        "a rule": "CREATE RULE r AS ON DELETE TO app.project DO ALSO NOTIFY x",
+    },
+}
+
+PARTS = {
+    parts.partitions_are_of_their_tables_class: {
+        "a partition that says it is the registry's": (
+            "DO $$ BEGIN EXECUTE (SELECT format('COMMENT ON TABLE %s IS %L', inhrelid::regclass, 'class: registry')"
+            " FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+        "a table that inherits from another": (
+            "CREATE TABLE app.team_old () INHERITS (app.team); COMMENT ON TABLE app.team_old IS 'class: tenant'"
+        ),
+    },
+    parts.parts_stay_in_the_schema: {
+        "a month of events that was archived": (
+            "CREATE SCHEMA archive; DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s SET SCHEMA archive',"
+            " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+        "a month of events among the system's tables": (
+            "SET LOCAL allow_system_table_mods = on;"
+            " DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s SET SCHEMA pg_catalog',"
+            " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+        "a month of events of an extension's": (
+            "CREATE SCHEMA archive; CREATE EXTENSION btree_gist SCHEMA archive;"
+            " DO $$ DECLARE month text; BEGIN SELECT relname INTO month FROM pg_inherits JOIN pg_class ON oid = inhrelid"
+            " WHERE inhparent = 'app.event'::regclass LIMIT 1;"
+            " EXECUTE format('ALTER TABLE app.%I SET SCHEMA archive', month);"
+            " EXECUTE format('ALTER EXTENSION btree_gist ADD TABLE archive.%I', month); END $$"
+        ),
+        "a part of a part": (
+            "CREATE SCHEMA archive; CREATE TABLE app.event_old PARTITION OF app.event FOR VALUES FROM"
+            " ('00000000-0000-0000-0000-000000000000') TO ('00000000-0000-0000-0000-000000000001')"
+            " PARTITION BY RANGE (id); CREATE TABLE archive.event_old PARTITION OF app.event_old DEFAULT"
+        ),
+        "a table elsewhere that inherits from one of ours": (
+            "CREATE SCHEMA archive; CREATE TABLE archive.team () INHERITS (app.team)"
+        ),
+        "a table of ours that is a part of one elsewhere": (
+            "CREATE SCHEMA archive; CREATE TABLE archive.everything (id uuid) PARTITION BY RANGE (id);"
+            " CREATE TABLE app.some PARTITION OF archive.everything DEFAULT"
+        ),
+    },
+    parts.nobody_has_a_part_of_their_own: {
         "an index of one tenant's rows": (
             "CREATE INDEX project_big ON app.project (tenant_id, id)"
             " WHERE tenant_id = '00000000-0000-0000-0000-000000000001'"
@@ -272,27 +326,6 @@ TABLES = {
             "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY RANGE (left(tenant_id::text, 8));"
             " COMMENT ON TABLE app.thing IS 'class: tenant'"
         ),
-    },
-    tables.views_ask_as_their_reader: {
-        "a view with its owner's rights": "CREATE VIEW app.projects AS SELECT * FROM app.project",
-        "a materialized view": "CREATE MATERIALIZED VIEW app.projects AS SELECT * FROM app.project",
-        "a foreign table": (
-            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE"
-            " app.far (id uuid) SERVER s"
-        ),
-    },
-    tables.nothing_runs_by_itself: {
-        "a trigger": (
-            "CREATE TRIGGER t BEFORE INSERT ON app.project FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
-        ),
-        "a trigger of a known name": (
-            "CREATE TRIGGER count_version BEFORE INSERT ON app.team FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
-        ),
-        "a known trigger that calls something else": (
-            "DROP TRIGGER wait_until_due ON app.outbox; CREATE TRIGGER wait_until_due BEFORE UPDATE ON app.outbox"
-            " FOR EACH ROW EXECUTE FUNCTION app.count_version()"
-        ),
-        "a rule": "CREATE RULE r AS ON DELETE TO app.project DO ALSO NOTIFY x",
     },
 }
 
@@ -581,7 +614,7 @@ RIGHTS = {
 
 BREAKAGES = [
     (sentence, rule, deed)
-    for ways in (TABLES, GRANTS, RIGHTS)
+    for ways in (TABLES, PARTS, GRANTS, RIGHTS)
     for rule, deeds in ways.items()
     for sentence, deed in deeds.items()
 ]

@@ -15,8 +15,8 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
        ARRAY(SELECT pg_get_expr(i.indpred, i.indrelid) FROM pg_index i
               WHERE i.indrelid = c.oid AND i.indpred IS NOT NULL)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname !~ '^(pg_|information_schema$)' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-   AND (n.nspname IN ('app', 'migration')
+ WHERE c.oid >= 16384 AND n.nspname !~ '^pg_temp_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND (n.nspname IN ('app', 'migration') OR EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)
         OR NOT EXISTS (SELECT FROM pg_depend d
                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
  ORDER BY 1

@@ -51,17 +51,6 @@ def every_table_says_its_class(catalogue: Catalogue) -> Problems:
             yield table.name, f"its comment does not say its class: {table.comment!r}"
 
 
-def partitions_are_of_their_tables_class(catalogue: Catalogue) -> Problems:
-    """What is read and written through a table must obey its rules; INHERITS would take over none of its keys."""
-    classes = {table.name: table.table_class for table in catalogue.tables}
-    for table in catalogue.tables:
-        for parent in table.parents:
-            if not table.partition:
-                yield table.name, f"inherits from {parent}"
-            elif table.table_class != classes.get(parent):
-                yield table.name, f"is not of the class of {parent}"
-
-
 def row_security_is_forced(catalogue: Catalogue) -> Problems:
     """ENABLE alone would leave the owner unrestricted, and backfills with it."""
     for table in catalogue.stored():
@@ -186,28 +175,6 @@ def values_are_not_counted(catalogue: Catalogue) -> Problems:
             yield counted.object, "is in the planner's statistics"
 
 
-def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
-    """Everybody may read how large partitions and indexes are, and what decides which rows are in them; also of tables
-    that they may not read. Among few owners, a part by the hash of them holds one alone.
-    """
-    owners = owner_columns(catalogue)
-    for table in catalogue.stored():
-        columns = LEFT_BY | {owners.get(table.name, "tenant_id")}
-        computed = [column for column in catalogue.columns if column.table == table.name and column.generated]
-        columns |= {column.name for column in computed if _names(columns).search(column.default)}
-        named = _names(columns)
-        if named.search(table.parted_by):
-            yield table.name, f"is parted by {table.parted_by}"
-        for condition in table.conditions:
-            if named.search(condition):
-                yield table.name, f"has an index of the rows where {condition}"
-
-
-def _names(columns: set[str]) -> re.Pattern[str]:
-    """Finds an expression that asks for the value of one of these columns, or for the whole row."""
-    return re.compile(rf"\b({'|'.join(sorted(columns))})\b(?! IS (NOT )?NULL)|\.\*")
-
-
 def views_ask_as_their_reader(catalogue: Catalogue) -> Problems:
     """An ordinary view reads with its owner's rights; a materialized one holds everybody's rows."""
     for table in catalogue.tables:
@@ -254,10 +221,6 @@ _POLICIES: Final = "Recreate the policies as core/rls.py writes them, and drop a
 
 TABLE_RULES: Final = (
     Rule(every_table_says_its_class, "Create it with core/rls.py, or COMMENT ON TABLE ... IS 'class: tenant'."),
-    Rule(
-        partitions_are_of_their_tables_class,
-        "Let it say its table's class, with that class's policies; use partitions in place of INHERITS.",
-    ),
     Rule(row_security_is_forced, "ALTER TABLE ... ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY."),
     Rule(tenant_tables_have_the_tenants_key, _RECREATE),
     Rule(the_tenant_comes_from_the_context, _RECREATE),
@@ -277,10 +240,6 @@ TABLE_RULES: Final = (
         "ALTER TABLE ... ALTER ... SET STATISTICS 0, ALTER INDEX ... ALTER COLUMN <number> SET STATISTICS 0 for what an"
         " index is made of, DROP STATISTICS; and, since ANALYZE keeps what there was, as a superuser"
         " DELETE FROM pg_statistic WHERE starelid = '...'::regclass.",
-    ),
-    Rule(
-        nobody_has_a_part_of_their_own,
-        "Part it by id, or by something else than whose a row is; let no index's WHERE name that column.",
     ),
     Rule(views_ask_as_their_reader, "CREATE VIEW ... WITH (security_invoker = true); nothing materialized or foreign."),
     Rule(
