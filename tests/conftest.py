@@ -113,7 +113,7 @@ async def _made_by_another(checkout: Path, admin: str, redis: str) -> None:
     try:
         reached = await connection.fetchval("SELECT obj_description('app'::regnamespace, 'pg_namespace')")
         if reached == REVISION and (checkout / INVENTORY.relative_to(ROOT)).read_text() != INVENTORY.read_text():
-            await connection.execute(f"COMMENT ON SCHEMA app IS '{reached} changed_0001'")
+            await connection.execute(f"COMMENT ON SCHEMA app IS '{reached} unfinished'")
     finally:
         await connection.close()
 

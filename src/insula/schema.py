@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from insula.core.catalogue import Release, revision_of
+from insula.core.catalogue import Release, revision_of, revisions_in
 from insula.core.db import Database
 from insula.core.mendable import Mendable
 
@@ -48,10 +48,10 @@ RELEASE: Final = Release(REVISION, tuple(INVENTORY.read_text(encoding="utf-8").s
 class SchemaBehind(Mendable):
     """The program would look for what is not there yet: it does not start."""
 
-    def __init__(self, found: str) -> None:
+    def __init__(self, said: str) -> None:
+        found = " ".join(revisions_in(said)) or (f"unknown (its comment says {said!r})" if said else "unknown")
         super().__init__(
-            f"The database's schema is at revision {found or 'unknown'}, this program needs {NEEDED}:"
-            " run `insula migrate` first."
+            f"The database's schema is at revision {found}, this program needs {NEEDED}: run `insula migrate` first."
         )
 
 
@@ -66,6 +66,6 @@ async def require_migrated(database: Database) -> None:
             found = await revision_of(transaction.driver)
     except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):  # not even what begins a transaction
         found = ""
-    reached = _newest(found.split())
+    reached = _newest(revisions_in(found))
     if any(reached.get(branch, "") < needed for branch, needed in _newest(NEEDED.split()).items()):
         raise SchemaBehind(found)

@@ -434,14 +434,10 @@ RIGHTS = {
         "a door nobody listed": (
             "CREATE FUNCTION app.become(uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path ="
             " pg_catalog, pg_temp AS $$ SELECT app.set_context($1, $1) $$; ALTER FUNCTION app.become(uuid) OWNER"
-            " TO app_door"
+            " TO app_door; GRANT EXECUTE ON FUNCTION app.become(uuid) TO app_rw"
         ),
         "a function that signs contexts for requests": (
             "GRANT EXECUTE ON FUNCTION app.set_context(uuid, uuid) TO app_rw"
-        ),
-        "a function open to everybody": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO PUBLIC",
-        "a function that signs contexts for a stranger": (
-            "CREATE ROLE stranger; GRANT EXECUTE ON FUNCTION app.set_context(uuid, uuid) TO stranger"
         ),
         "a door opened to another login": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO app_identity",
         "a door that deletes whoever's row it is": (
@@ -457,6 +453,12 @@ RIGHTS = {
             " REVOKE ALL ON FUNCTION app.delete_event FROM PUBLIC; GRANT EXECUTE ON FUNCTION app.delete_event TO app_rw"
         ),
         "a door that is shut": "REVOKE EXECUTE ON FUNCTION app.enter(bytea, uuid) FROM app_rw",
+    },
+    rights.doors_open_to_logins_alone: {
+        "a function open to everybody": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO PUBLIC",
+        "a function that signs contexts for a stranger": (
+            "CREATE ROLE stranger; GRANT EXECUTE ON FUNCTION app.set_context(uuid, uuid) TO stranger"
+        ),
     },
     rights.doors_have_one_form: {
         "a second function under a door's name": (

@@ -85,7 +85,8 @@ LISTED = (
         "GRANT EXECUTE ON FUNCTION app.enter TO app_identity",
         (
             "CREATE FUNCTION app.later() RETURNS int LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'SELECT 1';"
-            " ALTER FUNCTION app.later() OWNER TO app_door; GRANT EXECUTE ON FUNCTION app.later() TO app_rw"
+            " ALTER FUNCTION app.later() OWNER TO app_door; GRANT EXECUTE ON FUNCTION app.later() TO app_rw;"
+            " REVOKE EXECUTE ON FUNCTION app.later() FROM PUBLIC"
         ),
     ),
     (
@@ -119,6 +120,10 @@ async def test_a_schema_that_is_ahead_is_not_compared(addresses: dict[str, str],
             await connection.execute(known)
             assert await broken(connection) != set()
             await connection.execute("ROLLBACK TO SAVEPOINT known")
+        for caller in ("PUBLIC", "app_migrator"):
+            await connection.execute(f"SAVEPOINT shut; GRANT EXECUTE ON FUNCTION app.later() TO {caller}")
+            assert await broken(connection) == {"doors_open_to_logins_alone"}
+            await connection.execute("ROLLBACK TO SAVEPOINT shut")
         await connection.execute(
             "CREATE OR REPLACE FUNCTION app.tenant_id() RETURNS uuid LANGUAGE sql STABLE"
             " AS $$ SELECT current_setting('app.told', true)::uuid $$"

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from insula.app import create_litestar
+from insula.core.catalogue import Unproven, require_proven, revisions_in
 from insula.core.db import Database
 from insula.doctor import examine
 from insula.provision import RevisionRefused
-from insula.schema import NEEDED, REVISION, SchemaBehind, _revisions, require_migrated, state_of
+from insula.schema import NEEDED, RELEASE, REVISION, SchemaBehind, _revisions, require_migrated, state_of
 from insula.settings import Settings
 from insula.worker import create_worker
 from tests.migrations.conftest import Schema, back, revisions
@@ -94,6 +96,31 @@ async def test_doctor_says_once_that_no_migration_was_run(schema: Schema, instal
     found = [line for line in said.getvalue().splitlines() if line.startswith("wrong") and "SMTP" not in line]
     assert [line.partition(":")[0] for line in found] == [f"wrong  the schema, revision {NEEDED} or newer"]
     assert "not looked at: the proof of isolation, the program's keys" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    "remark",
+    ["The tables of our product", "core", "v2", f"{REVISION} and more", f"{REVISION} 9999", "9999 tables of ours"],
+)
+async def test_a_remark_on_the_schema_is_no_release(schema: Schema, installed: Settings, remark: str) -> None:
+    """With another release nothing is compared: a documentation tool must not say that it is one."""
+    await schema.superuser.execute(f"COMMENT ON SCHEMA app IS '{remark}'")
+    async with opened(installed) as database:
+        with pytest.raises(SchemaBehind, match=re.escape(f"unknown (its comment says '{remark}')")):
+            await require_migrated(database)
+        with pytest.raises(Unproven, match=f"schema app: its comment is no revision: '{remark}'.*insula migrate"):
+            await require_proven(database, RELEASE)
+    said = io.StringIO()
+    assert not await examine(installed, Console(file=said, width=200))
+    assert f"wrong  isolation, schema app: its comment is no revision: '{remark}'" in said.getvalue()
+    await schema.move("heads")
+    async with opened(installed) as database:
+        await require_migrated(database)
+
+
+@pytest.mark.parametrize("said", ["", "0014", "own_0003", "0014 own_0003", "0014 own_0003 unfinished", "9999"])
+def test_what_migrations_write_is_understood(said: str) -> None:
+    assert revisions_in(said) == said.removesuffix(" unfinished").split()
 
 
 async def test_a_schema_that_never_saw_a_migration_is_behind_and_one_that_is_ahead_is_well(

@@ -49,15 +49,23 @@ def functions_lend_the_doors_rights(catalogue: Catalogue) -> Problems:
 
 
 def doors_open_to_whom_they_are_for(catalogue: Catalogue) -> Problems:
-    """Exactly the functions of core/catalogue/doors.py, each by its login; nothing by PUBLIC or by anybody else."""
+    """Exactly the functions of core/catalogue/doors.py, each by its login."""
     open_to = {(caller, f.name) for f in catalogue.functions if f.schema == SCHEMA for caller in f.callers}
     expected = {(login, name) for login, names in EXECUTABLE.items() for name in names}
     expected |= open_to & {("app_rw", name) for name in _delete_doors(catalogue)}
     for login, name in sorted(open_to - expected):
-        if login not in OWNERS:
+        if login in LOGINS:
             yield f"{SCHEMA}.{name}", f"{login} may execute it"
     for login, name in sorted(expected - open_to):
         yield f"{SCHEMA}.{name}", f"{login} may not execute it, or it is missing"
+
+
+def doors_open_to_logins_alone(catalogue: Catalogue) -> Problems:
+    """Nothing by PUBLIC or by anybody else, in any release."""
+    for function in catalogue.functions:
+        if function.schema == SCHEMA:
+            for caller in sorted(set(function.callers) - LOGINS - OWNERS):
+                yield f"{SCHEMA}.{function.name}", f"{caller} may execute it"
 
 
 def _delete_doors(catalogue: Catalogue) -> set[str]:
@@ -244,6 +252,7 @@ RIGHT_RULES: Final = (
     Rule(functions_are_pinned, "ALTER FUNCTION ... SET search_path = pg_catalog, pg_temp, in a migration."),
     Rule(functions_lend_the_doors_rights, "Create doors with run_script(..., role='app_door')."),
     Rule(doors_open_to_whom_they_are_for, _LISTED, listed=True),
+    Rule(doors_open_to_logins_alone, "REVOKE EXECUTE; logins get it by name, in a migration."),
     Rule(doors_have_one_form, "Drop the older one in the migration that adds the newer."),
     Rule(functions_elsewhere_are_nobodys, "Install extensions into a schema that no login may use."),
     Rule(the_context_is_asked_once, "Recreate it as in migrations/sql/context.sql."),
