@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from insula.core.cache import connect
-from insula.core.catalogue import check_catalogue, is_another
+from insula.core.catalogue import lasting_findings
 from insula.core.db import Database
 from insula.core.keyring import Keyring
 from insula.core.reach import Unreachable
@@ -98,15 +98,14 @@ async def _schema(settings: Settings) -> AsyncIterator[Diagnosis]:
 
 async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     try:
-        async with _opened(settings.database_url) as database, database.transaction(read_only=True) as transaction:
-            findings = await check_catalogue(transaction.driver, RELEASE)
-            other = await is_another(transaction.driver, RELEASE)
+        async with _opened(settings.database_url) as database:
+            revision, findings = await lasting_findings(database, RELEASE)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
         wrong, mend = f"could not be made: {error}", "Mend the database first."
         yield Diagnosis("the proof of isolation", wrong, mend, _same(error))
         return
     if not findings:
-        yield Diagnosis(f"the proof of isolation{_NOT_COMPARED if other else ''}")
+        yield Diagnosis(f"the proof of isolation{'' if revision == RELEASE.revision else _NOT_COMPARED}")
     for finding in findings:
         yield Diagnosis(f"isolation, {finding.object}", finding.wrong, finding.mend)
 

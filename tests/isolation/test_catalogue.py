@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
+from typing import Any
 
 import asyncpg
 import pytest
 
 from insula.core import catalogue
-from insula.core.catalogue import RULES, Unproven, check_catalogue, require_proven
+from insula.core.catalogue import RULES, Finding, Unproven, check_catalogue, facts, require_proven
 from insula.core.db import Database
+from insula.core.pool import Driver
 from insula.schema import RELEASE
 from tests.conftest import address
 from tests.isolation.breakages import BREAKAGES, PEOPLES_VISITS
@@ -173,3 +176,45 @@ async def test_a_start_while_a_migration_is_committed_looks_again(
     finally:
         await database.close()
     assert next(revisions, None) is None
+
+
+async def test_a_start_while_old_events_are_dropped_looks_again(
+    addresses: dict[str, str], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One question saw the month, the next did not: a table without policies."""
+    superuser = await asyncpg.connect(addresses["admin"], database=broken)
+    await superuser.execute("SELECT app.create_event_partitions(now() - interval '200 days', 0)")
+    read, dropped = facts._read, []
+
+    async def dropping(driver: Driver, fact: Any, query: str) -> Any:
+        found = await read(driver, fact, query)
+        if fact is facts.Table and not dropped:
+            dropped.append(await superuser.fetchval("SELECT app.drop_event_partitions('90 days')"))
+        return found
+
+    monkeypatch.setattr(facts, "_read", dropping)
+    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
+    try:
+        await require_proven(database, RELEASE)
+        assert dropped == [1]
+    finally:
+        await database.close()
+        await superuser.close()
+
+
+async def test_a_database_with_something_else_wrong_at_every_look_is_refused(
+    addresses: dict[str, str], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count()
+
+    async def check(*_: object) -> list[Finding]:
+        return [Finding("rule", f"thing {next(looks)}", "is wrong", "Mend it.")]
+
+    monkeypatch.setattr(catalogue, "check_catalogue", check)
+    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
+    try:
+        with pytest.raises(Unproven, match=r"thing 4: is wrong"):
+            await require_proven(database, RELEASE)
+    finally:
+        await database.close()
+    assert next(looks) == 5

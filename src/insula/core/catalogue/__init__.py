@@ -18,6 +18,8 @@ from insula.core.pool import Driver
 
 # Migrations write it there: what is said about a schema can be read by every login, without a right to any table.
 _REVISION: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
+_LOOKS_AGAIN: Final = 4
+"""After the first: months of events are dropped in one transaction, so the second nearly always decides."""
 _WORD: Final = re.compile(r"(own_)?[0-9]{4}")
 _MEND: Final = "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations."
 
@@ -53,17 +55,40 @@ class Release(msgspec.Struct, frozen=True):
 
 async def require_proven(database: Database, release: Release) -> None:
     """At start-up, over app_rw's own connections. Raises Unproven, which names every finding."""
-    before: str | None = None
-    revision = ""
-    while before != revision:  # or a migration was committed while we looked
-        async with database.transaction(read_only=True) as transaction:
-            before = await revision_of(transaction.driver)
-            findings = await check_catalogue(transaction.driver, release)
-            revision = await revision_of(transaction.driver)
+    revision, findings = await lasting_findings(database, release)
     if findings:
         raise Unproven(findings)
     if revision != release.revision:
         _log.warning("the schema is of another release: what this program does not know was not compared")
+
+
+async def lasting_findings(database: Database, release: Release) -> tuple[str, list[Finding]]:
+    """The schema's revision, and what was found twice in a row.
+
+    Months of events are made and dropped while programs start: what one question saw, the next may not. Where
+    every look finds others, those of the last.
+    """
+    revision, findings = await _look(database, release)
+    for _ in range(_LOOKS_AGAIN):
+        if not findings:
+            break
+        before = findings
+        revision, findings = await _look(database, release)
+        if lasting := [finding for finding in findings if finding in before]:
+            return revision, lasting
+    return revision, findings
+
+
+async def _look(database: Database, release: Release) -> tuple[str, list[Finding]]:
+    """At one revision: where a migration was committed meanwhile, once more."""
+    before: str | None = None
+    revision = ""
+    while before != revision:
+        async with database.transaction(read_only=True) as transaction:
+            before = await revision_of(transaction.driver)
+            findings = await check_catalogue(transaction.driver, release)
+            revision = await revision_of(transaction.driver)
+    return revision, findings
 
 
 async def check_catalogue(driver: Driver, release: Release | None = None) -> list[Finding]:
@@ -90,11 +115,6 @@ async def check_catalogue(driver: Driver, release: Release | None = None) -> lis
         findings += [_unlike(line, "should not be there") for line in sorted(found - expected)]
         findings += [_unlike(line, "is missing") for line in sorted(expected - found)]
     return findings
-
-
-async def is_another(driver: Driver, release: Release) -> bool:
-    """Whether the database says that it is of another release, or unfinished: this program has no inventory of that."""
-    return await revision_of(driver) != release.revision
 
 
 async def revision_of(driver: Driver) -> str:

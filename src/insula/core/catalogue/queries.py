@@ -12,7 +12,7 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
                JOIN pg_class parent ON parent.oid = h.inhparent JOIN pg_namespace m ON m.oid = parent.relnamespace
               WHERE h.inhrelid = c.oid),
        coalesce(pg_get_partkeydef(c.oid), ''),
-       ARRAY(SELECT pg_get_expr(i.indpred, i.indrelid) FROM pg_index i
+       ARRAY(SELECT coalesce(pg_get_expr(i.indpred, i.indrelid), '') FROM pg_index i
               WHERE i.indrelid = c.oid AND i.indpred IS NOT NULL)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid >= 16384 AND n.nspname !~ '^pg_temp_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -26,7 +26,7 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
 COLUMNS: Final = """
 SELECT n.nspname || '.' || c.relname, a.attname::text, a.attnotnull,
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attidentity <> '', format_type(a.atttypid, a.atttypmod),
-       ARRAY(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
+       ARRAY(SELECT coalesce(pg_get_expr(k.conbin, k.conrelid), '') FROM pg_constraint k
               WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]
                 AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'),
        a.attgenerated <> ''
