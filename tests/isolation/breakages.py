@@ -259,8 +259,7 @@ PARTS = {
             " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
         ),
         "a month of events among the system's tables": (
-            "SET LOCAL allow_system_table_mods = on;"
-            " DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s SET SCHEMA pg_catalog',"
+            "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s SET SCHEMA pg_catalog',"
             " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
         ),
         "a month of events of an extension's": (
@@ -345,11 +344,28 @@ GRANTS = {
     },
     grants.nothing_is_granted_to_everybody: {
         "a grant to everybody": "GRANT SELECT ON app.project TO PUBLIC",
+        "a view among the system's": (
+            "CREATE VIEW public.names WITH (security_invoker = true) AS SELECT name FROM app.project;"
+            " ALTER VIEW public.names SET SCHEMA pg_catalog; GRANT SELECT ON pg_catalog.names TO PUBLIC"
+        ),
         "a table granted to app_identity": 'GRANT SELECT (id) ON app."user" TO app_identity',
     },
     grants.nobody_else_holds_anything: {
         "a stranger who reads": "CREATE ROLE stranger; GRANT SELECT ON app.project TO stranger",
         "a migrator who writes by a grant": "GRANT INSERT (name) ON app.team TO app_migrator",
+        "a stranger who reads everything, and a policy": (
+            "CREATE ROLE stranger IN ROLE pg_read_all_data;"
+            " CREATE POLICY stranger ON app.project FOR SELECT TO stranger USING (true)"
+        ),
+        "a stranger who reads everything, and a policy of a part of a table": (
+            "CREATE ROLE stranger IN ROLE pg_read_all_data;"
+            " DO $$ BEGIN EXECUTE (SELECT format('CREATE POLICY stranger ON %s FOR SELECT TO stranger, app_door USING (true)',"
+            " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
+        "a stranger who reads everything, and a policy of the key of the doors": (
+            "CREATE ROLE stranger IN ROLE pg_read_all_data;"
+            " CREATE POLICY stranger ON app.door_key FOR SELECT TO stranger USING (true)"
+        ),
     },
     grants.partitions_have_no_grants: {
         "a grant on a partition": (
@@ -426,6 +442,21 @@ RIGHTS = {
             " $$ SELECT passwd FROM pg_shadow LIMIT 1 $$; REVOKE ALL ON FUNCTION public.look() FROM PUBLIC;"
             " GRANT USAGE ON SCHEMA public TO app_door; GRANT EXECUTE ON FUNCTION public.look() TO app_door"
         ),
+        "a superuser's function among the system's that the door may call": (
+            "CREATE FUNCTION pg_catalog.look() RETURNS text LANGUAGE sql SECURITY DEFINER AS"
+            " $$ SELECT passwd FROM pg_shadow LIMIT 1 $$; REVOKE ALL ON FUNCTION pg_catalog.look() FROM PUBLIC;"
+            " GRANT EXECUTE ON FUNCTION pg_catalog.look() TO app_door"
+        ),
+        "a door in a schema of a monitor's": (
+            "CREATE ROLE stranger; CREATE SCHEMA monitoring; GRANT USAGE ON SCHEMA monitoring TO stranger;"
+            " CREATE FUNCTION monitoring.organizations() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS"
+            " 'SELECT count(*) FROM app.organization'; ALTER FUNCTION monitoring.organizations() OWNER TO app_door"
+        ),
+        "a migrator's function in a schema of a monitor's": (
+            "CREATE SCHEMA monitoring; CREATE FUNCTION monitoring.organizations() RETURNS bigint LANGUAGE sql"
+            " SECURITY DEFINER AS 'SELECT count(*) FROM app.organization';"
+            " ALTER FUNCTION monitoring.organizations() OWNER TO app_migrator"
+        ),
         "a door that runs as a superuser": (
             "ALTER FUNCTION app.create_event_partitions(timestamptz, integer) OWNER TO CURRENT_USER"
         ),
@@ -470,6 +501,11 @@ RIGHTS = {
             "CREATE FUNCTION migration.peek() RETURNS SETOF app.project LANGUAGE sql SECURITY DEFINER"
             " AS $$ SELECT * FROM app.project $$; ALTER FUNCTION migration.peek() OWNER TO app_door"
         ),
+        "a function among the system's": (
+            "CREATE FUNCTION pg_catalog.names() RETURNS text LANGUAGE sql SECURITY DEFINER AS"
+            " $$ SELECT string_agg(name, ', ') FROM app.organization $$"
+        ),
+        "an extension among the system's": "CREATE EXTENSION btree_gist SCHEMA pg_catalog",
         "a function in a schema that logins see": (
             "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; GRANT USAGE ON SCHEMA"
             " public TO app_rw"
@@ -508,6 +544,8 @@ RIGHTS = {
     rights.logins_reach_only_the_schema: {
         "a system function granted to a login": "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO app_rw",
         "a system table granted to a login": "GRANT SELECT ON pg_authid TO app_platform",
+        "a column of a system table granted to a login": "GRANT SELECT (rolpassword) ON pg_authid TO app_rw",
+        "keys and triggers that a login switches off": "GRANT SET ON PARAMETER session_replication_role TO app_identity",
     },
     rights.logins_have_our_defaults: {
         "a login that set its own search_path": "ALTER ROLE app_rw SET search_path = public",
@@ -607,6 +645,9 @@ RIGHTS = {
     rights.the_system_keeps_its_secrets: {
         "files for everybody": "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO PUBLIC",
         "password hashes for everybody": "GRANT SELECT ON pg_authid TO PUBLIC",
+        "password hashes for everybody, by their column": "GRANT SELECT (rolpassword) ON pg_authid TO PUBLIC",
+        "everybody's values for everybody": "GRANT SELECT (starelid, staattnum, stavalues1) ON pg_statistic TO PUBLIC",
+        "keys and triggers that everybody switches off": "GRANT SET ON PARAMETER session_replication_role TO PUBLIC",
     },
     rights.the_program_runs_as_its_login: {
         "a program that runs as a superuser": "RESET SESSION AUTHORIZATION",

@@ -67,6 +67,11 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
             "CREATE FUNCTION public.ddl_ended() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN END';"
             " CREATE EVENT TRIGGER ddl_ended ON ddl_command_end EXECUTE FUNCTION public.ddl_ended()"
         ),
+        (
+            "CREATE FUNCTION pg_catalog.other_handler() RETURNS language_handler LANGUAGE c"
+            " AS '$libdir/plpgsql', 'plpgsql_call_handler'; CREATE LANGUAGE other HANDLER other_handler"
+        ),
+        "CREATE ROLE watcher; GRANT EXECUTE ON FUNCTION pg_sleep(double precision) TO watcher",
     ],
     ids=[
         "a reserved name",
@@ -82,6 +87,8 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
         "statistics of statements, and who reads them",
         "what CloudNativePG makes for its poolers",
         "what pgaudit hears of",
+        "what makes a language work",
+        "a system function that everybody has anyhow",
     ],
 )
 async def test_what_breaks_no_rule_is_not_reported(breaker: asyncpg.Connection, deed: str) -> None:

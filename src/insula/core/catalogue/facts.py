@@ -4,7 +4,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from insula.core.catalogue import queries
+from insula.core.catalogue import queries, right_queries
 from insula.core.catalogue.doors import EXECUTABLE
 from insula.core.pool import Driver
 from insula.core.rls import SCHEMA, TableClass
@@ -242,7 +242,7 @@ async def read_catalogue(driver: Driver) -> Catalogue:
         functions=await _read(driver, Function, queries.FUNCTIONS),
         attachments=await _read(driver, Attachment, queries.ATTACHMENTS),
         roles=await _read(driver, Role, queries.ROLES),
-        rights=await _read(driver, Right, queries.RIGHTS),
+        rights=await _read(driver, Right, right_queries.RIGHTS),
         logins=await _read(driver, Login, queries.LOGINS),
     )
 

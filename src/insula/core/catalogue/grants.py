@@ -45,10 +45,16 @@ def nobody_can_lock_a_table(catalogue: Catalogue) -> Problems:
 
 
 def nobody_else_holds_anything(catalogue: Catalogue) -> Problems:
-    """A role that is none of ours has neither our limits nor, perhaps, row security."""
+    """A role that is none of ours has neither our limits nor, perhaps, row security; with pg_read_all_data a policy is
+    all that it lacks.
+    """
     for grant in catalogue.grants:
         if grant.grantee not in OUTSIDERS | OWNERS:
             yield grant.object, f"{grant.grantee} holds {grant.privilege}"
+    ours = {table.name for table in catalogue.stored()}
+    for policy in catalogue.policies:
+        if policy.table in ours and not set(policy.roles) <= OUTSIDERS | OWNERS:
+            yield policy.table, f"has the policy {policy.name} for {', '.join(policy.roles)}"
 
 
 def nothing_is_granted_to_everybody(catalogue: Catalogue) -> Problems:
@@ -137,7 +143,7 @@ GRANT_RULES: Final = (
     Rule(rows_cannot_move, "Grant UPDATE on the columns that change, as core/rls.py does."),
     Rule(nothing_reaches_past_rows, _REVOKE),
     Rule(nobody_can_lock_a_table, "Grant UPDATE on columns, and let rows be deleted by a door, as core/rls.py does."),
-    Rule(nobody_else_holds_anything, _REVOKE),
+    Rule(nobody_else_holds_anything, "REVOKE it; DROP POLICY."),
     Rule(nothing_is_granted_to_everybody, _REVOKE),
     Rule(partitions_have_no_grants, _REVOKE),
     Rule(sequences_are_nobodys, _REVOKE),

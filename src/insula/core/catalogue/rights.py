@@ -14,6 +14,10 @@ PINNED: Final = "search_path=pg_catalog, pg_temp"
 CONTEXT: Final = frozenset({"tenant_id", "user_id"})
 HOUSE: Final = frozenset({SCHEMA, "migration"})
 """Schemas of ours; logins look into both."""
+SEEN: Final = HOUSE | {"pg_catalog", "information_schema"}
+"""Schemas that every login looks into."""
+LENDERS: Final = OWNERS | {"app_migrator"}
+"""Whose rights reach everybody's rows."""
 
 SIGNALS: Final = frozenset({"pg_signal_backend", "pg_read_all_stats"})
 """With these a door sees and ends transactions that go on for too long."""
@@ -36,15 +40,17 @@ def functions_are_pinned(catalogue: Catalogue) -> Problems:
 def functions_lend_the_doors_rights(catalogue: Catalogue) -> Problems:
     """SECURITY DEFINER functions run as app_door; app_owner's rights, the right to DDL, are lent by name only.
 
-    Elsewhere others have theirs, poolers for instance, to look up passwords: none that we may call.
+    Elsewhere others have theirs, poolers for instance, to look up passwords: none that we may call, and none that
+    lends rights of ours.
     """
     callers = LOGINS | OWNERS | {"PUBLIC"}
-    looked_into = HOUSE | {right.object for right in catalogue.rights if right.kind == "schema"}
+    looked_into = SEEN | {right.object for right in catalogue.rights if right.kind == "schema"}
     for function in catalogue.functions:
         lends_more = function.owner != "app_door" and function.name not in RUNS_AS_OWNER
         ours = function.schema in HOUSE or (function.schema in looked_into and not callers.isdisjoint(function.callers))
         changed_by_others = function.schema in HOUSE and function.owner not in OWNERS
-        if (function.definer and lends_more and ours) or changed_by_others:
+        lent_away = function.schema not in HOUSE and function.owner in LENDERS
+        if (function.definer and ((lends_more and ours) or lent_away)) or changed_by_others:
             yield function.signature, f"runs with the rights of {function.owner}"
 
 
@@ -87,10 +93,10 @@ def doors_have_one_form(catalogue: Catalogue) -> Problems:
 
 def functions_elsewhere_are_nobodys(catalogue: Catalogue) -> Problems:
     """Extensions bring functions (dblink connects, file_fdw reads files); they belong where no login may look. Into the
-    schema of migrations logins do look, for the revision.
+    schema of migrations logins do look, for the revision, and into the system's.
     """
     usable = {(right.role, right.object) for right in catalogue.rights if right.kind == "schema"}
-    usable |= {(login, schema) for login in LOGINS for schema in HOUSE}
+    usable |= {(login, schema) for login in LOGINS for schema in SEEN}
     for function in catalogue.functions:
         for login in sorted(LOGINS):
             may = {login, "PUBLIC"} & set(function.callers) and (login, function.schema) in usable
@@ -225,7 +231,7 @@ def row_security_is_asked_first(catalogue: Catalogue) -> Problems:
 
 
 def the_system_keeps_its_secrets(catalogue: Catalogue) -> Problems:
-    """What initdb kept from PUBLIC: files, other sessions, hashes of passwords."""
+    """What initdb kept from PUBLIC: files, other sessions, hashes of passwords, settings that switch keys off."""
     for right in _of_kind(catalogue, "system object"):
         yield right.object, f"{_who(right)} holds {right.privilege}"
 
@@ -250,11 +256,14 @@ _LISTED: Final = "REVOKE EXECUTE in a migration, or name the door in core/catalo
 
 RIGHT_RULES: Final = (
     Rule(functions_are_pinned, "ALTER FUNCTION ... SET search_path = pg_catalog, pg_temp, in a migration."),
-    Rule(functions_lend_the_doors_rights, "Create doors with run_script(..., role='app_door')."),
+    Rule(functions_lend_the_doors_rights, "Create doors with run_script(..., role='app_door'), in the schema app."),
     Rule(doors_open_to_whom_they_are_for, _LISTED, listed=True),
     Rule(doors_open_to_logins_alone, "REVOKE EXECUTE; logins get it by name, in a migration."),
     Rule(doors_have_one_form, "Drop the older one in the migration that adds the newer."),
-    Rule(functions_elsewhere_are_nobodys, "Install extensions into a schema that no login may use."),
+    Rule(
+        functions_elsewhere_are_nobodys,
+        "Install extensions, and create what is yours, in a schema that no login may use.",
+    ),
     Rule(the_context_is_asked_once, "Recreate it as in migrations/sql/context.sql."),
     Rule(roles_have_no_rights_of_their_own, "ALTER ROLE ... NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB ..."),
     Rule(logins_are_only_themselves, "REVOKE the membership; REASSIGN OWNED BY ... TO app_owner."),
