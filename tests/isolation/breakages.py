@@ -310,6 +310,29 @@ PARTS = {
             "CREATE INDEX membership_early ON app.membership (tenant_id, id)"
             " WHERE user_id < '01900000-0000-0000-0000-000000000000'"
         ),
+        "an index of one team's projects": (
+            "CREATE INDEX project_hot ON app.project (tenant_id, id)"
+            " WHERE team_id = '00000000-0000-0000-0000-000000000001'"
+        ),
+        "an index of the events of somebody, by a name": (
+            "CREATE INDEX event_hot ON app.event (tenant_id, id) WHERE actor_id = 'usr_01'"
+        ),
+        "an index of one organization": (
+            "CREATE INDEX organization_hot ON app.organization (tenant_id, id)"
+            " WHERE id = '00000000-0000-0000-0000-000000000001'"
+        ),
+        "an index of one tenant's rows, by another column that names it": (
+            "ALTER TABLE app.project ADD shard text DEFAULT app.tenant_id()::text;"
+            " CREATE INDEX project_shard ON app.project (tenant_id, id) WHERE shard = '5'"
+        ),
+        "an index of some teams' rows, by what is computed of them": (
+            "ALTER TABLE app.project ADD part integer GENERATED ALWAYS AS (hashtext(team_id::text)) STORED;"
+            " CREATE INDEX project_part ON app.project (tenant_id, id) WHERE part = 5"
+        ),
+        "a table in parts by the hash of its teams": (
+            "CREATE TABLE app.thing (tenant_id uuid, id uuid, team_id uuid) PARTITION BY HASH (team_id);"
+            " COMMENT ON TABLE app.thing IS 'class: tenant'"
+        ),
         "a table in parts by its tenants": (
             "CREATE TABLE app.thing (tenant_id uuid, id uuid) PARTITION BY LIST (tenant_id);"
             " COMMENT ON TABLE app.thing IS 'class: tenant'"

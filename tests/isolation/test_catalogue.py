@@ -38,6 +38,8 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
             "DEFAULT", "FOR VALUES WITH (MODULUS 1, REMAINDER 0)"
         ),
         "CREATE INDEX project_gone ON app.project (tenant_id, id) WHERE deleted_at IS NOT NULL",
+        "CREATE INDEX project_word ON app.project (tenant_id, id) WHERE status = 'id' OR team_id IS NULL",
+        "CREATE INDEX event_recent ON app.event (tenant_id, id) WHERE occurred_at > '2026-11-29 00:00Z'",
         "ALTER TABLE app.project ADD code varchar(40); ALTER TABLE app.project ALTER code SET STATISTICS 0",
         (
             "ALTER TABLE app.project ADD notes text; ALTER TABLE app.project ALTER notes SET STATISTICS 0,"
@@ -78,6 +80,8 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
         "a person's table in parts",
         "a table whose parts mix people",
         "an index of what was deleted",
+        "an index of rows with a word and of those without a team",
+        "an index of what happened lately, as ids tell",
         "a short text",
         "a bound of rows to come",
         "a column with a reserved name",

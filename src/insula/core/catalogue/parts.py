@@ -3,10 +3,13 @@
 import re
 from typing import Final
 
-from insula.core.catalogue.facts import Catalogue
+from insula.core.catalogue.facts import Catalogue, Column
 from insula.core.catalogue.rule import Problems, Rule
 from insula.core.catalogue.tables import LEFT_BY, owner_columns
 from insula.core.rls import SCHEMA
+
+_WRITER: Final = re.compile(r"app\.(tenant|user)_id\(\)")
+_QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
 
 
 def partitions_are_of_their_tables_class(catalogue: Catalogue) -> Problems:
@@ -31,24 +34,31 @@ def parts_stay_in_the_schema(catalogue: Catalogue) -> Problems:
 
 def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
     """Everybody may read how large partitions and indexes are, and what decides which rows are in them; also of tables
-    that they may not read. Among few owners, a part by the hash of them holds one alone.
+    that they may not read. A team's or a person's part is that of one tenant, and among few owners, a part by the hash
+    of them holds one alone. Ranges of ``id`` mix them; an index that names ids does not.
     """
     owners = owner_columns(catalogue)
     for table in catalogue.stored():
-        columns = LEFT_BY | {owners.get(table.name, "tenant_id")}
-        computed = [column for column in catalogue.columns if column.table == table.name and column.generated]
-        columns |= {column.name for column in computed if _names(columns).search(column.default)}
-        named = _names(columns)
-        if named.search(table.parted_by):
+        columns = [column for column in catalogue.columns if column.table == table.name]
+        names = LEFT_BY | {owners.get(table.name, "tenant_id")} | {c.name for c in columns if _names_somebody(c)}
+        names |= {column.name for column in columns if column.generated and _asks_for(names, column.default)}
+        if _asks_for(names, table.parted_by):
             yield table.name, f"is parted by {table.parted_by}"
         for condition in table.conditions:
-            if named.search(condition):
+            if _asks_for(names | {"id"}, condition):
                 yield table.name, f"has an index of the rows where {condition}"
 
 
-def _names(columns: set[str]) -> re.Pattern[str]:
-    """Finds an expression that asks for the value of one of these columns, or for the whole row."""
-    return re.compile(rf"\b({'|'.join(sorted(columns))})\b(?! IS (NOT )?NULL)|\.\*")
+def _names_somebody(column: Column) -> bool:
+    """A reference, or whoever writes the row; what is only computed from the row's own id is not."""
+    refers = column.type.startswith("uuid") or column.name.endswith("_id")
+    return (refers and column.name != "id") or _WRITER.search(column.default) is not None
+
+
+def _asks_for(names: set[str], expression: str) -> bool:
+    """Whether it asks for the value of one of these columns, or for the whole row; words in quotes are no names."""
+    named = "|".join(re.escape(name) for name in sorted(names))
+    return bool(re.search(rf"\b({named})\b(?! IS (NOT )?NULL)|\.\*", _QUOTED.sub("", expression)))
 
 
 PART_RULES: Final = (
@@ -62,6 +72,6 @@ PART_RULES: Final = (
     ),
     Rule(
         nobody_has_a_part_of_their_own,
-        "Part it by id, or by something else than whose a row is; let no index's WHERE name that column.",
+        "Part it by id, or by something else than whose a row is; let no index's WHERE name ids except by IS NOT NULL.",
     ),
 )
