@@ -222,6 +222,16 @@ TABLES = {
     },
     tables.views_ask_as_their_reader: {
         "a view with its owner's rights": "CREATE VIEW app.projects AS SELECT * FROM app.project",
+        "a view elsewhere, of a view of ours that asks as its reader": (
+            "CREATE VIEW app.projects WITH (security_invoker = true) AS SELECT * FROM app.project;"
+            " CREATE SCHEMA monitoring; CREATE VIEW monitoring.projects AS SELECT * FROM app.projects"
+        ),
+        "a materialized view elsewhere": (
+            "CREATE SCHEMA monitoring; CREATE MATERIALIZED VIEW monitoring.numbers AS SELECT count(*) FROM app.project"
+        ),
+        "a view elsewhere that asks one of our functions": (
+            "CREATE SCHEMA monitoring; CREATE VIEW monitoring.tenant AS SELECT app.tenant_id()"
+        ),
         "a materialized view": "CREATE MATERIALIZED VIEW app.projects AS SELECT * FROM app.project",
         "a foreign table": (
             "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE"
@@ -238,6 +248,10 @@ TABLES = {
         "a known trigger that calls something else": (
             "DROP TRIGGER wait_until_due ON app.outbox; CREATE TRIGGER wait_until_due BEFORE UPDATE ON app.outbox"
             " FOR EACH ROW EXECUTE FUNCTION app.count_version()"
+        ),
+        "a rule elsewhere that changes ours": (
+            "CREATE SCHEMA monitoring; CREATE TABLE monitoring.sample (id uuid); CREATE RULE r AS ON DELETE"
+            " TO monitoring.sample DO ALSO DELETE FROM app.project WHERE id = OLD.id"
         ),
         "a rule": "CREATE RULE r AS ON DELETE TO app.project DO ALSO NOTIFY x",
     },
@@ -375,6 +389,13 @@ GRANTS = {
     },
     grants.nobody_else_holds_anything: {
         "a stranger who reads": "CREATE ROLE stranger; GRANT SELECT ON app.project TO stranger",
+        "a stranger who reads a table elsewhere that refers to ours": (
+            "CREATE ROLE stranger; CREATE SCHEMA monitoring; CREATE TABLE monitoring.sample (tenant_id uuid, id uuid,"
+            " FOREIGN KEY (tenant_id, id) REFERENCES app.project); GRANT SELECT ON monitoring.sample TO stranger"
+        ),
+        "a stranger who counts": (
+            "CREATE ROLE stranger; CREATE SEQUENCE app.ticket_number; GRANT USAGE ON SEQUENCE app.ticket_number TO stranger"
+        ),
         "a migrator who writes by a grant": "GRANT INSERT (name) ON app.team TO app_migrator",
         "a stranger who reads everything, and a policy": (
             "CREATE ROLE stranger IN ROLE pg_read_all_data;"

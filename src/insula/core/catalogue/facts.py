@@ -18,7 +18,7 @@ OUTSIDERS: Final = LOGINS | {"PUBLIC"}
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table, partition, view, materialized view or foreign table."""
+    """A table, partition, view, materialized view or foreign table of ours, or one elsewhere that refers to ours."""
 
     name: str
     kind: str

@@ -13,6 +13,8 @@ APPEND_ONLY: Final = frozenset({f"{SCHEMA}.event", f"{SCHEMA}.account_event", f"
 SECRET: Final = re.compile(r"(^|_)(hash|secret|password|ipad|opad)$")
 NO_SECRET: Final = {f"{SCHEMA}.idempotency.key_hash": "names an answer that only its client can decrypt"}
 
+_HOUSE: Final = (f"{SCHEMA}.", "migration.")
+"""What the names of all that is ours begin with."""
 _BY_BOTH: Final = (
     "((NOT (tenant_id IS DISTINCT FROM ( SELECT app.tenant_id() AS tenant_id)))"
     " AND (NOT (user_id IS DISTINCT FROM ( SELECT app.user_id() AS user_id)))"
@@ -48,12 +50,13 @@ def nobody_else_holds_anything(catalogue: Catalogue) -> Problems:
     """A role that is none of ours has neither our limits nor, perhaps, row security; with pg_read_all_data a policy is
     all that it lacks.
     """
+    tables = {table.name for table in catalogue.tables}
     for grant in catalogue.grants:
-        if grant.grantee not in OUTSIDERS | OWNERS:
+        ours = grant.table in tables or grant.table.startswith(_HOUSE)
+        if ours and grant.grantee not in OUTSIDERS | OWNERS:
             yield grant.object, f"{grant.grantee} holds {grant.privilege}"
-    ours = {table.name for table in catalogue.stored()}
     for policy in catalogue.policies:
-        if policy.table in ours and not set(policy.roles) <= OUTSIDERS | OWNERS:
+        if policy.table in tables and not set(policy.roles) <= OUTSIDERS | OWNERS:
             yield policy.table, f"has the policy {policy.name} for {', '.join(policy.roles)}"
 
 
@@ -75,7 +78,7 @@ def sequences_are_nobodys(catalogue: Catalogue) -> Problems:
     """Whoever looks at one learns how much everybody does."""
     tables = {table.name for table in catalogue.tables}
     for grant in catalogue.held():
-        if grant.table not in tables:
+        if grant.table.startswith(_HOUSE) and grant.table not in tables:
             yield grant.object, f"{grant.grantee} holds {grant.privilege} on a sequence"
 
 

@@ -2,8 +2,22 @@
 
 from typing import Final
 
-# What an extension brings, pg_stat_statements for instance, is its own: into its schema nobody of ours may look.
+# What is in our schemas, and what refers to that from elsewhere: parts, views, what has a foreign key. Other things are
+# their owner's, those of extensions too: into their schemas nobody of ours may look.
 TABLES: Final = """
+WITH RECURSIVE ours (class, id) AS (
+    SELECT 'pg_namespace'::regclass::oid, oid FROM pg_namespace WHERE nspname IN ('app', 'migration')
+     UNION
+    SELECT more.class, more.id
+      FROM ours JOIN pg_depend d ON d.refclassid = ours.class AND d.refobjid = ours.id
+     CROSS JOIN LATERAL (
+        SELECT d.classid, d.objid
+         UNION ALL
+        SELECT 'pg_class'::regclass, r.ev_class FROM pg_rewrite r
+         WHERE d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+         UNION ALL
+        SELECT 'pg_class'::regclass, k.conrelid FROM pg_constraint k
+         WHERE d.classid = 'pg_constraint'::regclass AND k.oid = d.objid) AS more (class, id))
 SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
        c.relrowsecurity, c.relforcerowsecurity, c.relispartition, coalesce(c.reloptions, '{}'),
        (SELECT m.nspname || '.' || top.relname FROM pg_class top JOIN pg_namespace m ON m.oid = top.relnamespace
@@ -15,10 +29,8 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
        ARRAY(SELECT coalesce(pg_get_expr(i.indpred, i.indrelid), '') FROM pg_index i
               WHERE i.indrelid = c.oid AND i.indpred IS NOT NULL)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.oid >= 16384 AND n.nspname !~ '^pg_temp_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-   AND (n.nspname IN ('app', 'migration') OR EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)
-        OR NOT EXISTS (SELECT FROM pg_depend d
-                        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+ WHERE n.nspname !~ '^pg_temp_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND c.oid IN (SELECT id FROM ours WHERE class = 'pg_class'::regclass)
  ORDER BY 1
 """
 
@@ -38,14 +50,15 @@ SELECT n.nspname || '.' || c.relname, a.attname::text, a.attnotnull,
  ORDER BY 1, a.attnum
 """
 
-# An index keeps statistics of the expressions it is made of, and CREATE STATISTICS of whatever it names.
+# Of a column that is computed when it is read (PostgreSQL 18) there are none, and none can be switched off. An index
+# keeps statistics of the expressions it is made of, and CREATE STATISTICS of whatever it names.
 COUNTED: Final = """
 SELECT n.nspname || '.' || c.relname, n.nspname || '.' || c.relname || '.' || a.attname
   FROM pg_attribute a
   JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
   JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname !~ '^(pg_|information_schema$)' AND a.attnum > 0 AND NOT a.attisdropped
-   AND coalesce(a.attstattarget, -1) <> 0 AND a.atttypid <> 'timestamptz'::regtype
+   AND coalesce(a.attstattarget, -1) <> 0 AND a.atttypid <> 'timestamptz'::regtype AND a.attgenerated <> 'v'
  UNION ALL
 SELECT n.nspname || '.' || c.relname, i.indexrelid::regclass::text || ' (column ' || a.attnum || ')'
   FROM pg_index i
@@ -165,7 +178,7 @@ SELECT r.rolname::text, r.rolcanlogin,
               WHERE s.setrole = r.oid
                 AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
   FROM pg_roles r
- WHERE r.rolname ~ '^app_'
+ WHERE r.rolname IN ('app_owner', 'app_door', 'app_migrator', 'app_rw', 'app_identity', 'app_platform')
  ORDER BY 1
 """
 
