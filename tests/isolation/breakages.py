@@ -272,6 +272,10 @@ PARTS = {
             "CREATE SCHEMA archive; DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s SET SCHEMA archive',"
             " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
         ),
+        "a month of events in a schema with a name like ours": (
+            'CREATE SCHEMA "app.archive"; DO $$ BEGIN EXECUTE (SELECT format(\'ALTER TABLE %s SET SCHEMA "app.archive"\','
+            " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
+        ),
         "a month of events among the system's tables": (
             "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s SET SCHEMA pg_catalog',"
             " inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"

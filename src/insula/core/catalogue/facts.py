@@ -32,6 +32,8 @@ class Table(msgspec.Struct, frozen=True):
     """Itself, or the table that it is a partition of: the one whose grants are asked."""
     parents: list[str]
     """What it is a partition of, or inherits from."""
+    elsewhere: bool
+    """Whether one of them is in another schema."""
     parted_by: str
     """As in ``RANGE (id)``; empty where it has no partitions."""
     conditions: list[str]

@@ -6,7 +6,6 @@ from typing import Final
 from insula.core.catalogue.facts import Catalogue, Column
 from insula.core.catalogue.rule import Problems, Rule
 from insula.core.catalogue.tables import LEFT_BY, owner_columns
-from insula.core.rls import SCHEMA
 
 _WRITER: Final = re.compile(r"app\.(tenant|user)_id\(\)")
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
@@ -25,11 +24,9 @@ def partitions_are_of_their_tables_class(catalogue: Catalogue) -> Problems:
 
 def parts_stay_in_the_schema(catalogue: Catalogue) -> Problems:
     """Requests read a part through its table, wherever it lies; these rules look at what lies in the schema."""
-    ours = f"{SCHEMA}."
     for table in catalogue.tables:
-        for parent in table.parents:
-            if table.name.startswith(ours) != parent.startswith(ours):
-                yield table.name, f"is a part of {parent}, in another schema"
+        if table.elsewhere:
+            yield table.name, f"is a part of {', '.join(table.parents)}, in another schema"
 
 
 def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:

@@ -25,6 +25,8 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, coalesce(obj_description(
        ARRAY(SELECT m.nspname || '.' || parent.relname FROM pg_inherits h
                JOIN pg_class parent ON parent.oid = h.inhparent JOIN pg_namespace m ON m.oid = parent.relnamespace
               WHERE h.inhrelid = c.oid),
+       EXISTS (SELECT FROM pg_inherits h JOIN pg_class parent ON parent.oid = h.inhparent
+                WHERE h.inhrelid = c.oid AND parent.relnamespace <> c.relnamespace),
        coalesce(pg_get_partkeydef(c.oid), ''),
        ARRAY(SELECT coalesce(pg_get_expr(i.indpred, i.indrelid), '') FROM pg_index i
               WHERE i.indrelid = c.oid AND i.indpred IS NOT NULL)
