@@ -28,8 +28,8 @@ BREATH_SECONDS: Final = 0.01
 FAILED_PAUSE: Final = 1.0
 COMPLAINT_SECONDS: Final = 60.0
 """However often it fails meanwhile."""
-PACED_SECONDS: Final = 0.05
-"""Between two looks while all that wait must: a look for each job would cost as much as the job."""
+PACED_SECONDS: Final = 0.02
+"""Between two looks while all that wait must: often enough that they come one at a time, and nobody meets several."""
 LARGEST_SHARE: Final = 4
 """One organization may have a quarter of all jobs in flight."""
 PROGRAM: Final = UUID(int=2**128 - 1)

@@ -92,8 +92,8 @@ INSERT INTO app.outbox (id, tenant_id, user_id, task, payload) VALUES ($1, NULL,
 
 # Counting a flood would cost more than knowing its size is worth.
 _GAUGES: Final = """
-SELECT (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'due' LIMIT 100000) AS due) AS due,
-       (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'dead' LIMIT 100000) AS dead) AS dead,
+SELECT (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'due' LIMIT 10000) AS due) AS due,
+       (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'dead' LIMIT 10000) AS dead) AS dead,
        app.longest_wait($1) AS oldest
 """
 
