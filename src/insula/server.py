@@ -91,8 +91,9 @@ def hold(host: str, port: int) -> socket.socket:
     held = socket.socket(family)
     try:
         if port:
-            with socket.create_server((host, port), family=family):
-                pass
+            with socket.socket(family) as asking:  # listening, it would be found by clients who wait for this start
+                asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                asking.bind((host, port))
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # as the server asks for it
             held.setsockopt(socket.SOL_SOCKET, option, 1)
         held.bind((host, port))

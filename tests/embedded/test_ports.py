@@ -67,3 +67,11 @@ def listening_as_the_server_does(port: int) -> socket.socket:
     server.bind(("127.0.0.1", port))
     server.listen()
     return server
+
+
+def test_a_port_is_asked_for_without_listening_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that waits for the start would be let in and dropped, and not know whether its request was carried out."""
+    port, listened = process.free_port(), []
+    monkeypatch.setattr(socket.socket, "listen", lambda *_: listened.append(port), raising=False)
+    hold("127.0.0.1", port).close()
+    assert listened == []
