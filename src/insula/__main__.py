@@ -106,6 +106,8 @@ def migrate(revision: str) -> None:
 def rotate(key: str, lead: int) -> None:
     """Replace a key while everything runs, over INSULA_OWNER_DATABASE_URL (as app_migrator).
 
+    All but door-key need INSULA_SECRET_KEY or INSULA_KMS_COMMAND as well, and no other setting.
+
     door-key signs which tenant a transaction is for. pepper hashes stored credentials, data-keys make mailed links,
     cursors and the names that Redis knows people by: what was made with the ones of before stays good. master-key wraps
     all of these with INSULA_KMS_COMMAND or INSULA_SECRET_KEY; run it when every process has the one of before in
@@ -114,7 +116,7 @@ def rotate(key: str, lead: int) -> None:
     from insula.rotation import rotate
 
     with plainly():
-        click.echo(asyncio.run(rotate(key, load(), load_owner_database_url(), lead)))
+        click.echo(asyncio.run(rotate(key, load_owner_database_url(), lead)))
 
 
 @main.group()

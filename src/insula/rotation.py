@@ -14,7 +14,7 @@ from insula.core.masters import Master
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
 from insula.core.vault import unwrap
-from insula.settings import Settings
+from insula.settings import load_masters
 
 PEPPER: Final[tuple[Purpose, ...]] = ("credential",)
 DATA_KEYS: Final[tuple[Purpose, ...]] = ("mailed_token", "cursor", "pseudonym")
@@ -39,16 +39,21 @@ class RotationError(Mendable):
     """The rotation did not begin, or did not end: nothing is lost, and it can be tried again."""
 
 
-async def rotate(key: str, settings: Settings, owner_url: str, lead: float) -> str:
-    """Replace one of the keys that `insula rotate` names; returns what there is to tell. Raises RotationError."""
+async def rotate(key: str, owner_url: str, lead: float) -> str:
+    """Replace one of the keys that `insula rotate` names; returns what there is to tell.
+
+    The door's key is the database's own, all others are wrapped: those need the master key too. Raises RotationError
+    and SettingsError.
+    """
     if key == "door-key":
         seconds = await rotate_door_key(owner_url)
         return f"The door signs with a new key; the old one was forgotten after {seconds:.1f} s."
+    masters = load_masters()
     if key == "master-key":
-        count = await rewrap(owner_url, settings.masters)
-        return f"{count} keys were wrapped anew, by {settings.masters[0].name}; no process needs another master key."
+        count = await rewrap(owner_url, masters)
+        return f"{count} keys were wrapped anew, by {masters[0].name}; no process needs another master key."
     purposes = PEPPER if key == "pepper" else DATA_KEYS
-    active_from = await rotate_keys(owner_url, settings.masters, purposes, timedelta(seconds=lead))
+    active_from = await rotate_keys(owner_url, masters, purposes, timedelta(seconds=lead))
     return f"New keys for {', '.join(purposes)} are used from {active_from:%Y-%m-%d %H:%M:%S} UTC on."
 
 

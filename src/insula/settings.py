@@ -17,6 +17,7 @@ from insula.unsafe import LOGINS, PREFIX, unsafe
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
+_OF_MASTERS: Final = _MASTERS | {"secret_key_previous"}
 _READ_ELSEWHERE: Final = frozenset(
     f"{PREFIX}{name}"
     for name in ("HOME", "PYTHON", "PREPARE_WITH", "CI_ADOPTED", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL")
@@ -155,7 +156,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def masters(self) -> tuple[Master, ...]:
         """What wraps the program's keys: the first wraps new ones, each unwraps what it has wrapped."""
-        return tuple(_masters(self))
+        return tuple(_masters(msgspec.structs.asdict(self)))
 
 
 class SettingsError(Mendable):
@@ -169,27 +170,24 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
     """
     environment = os.environ if environment is None else environment
     problems = list(_unknown(environment))
-    values: dict[str, Any] = {}
-    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
-    for field in fields.values():
-        text = _read(environment, PREFIX + field.name.upper(), problems)
-        if text is None:
-            if field.required or field.name in also:
-                problems.append(f"{PREFIX}{field.name.upper()} is missing")
-            continue
-        try:
-            values[field.name] = msgspec.convert(text, field.type, strict=False)
-        except msgspec.ValidationError as error:
-            kinds = ("true", "false") if field.type is bool else get_args(field.type)
-            choices = ", ".join(kinds) if field.type is bool or get_origin(field.type) is Literal else ""
-            problems.append(f"{PREFIX}{field.name.upper()}: {error}" + (f"; {choices} are there" if choices else ""))
-    if not values.keys() & _MASTERS:
-        problems.append(f"{PREFIX}SECRET_KEY is missing")
-    defaults = {name: field.default for name, field in fields.items() if not field.required}
+    fields = msgspec.structs.fields(Settings)
+    needed = {field.name for field in fields if field.required} | set(also)
+    values = _values(environment, [field.name for field in fields], needed, problems)
+    defaults = {field.name: field.default for field in fields if not field.required}
     problems += unsafe(defaults | values)
     if problems:
         raise SettingsError("\n".join(problems))
     return Settings(**values)
+
+
+def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, ...]:
+    """What wraps the program's keys, for who needs nothing else of the settings. Raises SettingsError."""
+    problems: list[str] = []
+    values = _values(os.environ if environment is None else environment, _OF_MASTERS, (), problems)
+    problems += unsafe(values)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return tuple(_masters(values))
 
 
 def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str:
@@ -228,12 +226,36 @@ def is_configured(environment: Mapping[str, str]) -> bool:
     return any(name.removesuffix("_FILE") in names for name in environment)
 
 
-def _masters(settings: Settings) -> Iterator[Master]:
-    if settings.kms_command is not None:
-        yield CommandMaster(settings.kms_command)
-    for secret in (settings.secret_key, settings.secret_key_previous):
-        if secret is not None:
-            yield SecretMaster(b64decode(secret))
+def _values(
+    environment: Mapping[str, str], names: Collection[str], needed: Collection[str], problems: list[str]
+) -> dict[str, Any]:
+    """What is set, by the name of its field; what is wrong with it, or missing, becomes a problem."""
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Settings):
+        if field.name not in names:
+            continue
+        text = _read(environment, PREFIX + field.name.upper(), problems)
+        if text is None:
+            if field.name in needed:
+                problems.append(f"{PREFIX}{field.name.upper()} is missing")
+            continue
+        try:
+            values[field.name] = msgspec.convert(text, field.type, strict=False)
+        except msgspec.ValidationError as error:
+            kinds = ("true", "false") if field.type is bool else get_args(field.type)
+            choices = ", ".join(kinds) if field.type is bool or get_origin(field.type) is Literal else ""
+            problems.append(f"{PREFIX}{field.name.upper()}: {error}" + (f"; {choices} are there" if choices else ""))
+    if not values.keys() & _MASTERS:
+        problems.append(f"{PREFIX}SECRET_KEY is missing")
+    return values
+
+
+def _masters(values: Mapping[str, Any]) -> Iterator[Master]:
+    if values.get("kms_command") is not None:
+        yield CommandMaster(values["kms_command"])
+    for name in ("secret_key", "secret_key_previous"):
+        if values.get(name) is not None:
+            yield SecretMaster(b64decode(values[name]))
 
 
 def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:

@@ -207,6 +207,43 @@ def test_a_server_that_is_not_there_is_named_in_a_line_without_passwords(
     assert not re.search(r":\w+@", line)
 
 
+@pytest.mark.parametrize(
+    ("given", "key", "said"),
+    [
+        ({}, "door-key", "INSULA_OWNER_DATABASE_URL is missing"),
+        (
+            {"OWNER_DATABASE_URL": "postgresql://app_migrator:word@127.0.0.1:1/x"},
+            "door-key",
+            "no connection to PostgreSQL",
+        ),
+        (
+            {"OWNER_DATABASE_URL": "postgresql://app_migrator:word@127.0.0.1:1/x"},
+            "pepper",
+            "INSULA_SECRET_KEY is missing",
+        ),
+        (
+            {"OWNER_DATABASE_URL": "postgresql://app_migrator:word@127.0.0.1:1/x", "SECRET_KEY": "c2hvcnQ="},
+            "master-key",
+            "INSULA_SECRET_KEY: at least 32 bytes",
+        ),
+        (
+            {"OWNER_DATABASE_URL": "postgresql://app_migrator:word@127.0.0.1:1/x", "SECRET_KEY": "A" * 43 + "="},
+            "data-keys",
+            "no connection to PostgreSQL",
+        ),
+    ],
+)
+def test_keys_are_rotated_with_the_owners_address_and_the_master_key_alone(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], key: str, said: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"INSULA_{name}", value)
+    told = insula("rotate", key)
+    assert told.exit_code == 1
+    assert said in told.output, told.output
+    assert "word" not in told.output
+
+
 async def test_a_login_without_database_or_password_is_told_which(addresses: dict[str, str]) -> None:
     there = urlsplit(address(addresses["admin"], "app_rw", "postgres"))
     for url, said in (

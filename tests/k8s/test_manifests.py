@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -130,14 +131,31 @@ def test_haproxy_reads_the_way_to_the_master() -> None:
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-def test_the_readme_makes_an_operator_by_a_job_like_the_migrations(tmp_path: Path) -> None:
-    (command,) = re.findall(r"(?ms)^   (sed .*?)\s*\\?\n\s+rendered/(\S+) \| kubectl create", README)
-    subprocess.run(
-        ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "production"), "-o", str(tmp_path)], check=True
-    )
-    made = subprocess.run(["sh", "-c", f"{command[0]} {command[1]}"], cwd=tmp_path, capture_output=True, check=True)
-    job, migration = yaml.safe_load(made.stdout), yaml.safe_load((tmp_path / command[1]).read_text())
-    assert pod(job)["containers"][0].pop("args") == ["operator", "add", "ada@example.com"]
-    assert job["metadata"].pop("name") == "operator"
+def test_the_readme_makes_operators_and_keys_by_a_job_like_the_migrations(tmp_path: Path) -> None:
+    (operator, door_key, pepper), migration = jobs_like_the_migrations(tmp_path)
+    for job, name, args in (
+        (operator, "operator", ["operator", "add", "ada@example.com"]),
+        (door_key, "rotate", ["rotate", "door-key"]),
+        (pepper, "rotate", ["rotate", "pepper"]),
+    ):
+        assert pod(job)["containers"][0].pop("args") == args
+        assert job["metadata"].pop("name") == name
     del pod(migration)["containers"][0]["args"], migration["metadata"]["name"]
-    assert job == migration
+    assert operator == door_key == migration
+    place = pod(pepper)["containers"][0]["env"].pop(0)
+    assert place == {"name": "INSULA_SECRET_KEY_FILE", "value": "/run/secrets/insula/secret_key"}
+    (volume,) = [volume for volume in pod(pepper)["volumes"] if volume["name"] == "secrets"]
+    assert volume["projected"]["sources"].pop(0) == {"secret": {"name": "insula-key"}}
+    assert pepper == migration
+
+
+def jobs_like_the_migrations(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What the README's commands make of the migration's Job, and that Job itself."""
+    subprocess.run(
+        ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "production"), "-o", str(folder)], check=True
+    )
+    made, rendered = [], ""
+    for command, rendered in re.findall(r"(?ms)^ *(sed .*?)\s*\\?\n\s+rendered/(\S+) \| kubectl create", README):
+        run = subprocess.run(["sh", "-c", f"{command} {rendered}"], cwd=folder, capture_output=True, check=True)
+        made.append(yaml.safe_load(run.stdout))
+    return made, yaml.safe_load((folder / rendered).read_text())
