@@ -17,7 +17,6 @@ from insula.unsafe import LOGINS, PREFIX, unsafe
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
-_OF_MASTERS: Final = _MASTERS | {"secret_key_previous"}
 _READ_ELSEWHERE: Final = frozenset(
     f"{PREFIX}{name}"
     for name in ("HOME", "PYTHON", "PREPARE_WITH", "CI_ADOPTED", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL")
@@ -156,7 +155,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def masters(self) -> tuple[Master, ...]:
         """What wraps the program's keys: the first wraps new ones, each unwraps what it has wrapped."""
-        return tuple(_masters(msgspec.structs.asdict(self)))
+        return tuple(_masters(self))
+
+
+class _OfMasters(msgspec.Struct, frozen=True):
+    """The part of them that opens the program's keys."""
+
+    secret_key: str | None = None
+    secret_key_previous: str | None = None
+    kms_command: str | None = None
 
 
 class SettingsError(Mendable):
@@ -183,11 +190,12 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
 def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, ...]:
     """What wraps the program's keys, for who needs nothing else of the settings. Raises SettingsError."""
     problems: list[str] = []
-    values = _values(os.environ if environment is None else environment, _OF_MASTERS, (), problems)
+    names = _OfMasters.__struct_fields__
+    values = _values(os.environ if environment is None else environment, names, (), problems)
     problems += unsafe(values)
     if problems:
         raise SettingsError("\n".join(problems))
-    return tuple(_masters(values))
+    return tuple(_masters(_OfMasters(**values)))
 
 
 def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str:
@@ -250,12 +258,12 @@ def _values(
     return values
 
 
-def _masters(values: Mapping[str, Any]) -> Iterator[Master]:
-    if values.get("kms_command") is not None:
-        yield CommandMaster(values["kms_command"])
-    for name in ("secret_key", "secret_key_previous"):
-        if values.get(name) is not None:
-            yield SecretMaster(b64decode(values[name]))
+def _masters(settings: Settings | _OfMasters) -> Iterator[Master]:
+    if settings.kms_command is not None:
+        yield CommandMaster(settings.kms_command)
+    for secret in (settings.secret_key, settings.secret_key_previous):
+        if secret is not None:
+            yield SecretMaster(b64decode(secret))
 
 
 def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:
