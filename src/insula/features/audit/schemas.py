@@ -42,7 +42,7 @@ class EventRead(Read, frozen=True):
     actor_id: ReferenceId | None
     credential_id: Annotated[
         Annotated[str, describe("crd", "a session")] | None,
-        Meta(description="What the actor showed: a session, or the job itself."),
+        Meta(description="What the actor showed: a session, a mailed token, or the job itself."),
     ]
     target_type: TargetType
     target_id: Annotated[str, Meta(max_length=100, examples=["mem_01j865wyhvfh6rwqv0e619795n"])] | None
