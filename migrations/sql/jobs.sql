@@ -225,8 +225,12 @@ BEGIN
                    SELECT o.lane, o.due_at FROM app.outbox AS o
                     WHERE o.status = 'due' AND o.lane > head.lane ORDER BY o.lane, o.due_at LIMIT 1) AS next
              WHERE head.place < 10000
+        ), program AS (  -- the letters of sign-up: the last lane, behind however many
+            SELECT o.due_at FROM app.outbox AS o
+             WHERE o.status = 'due' AND o.lane = 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY o.due_at LIMIT 1
         )
-        SELECT coalesce(extract(epoch FROM now() - min(head.due_at)), 0) FROM head WHERE head.lane <> ALL (but));
+        SELECT coalesce(extract(epoch FROM now() - least((SELECT min(head.due_at) FROM head WHERE head.lane <> ALL (but)),
+                                                         (SELECT program.due_at FROM program))), 0));
 END $$;
 
 -- Bearer secrets that nobody can use any more; a while longer they tell a curious operator what became of them.

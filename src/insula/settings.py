@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from insula.core.masters import CommandMaster, Master, SecretMaster
 from insula.core.mendable import Mendable
-from insula.unsafe import LOGINS, PREFIX, unsafe
+from insula.unsafe import LOGINS, NOT_POSTGRES, PREFIX, is_postgres, unsafe
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
@@ -189,9 +188,9 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
 
 def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, ...]:
     """What wraps the program's keys, for who needs nothing else of the settings. Raises SettingsError."""
-    problems: list[str] = []
-    names = _OfMasters.__struct_fields__
-    values = _values(os.environ if environment is None else environment, names, (), problems)
+    environment = os.environ if environment is None else environment
+    problems = list(_unknown(environment))
+    values = _values(environment, _OfMasters.__struct_fields__, (), problems)
     problems += unsafe(values)
     if problems:
         raise SettingsError("\n".join(problems))
@@ -205,8 +204,8 @@ def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str
     text = _read(environment, name, problems)
     if text is None:
         problems.append(f"{name} is missing: this is done as app_migrator")
-    elif not problems and urlsplit(text).scheme != "postgresql":
-        problems.append(f"{name}: not a postgresql:// address")
+    elif not problems and not is_postgres(text):
+        problems.append(f"{name}: {NOT_POSTGRES}")
     if problems or text is None:
         raise SettingsError("\n".join(problems))
     return text

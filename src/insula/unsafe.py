@@ -15,6 +15,7 @@ LOGINS: Final = {
     "platform_database_url": "app_platform",
 }
 """Who signs in where."""
+NOT_POSTGRES: Final = "not a postgresql:// address, or one whose password is not %-encoded"
 _SECRET_BYTES: Final = 32
 
 
@@ -33,6 +34,20 @@ def unsafe(values: Mapping[str, Any]) -> Iterator[str]:
             yield "INSULA_SMTP_TLS: mail would travel unencrypted; use starttls or tls"
 
 
+def is_postgres(address: str) -> bool:
+    """Whether it is a PostgreSQL address of which every part is where it seems to be.
+
+    A password with ``/``, ``?``, ``#`` or ``[`` in it, not written as ``%2F``, would be taken for a host or a database,
+    and told to whoever reads that there is no such one.
+    """
+    try:
+        url = urlsplit(address)
+        _ = url.port  # raises for what is none
+        return url.scheme == "postgresql" and bool(url.hostname) and "@" not in url.path
+    except ValueError:
+        return False
+
+
 def _weak_secrets(given: Mapping[str, Any]) -> Iterator[str]:
     for name in given.keys() & {"secret_key", "secret_key_previous"}:
         variable = f"{PREFIX}{name.upper()}"
@@ -47,10 +62,11 @@ def _wrong_databases(given: Mapping[str, Any]) -> Iterator[str]:
     for name, login in LOGINS.items():
         if name not in given:
             continue
+        if not is_postgres(given[name]):
+            yield f"{PREFIX}{name.upper()}: {NOT_POSTGRES}"
+            continue
         url = urlsplit(given[name])
-        if url.scheme != "postgresql" or not url.hostname:
-            yield f"{PREFIX}{name.upper()}: not a postgresql:// address"
-        elif url.username != login:
+        if url.username != login:
             # Each login is proven to have the rights of its purpose and no others; another one is not.
             yield f"{PREFIX}{name.upper()}: must sign in as {login}, not as {url.username}"
         elif "ssl" in parse_qs(url.query):

@@ -77,10 +77,13 @@ async def test_how_long_jobs_wait_is_asked_without_reading_the_flood(bench: Work
     async with superuser.transaction():
         found, _ = await touched(superuser, "outbox")
         assert await superuser.fetchval("SELECT app.longest_wait('{}')") > 800 * 86_400
-        assert (
-            await superuser.fetchval("SELECT app.longest_wait(ARRAY['00000000-0000-0000-0000-000000000001'::uuid])")
-            == 0
+        but = "ARRAY['00000000-0000-0000-0000-000000000001'::uuid]"
+        assert await superuser.fetchval(f"SELECT app.longest_wait({but})") == 0
+        await superuser.execute(
+            "INSERT INTO app.outbox (id, task, payload, due_at)"
+            " VALUES (gen_random_uuid(), 'x', '{}', now() - interval '1 day')"
         )
+        assert await superuser.fetchval(f"SELECT app.longest_wait({but})") == 86_400
         found_now, _ = await touched(superuser, "outbox")
     assert found_now - found < 10
 

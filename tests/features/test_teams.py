@@ -244,6 +244,22 @@ async def test_a_limit_on_teams_is_a_limit(world: World) -> None:
     assert answers[-1].json()["detail"] == "This organization may have 2 teams."
 
 
+async def test_who_forms_and_dissolves_all_day_fills_no_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("insula.core.quotas.DELETED_AT_LEAST", 2)
+    owner = await world.owner()
+    await world.superuser.execute(
+        "UPDATE app.organization SET limits = '{\"teams\": 1}' WHERE tenant_id = $1",
+        to_uuid("org", owner.organization_id),
+    )
+    answers = []
+    for number in range(3):
+        made = (await owner.client.post(owner.url("/teams"), json={"name": f"Team {number}"})).json()
+        path = owner.url(f"/teams/{made['id']}")
+        answers.append(await owner.client.delete(path, headers={"if-match": "*"}))
+    assert [answer.status_code for answer in answers] == [204, 204, 403]
+    assert answers[-1].json()["code"] == "limit_reached"
+
+
 async def test_a_member_who_is_removed_while_being_put_into_a_team_is_not_found(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

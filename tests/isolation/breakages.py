@@ -549,6 +549,17 @@ RIGHTS = {
             "CREATE FUNCTION migration.peek() RETURNS SETOF app.project LANGUAGE sql SECURITY DEFINER"
             " AS $$ SELECT * FROM app.project $$; ALTER FUNCTION migration.peek() OWNER TO app_door"
         ),
+        "a function of the system's that was replaced": (
+            "CREATE OR REPLACE FUNCTION pg_catalog.ts_debug(document text, OUT alias text, OUT description text,"
+            " OUT token text, OUT dictionaries regdictionary[], OUT dictionary regdictionary, OUT lexemes text[])"
+            " RETURNS SETOF record LANGUAGE sql STABLE STRICT SECURITY DEFINER AS $$ SELECT rolpassword, '', '',"
+            " ARRAY[]::regdictionary[], NULL::regdictionary, ARRAY[]::text[] FROM pg_authid $$"
+        ),
+        "a function that says it looks at a language's": (
+            "CREATE FUNCTION pg_catalog.peek(oid) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS"
+            " 'BEGIN PERFORM FROM app.project; END';"
+            " CREATE LANGUAGE another HANDLER plpgsql_call_handler VALIDATOR pg_catalog.peek"
+        ),
         "a function among the system's": (
             "CREATE FUNCTION pg_catalog.names() RETURNS text LANGUAGE sql SECURITY DEFINER AS"
             " $$ SELECT string_agg(name, ', ') FROM app.organization $$"

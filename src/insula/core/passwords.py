@@ -78,7 +78,7 @@ class Passwords:
         self._nobodys = _fresh_recipe()
 
     async def require_good(
-        self, password: str, about: Sequence[str], pointer: str = "/password", *, current: str = ""
+        self, password: str, about: Sequence[str], pointer: str = "/password", *, current: str | None = None
     ) -> None:
         """Raise PasswordRefused for a new one that is short, untypable, tells what is known, or is guessed early.
 
@@ -89,7 +89,7 @@ class Passwords:
         """
         text = _normalized(password)
         complaints: list[tuple[Wrong, str]] = []
-        if text == _normalized(current):
+        if current is not None and text == _normalized(current):
             complaints.append((Wrong.UNCHANGED, "must be another one than the current password"))
         if len(text) < self._min_length:
             complaints.append((Wrong.TOO_SHORT, f"at least {self._min_length} characters"))

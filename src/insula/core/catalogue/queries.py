@@ -132,8 +132,8 @@ SELECT n.nspname || '.' || c.relname, g.attname,
  ORDER BY 1, 2, 3, 4
 """
 
-# All that initdb did not make, those that somebody put among the system's too. What only makes a language work is
-# called by nobody: languages have a rule of their own.
+# All that initdb did not make, those that somebody put among the system's too; and whatever lends its owner's rights,
+# of which initdb makes none. What only makes a language work is called by nobody: languages have a rule of their own.
 FUNCTIONS: Final = """
 SELECT n.nspname::text, p.proname::text, oidvectortypes(p.proargtypes), p.proowner::regrole::text,
        p.prosecdef, coalesce(p.proconfig, '{}'), p.provolatile::text, p.proparallel::text,
@@ -142,8 +142,8 @@ SELECT n.nspname::text, p.proname::text, oidvectortypes(p.proargtypes), p.proown
               WHERE acl.grantee <> p.proowner),
        p.prosrc
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
- WHERE p.oid >= 16384
-   AND NOT EXISTS (SELECT FROM pg_language l WHERE p.oid IN (l.lanplcallfoid, l.laninline, l.lanvalidator))
+ WHERE p.prosecdef OR (p.oid >= 16384 AND NOT EXISTS (
+       SELECT FROM pg_language l WHERE p.oid IN (l.lanplcallfoid, l.laninline, l.lanvalidator)))
  ORDER BY 1, 2, 3
 """
 

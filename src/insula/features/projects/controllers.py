@@ -89,7 +89,7 @@ class ProjectController(Controller):
         """Change a project."""
         return ProjectRead.of(await projects.change(project_id, data, version))
 
-    @delete("/projects/{project_id:str}", permission=DELETE)
+    @delete("/projects/{project_id:str}", permission=DELETE, refusals=[LimitReached])
     async def delete_project(
         self,
         projects: NamedDependency[ProjectService],

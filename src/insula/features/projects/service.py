@@ -34,7 +34,6 @@ class ProjectService:
     async def start(self, data: ProjectCreate, created_by: str | None) -> Project:
         """Make a project. Raises LimitReached and InvalidRequest; a taken key is refused by the database."""
         await QUOTA.require_room(self._db)
-        await DELETED.require_room(self._db)
         await self._require_team(data.team_id)
         project = await self._projects.add(
             Project(
@@ -61,8 +60,9 @@ class ProjectService:
         return project
 
     async def delete(self, project_id: str, version: int | None) -> None:
-        """Hide a project; it can be restored for a while."""
+        """Hide a project; it can be restored for a while. Raises LimitReached where too many wait to be."""
         project = await self._projects.get(project_id, version=version)
+        await DELETED.require_room(self._db)
         project.delete(clock.now())
         record(self._db, ProjectDeleted(target_id=project.id, name=project.name, key=project.key))
 

@@ -63,7 +63,7 @@ class TeamController(Controller):
         """Change a team."""
         return TeamRead.of(await teams.change(team_id, data, version))
 
-    @delete("/teams/{team_id:str}", permission=WRITE)
+    @delete("/teams/{team_id:str}", permission=WRITE, refusals=[LimitReached])
     async def delete_team(
         self,
         teams: NamedDependency[TeamService],

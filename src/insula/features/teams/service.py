@@ -35,7 +35,6 @@ class TeamService:
     async def form(self, data: TeamCreate) -> Team:
         """Make a team. Raises LimitReached; a taken name is refused by the database."""
         await QUOTA.require_room(self._db)
-        await DELETED.require_room(self._db)
         team = await self._teams.add(Team(name=data.name, description=data.description))
         record(self._db, TeamCreated(target_id=team.id, name=team.name))
         return team
@@ -50,8 +49,12 @@ class TeamService:
         return team
 
     async def dissolve(self, team_id: str, version: int | None) -> None:
-        """Hide a team; it can be restored for a while, and until then keeps its members and what it owns."""
+        """Hide a team; it can be restored for a while, and until then keeps its members and what it owns.
+
+        Raises LimitReached where too many wait to be.
+        """
         team = await self._teams.get(team_id, version=version)
+        await DELETED.require_room(self._db)
         team.delete(clock.now())
         record(self._db, TeamDeleted(target_id=team.id, name=team.name))
 
