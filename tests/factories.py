@@ -1,6 +1,7 @@
 """People and organizations made directly in the database, and clients signed in as them."""
 
 import itertools
+import json
 from base64 import b64decode, b64encode
 from typing import Any
 
@@ -116,6 +117,14 @@ class World:
             slug,
         )
         return await self.member(organization, "owner", person)
+
+    async def allow(self, organization: str, **limits: int) -> None:
+        """So many of each an organization may have, whatever the settings say."""
+        await self.superuser.execute(
+            "UPDATE app.organization SET limits = $2::text::jsonb WHERE tenant_id = $1",
+            to_uuid("org", organization),
+            json.dumps(limits),
+        )
 
     async def member(self, organization: str, role: str, person: Person | None = None) -> Member:
         """A person in an organization."""

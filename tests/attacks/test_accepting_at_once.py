@@ -105,9 +105,7 @@ async def test_the_last_place_is_taken_once(world: World) -> None:
     owner = await world.owner()
     people = [await world.person() for _ in range(10)]
     letters = [await token_of(world, await invite(owner, person.email)) for person in people]
-    await world.superuser.execute(
-        "UPDATE app.organization SET limits = '{\"members\": 2}' WHERE id = $1", to_uuid("org", owner.organization_id)
-    )
+    await world.allow(owner.organization_id, members=2)
     answers = await asyncio.gather(*(accept(world, *pair) for pair in zip(people, letters, strict=True)))
     assert sorted(answer.status_code for answer in answers) == [201] + [403] * 9
     assert len(await members_of(world, owner.organization_id)) == 2

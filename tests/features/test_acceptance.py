@@ -190,9 +190,7 @@ async def test_an_organization_that_filled_up_takes_nobody_in(world: World) -> N
     owner = await world.owner()
     stranger, known = await invite(owner), await world.person()
     also = await invite(owner, known.email)
-    await world.superuser.execute(
-        "UPDATE app.organization SET limits = '{\"members\": 1}' WHERE id = $1", to_uuid("org", owner.organization_id)
-    )
+    await world.allow(owner.organization_id, members=1)
     refused = [
         await world.client().post(JOIN, json=sign_up(await token_of(world, stranger))),
         await world.client(known.token).post(ACCEPT, json={"token": await token_of(world, also)}),

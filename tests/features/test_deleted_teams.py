@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from insula.core.ids import to_uuid
 from tests.factories import Member, World
 from tests.features.test_teams import events_of, team_of
 
@@ -62,10 +61,7 @@ async def test_a_deleted_team_gets_no_projects(world: World) -> None:
 async def test_where_there_is_no_room_what_never_was_is_unknown_all_the_same(world: World) -> None:
     owner = await world.owner()
     team = await team_of(owner)
-    await world.superuser.execute(
-        'UPDATE app.organization SET limits = \'{"teams": 1, "projects": 0}\' WHERE tenant_id = $1',
-        to_uuid("org", owner.organization_id),
-    )
+    await world.allow(owner.organization_id, teams=1, projects=0)
     for path in ("deleted-teams/tea_nope", f"deleted-teams/{team['id']}", "deleted-projects/prj_nope"):
         assert (await owner.client.post(owner.url(f"/{path}/restoration"))).status_code == 404
     await delete(owner, team)

@@ -211,9 +211,7 @@ async def test_what_is_not_an_address_is_malformed(world: World, email: str) -> 
 
 async def test_an_organization_that_is_full_invites_nobody(world: World) -> None:
     owner = await world.owner()
-    await world.superuser.execute(
-        "UPDATE app.organization SET limits = '{\"members\": 1}' WHERE id = $1", to_uuid("org", owner.organization_id)
-    )
+    await world.allow(owner.organization_id, members=1)
     person = {"email": fresh_address(), "role": "member"}
     for path, body in (("/invitations", person), ("/invitations/batch", {"invitations": [person]})):
         full = await owner.client.post(owner.url(path), json=body)

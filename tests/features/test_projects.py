@@ -179,11 +179,7 @@ async def test_a_list_is_walked_by_what_is_stored_and_not_by_how_it_would_be_sto
 @pytest.mark.parametrize("limit", [1, 2, 40])
 async def test_a_limit_on_projects_is_a_limit(world: World, limit: int) -> None:
     owner = await world.owner()
-    await world.superuser.execute(
-        "UPDATE app.organization SET limits = jsonb_build_object('projects', $2::int) WHERE tenant_id = $1",
-        to_uuid("org", owner.organization_id),
-        limit,
-    )
+    await world.allow(owner.organization_id, projects=limit)
     for number in range(limit):
         await create(owner, key=f"P{number}")
     assert problem(await owner.client.post(owner.url("/projects"), json={"name": "X", "key": "THREE"})) == (
@@ -194,10 +190,7 @@ async def test_a_limit_on_projects_is_a_limit(world: World, limit: int) -> None:
 
 async def test_restoring_makes_no_way_around_the_limit(world: World) -> None:
     owner = await world.owner()
-    await world.superuser.execute(
-        "UPDATE app.organization SET limits = '{\"projects\": 1}' WHERE tenant_id = $1",
-        to_uuid("org", owner.organization_id),
-    )
+    await world.allow(owner.organization_id, projects=1)
     deleted = await create(owner, key="ONE")
     path = f"/projects/{deleted['id']}"
     assert (await owner.client.delete(owner.url(path), headers={"if-match": "*"})).status_code == 204
@@ -209,10 +202,7 @@ async def test_restoring_makes_no_way_around_the_limit(world: World) -> None:
 async def test_who_makes_and_deletes_all_day_fills_no_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("insula.core.quotas.DELETED_AT_LEAST", 2)
     owner = await world.owner()
-    await world.superuser.execute(
-        "UPDATE app.organization SET limits = '{\"projects\": 1}' WHERE tenant_id = $1",
-        to_uuid("org", owner.organization_id),
-    )
+    await world.allow(owner.organization_id, projects=1)
     made, answers = [], []
     for key in ("ONE", "TWO", "THREE"):
         made.append(await create(owner, key=key))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from insula.core.ids import new_id, to_uuid
+from insula.core.ids import new_id
 from insula.features.teams.service import TeamService
 from tests.factories import Member, World
 
@@ -234,10 +234,7 @@ async def test_fields_that_are_not_the_callers_to_set_are_refused(world: World) 
 
 async def test_a_limit_on_teams_is_a_limit(world: World) -> None:
     owner = await world.owner()
-    await world.superuser.execute(
-        "UPDATE app.organization SET limits = '{\"teams\": 2}' WHERE tenant_id = $1",
-        to_uuid("org", owner.organization_id),
-    )
+    await world.allow(owner.organization_id, teams=2)
     answers = [await owner.client.post(owner.url("/teams"), json={"name": f"Team {n}"}) for n in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 403]
     assert answers[-1].json()["code"] == "limit_reached"
@@ -247,10 +244,7 @@ async def test_a_limit_on_teams_is_a_limit(world: World) -> None:
 async def test_who_forms_and_dissolves_all_day_fills_no_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("insula.core.quotas.DELETED_AT_LEAST", 2)
     owner = await world.owner()
-    await world.superuser.execute(
-        "UPDATE app.organization SET limits = '{\"teams\": 1}' WHERE tenant_id = $1",
-        to_uuid("org", owner.organization_id),
-    )
+    await world.allow(owner.organization_id, teams=1)
     answers = []
     for number in range(3):
         made = (await owner.client.post(owner.url("/teams"), json={"name": f"Team {number}"})).json()

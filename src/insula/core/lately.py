@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
+_MINUTE: Final = 60.0
 _REMEMBERED: Final = 10_000
 
 
@@ -19,6 +20,13 @@ class Lately:
         """Whether it was said in the last so many seconds."""
         at = self._said.get(what)
         return at is not None and self._now() - at < within
+
+    def is_news(self, what: Hashable) -> bool:
+        """Whether it was not said in the last minute; from now on it is."""
+        if self.said(what, _MINUTE):
+            return False
+        self.say(what)
+        return True
 
     def say(self, what: Hashable) -> None:
         """Remember that it was said just now."""

@@ -21,7 +21,6 @@ _LOOK_SECONDS: Final = 1.0
 """How long a worker waits for a job at a time, and so how long an idle one takes to stop."""
 _AWAY_PAUSE: Final = 0.5
 _RUN: Final = "run"
-_REPEATED_SECONDS: Final = 60.0
 _ERROR_LENGTH: Final = 200
 
 _log = structlog.get_logger("insula.queue")
@@ -84,8 +83,7 @@ class Queue(RedisQueue):
         try:
             return self.deserialize(message)
         except Exception as error:  # noqa: BLE001  # anybody may have written it, and a flood of it
-            if not LATELY.said("a foreign message", _REPEATED_SECONDS):
-                LATELY.say("a foreign message")
+            if LATELY.is_news("a foreign message"):
                 _log.warning("a message in the queue is not ours", error=repr(error)[:_ERROR_LENGTH])
             return None
 

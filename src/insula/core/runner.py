@@ -41,7 +41,6 @@ _AWAY: Final = (
 _AWAY_PAUSE: Final = 0.5
 _UNKNOWN_PAUSE: Final = 5.0
 _LONGEST_UNKNOWN_PAUSE: Final = 300.0
-_REPEATED_SECONDS: Final = 60.0
 UNKNOWN_LIMIT: Final = 300
 """Tries, about a day of them, before a job whose task no worker knows is a dead letter."""
 _ERROR_LENGTH: Final = 500
@@ -118,8 +117,7 @@ class Runner:
         """An older or newer release may know the task: ours does not count a failure, but it does not wait forever."""
         task, attempt = started["task"], started["attempt"]
         metrics.JOBS.labels("unknown", "unknown").inc()
-        if not LATELY.said(("unknown task", task), _REPEATED_SECONDS):
-            LATELY.say(("unknown task", task))
+        if LATELY.is_news(("unknown task", task)):
             _log.warning("unknown task", job_id=lease.job_id, task=task)
         if attempt >= UNKNOWN_LIMIT:
             _log.error("a job that no release knows is a dead letter", job_id=lease.job_id, task=task)
