@@ -11,8 +11,7 @@ import pytest
 from insula.core.ids import to_uuid
 from tests.factories import Member, World
 from tests.features.test_members import act, change, owners_of, remove
-
-WAITING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+from tests.waits import somebody_waits
 
 
 @pytest.mark.attack(93)
@@ -95,14 +94,6 @@ async def answer_after(
             "SELECT FROM app.organization WHERE id = $1 FOR UPDATE", to_uuid("org", caller.organization_id)
         )
         pending = asyncio.create_task(request)
-        await waiting_for_a_lock(superuser)
+        await somebody_waits(superuser)
         await superuser.execute(f"UPDATE app.membership SET {lost} WHERE id = $1", to_uuid("mem", caller.membership_id))
     return await pending
-
-
-async def waiting_for_a_lock(superuser: asyncpg.Connection) -> None:
-    for _ in range(200):
-        if await superuser.fetchval(WAITING):
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("nobody waits")

@@ -16,6 +16,7 @@ from insula.core.lately import LATELY
 from insula.core.listing import first_id_of
 from insula.features.audit.schemas import AuditRead
 from tests.factories import Member, World
+from tests.waits import somebody_waits
 
 
 async def events(member: Member, **params: str) -> list[dict[str, Any]]:
@@ -87,7 +88,7 @@ async def test_a_request_that_waited_for_its_turn_is_dated_after_those_that_went
             "SELECT FROM app.organization WHERE id = $1 FOR NO KEY UPDATE", to_uuid("org", owner.organization_id)
         )
         suspension = asyncio.create_task(owner.client.post(owner.url(f"/members/{member.membership_id}/suspension")))
-        await eventually_waits(superuser)
+        await somebody_waits(superuser)
         project = await owner.client.post(owner.url("/projects"), json={"name": "First", "key": "FIRST"})
         assert project.status_code == 201
     assert (await suspension).status_code == 200
@@ -95,14 +96,6 @@ async def test_a_request_that_waited_for_its_turn_is_dated_after_those_that_went
     assert [row["type"] for row in rows] == ["member.suspended", "project.created"]
     suspended, made = (datetime.fromisoformat(row["occurred_at"]) for row in rows)
     assert suspended > made
-
-
-async def eventually_waits(superuser: asyncpg.Connection) -> None:
-    while not await superuser.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid = ANY (SELECT pid FROM pg_stat_activity"
-        " WHERE datname = current_database()))"
-    ):
-        await asyncio.sleep(0.01)
 
 
 async def test_events_are_found_by_their_time(world: World, superuser: asyncpg.Connection) -> None:

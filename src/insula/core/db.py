@@ -84,6 +84,8 @@ class Transaction:
         self.journal = Journal()
         self.principal: Principal | None = None
         self.facts = Facts()
+        self.ask_again: Callable[[], Awaitable[None]] | None = None
+        """Asks the door once more, for whoever had to wait. Raises Overtaken."""
         self.operation = ""
         """What it is for: the operationId of a request."""
         self.settled = False

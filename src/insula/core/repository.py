@@ -1,10 +1,12 @@
 """The write path: advanced-alchemy's repository, its errors unwrapped, with the house's verbs."""
 
+import time
+from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import Uuid, bindparam, func, select
+from sqlalchemy import Select, Uuid, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from insula.core.db import Transaction
@@ -15,6 +17,9 @@ from insula.core.queries import DIALECT
 from insula.core.rls import SCHEMA, delete_door
 
 M = TypeVar("M", bound=Any)
+
+WAITED_SECONDS: Final = 0.1
+"""Longer than a statement takes, and so for somebody else's change."""
 
 
 @cache
@@ -66,12 +71,20 @@ class Repository(SQLAlchemyAsyncRepository[M]):
         RFC 9110 section 13.1.1) is given and no longer current.
         """
         model = self.model_type
-        statement = select(model).where(model.id == item_id).with_for_update()
+        statement = select(model).where(model.id == item_id)
         if hasattr(model, "deleted_at"):
             statement = statement.where(model.deleted_at.is_not(None) if deleted else model.deleted_at.is_(None))
-        row: M | None = await self.session.scalar(statement)
-        if row is None:
+        rows = await self.locked(statement)
+        if not rows:
             raise NotFound
-        if version is not None and row.version != version:
+        if version is not None and rows[0].version != version:
             raise PreconditionFailed
-        return row
+        return rows[0]
+
+    async def locked(self, statement: Select[tuple[M]]) -> Sequence[M]:
+        """The rows, locked for changing. Whoever waited for them may have lost the right to: Overtaken is raised."""
+        began = time.monotonic()
+        rows: Sequence[M] = (await self.session.scalars(statement.with_for_update())).all()
+        if self._db.ask_again is not None and time.monotonic() - began > WAITED_SECONDS:
+            await self._db.ask_again()
+        return rows

@@ -18,6 +18,7 @@ from insula.core.http.bodies import Incoming
 from insula.core.http.held_reply import HeldReply
 from insula.core.http.idempotency import ASKED, Asked, asked
 from insula.core.http.kept_out import REASONS, record_kept_out
+from insula.core.http.once_more import ENTER, asking_again
 from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
@@ -35,7 +36,6 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 _LITTLE: Final = 16_384
 """Bytes of a body that anybody may send: more is taken from those whom the door knows, and none of public routes."""
 
-_ENTER: Final = "SELECT * FROM app.enter($1, $2)"
 _ENTER_FOR_REPLICA: Final = "SELECT * FROM app.enter_for_replica($1, $2)"
 _ENTER_ONCE: Final = "SELECT * FROM app.enter_once($1, $2, $3)"
 _ENTER_PLATFORM: Final = "SELECT * FROM app.enter_platform($1)"
@@ -192,7 +192,8 @@ class RequestTransaction(ASGIMiddleware):
         """Go through the door, or be refused; returns the grant for the replica, if there is one."""
         doors, options = self._doors, scope["route_handler"].opt
         transaction.facts, transaction.operation = facts_of(scope), str(scope["route_handler"].handler_name)
-        found = await self._found(scope, transaction, doors.keyring.digest(shown.token), replica)
+        secret, organization = doors.keyring.digest(shown.token), _organization(scope)
+        found = await self._found(scope, transaction, secret, replica)
         if found["user_id"] is not None:  # also of those refused below: whose path it was not is worth a line
             bind_contextvars(user=to_text("usr", found["user_id"]))
         verdict = found["verdict"]
@@ -205,11 +206,12 @@ class RequestTransaction(ASGIMiddleware):
             else:
                 await doors.admission.turned_away(scope, to_text("crd", found["credential_id"]), shown)
             if verdict in REASONS:
-                secret = doors.keyring.digest(shown.token)
-                await record_kept_out(transaction, secret, _organization(scope), found, scope["route_handler"])
+                await record_kept_out(transaction, secret, organization, found, scope["route_handler"])
             raise _refusal(verdict)
         principal = _principal(found, scope, doors)
         transaction.principal = principal
+        if "operator" not in options:
+            transaction.ask_again = asking_again(transaction, secret, organization, found)
         scope["user"], scope[DB], scope[PRESENTED] = principal, transaction, shown
         bind_contextvars(tenant=principal.organization_id)
         metrics.shown(principal.credential_kind, "admitted").inc()
@@ -224,7 +226,7 @@ class RequestTransaction(ASGIMiddleware):
         if once is not None:
             once.found = await transaction.driver.fetchrow(_ENTER_ONCE, secret, _organization(scope), once.name)
             return once.found
-        statement = _ENTER if replica is None else _ENTER_FOR_REPLICA
+        statement = ENTER if replica is None else _ENTER_FOR_REPLICA
         return await transaction.driver.fetchrow(statement, secret, _organization(scope))
 
 

@@ -24,7 +24,7 @@ from insula.core.http.reply import Reply
 _log = structlog.get_logger("insula.problems")
 
 RERUN: Final = "insula_rerun"
-"""Scope key: the error was a serialization failure, and a second run may succeed."""
+"""Scope key: others were in the way, and a second run may succeed or be refused for good; holds why."""
 
 ALL: Final[dict[int, type[DomainError]]] = {
     error.status: error
@@ -77,6 +77,7 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
         return _domain_error(request, problem, error)
 
     return {
+        errors.Overtaken: _overtaken,
         DomainError: _domain_error,
         ValidationException: _validation_error,
         HTTPException: _http_error,
@@ -119,6 +120,11 @@ def _domain_error(
         request_id=request.scope.get("state", {}).get("request_id"),
     )
     return Reply(problem, status_code=error.status, headers=error.headers, media_type="application/problem+json")
+
+
+def _overtaken(request: Request[Any, Any, Any], error: errors.Overtaken) -> Response[Problem]:
+    request.scope[RERUN] = error.code  # type: ignore[typeddict-unknown-key]
+    return _domain_error(request, error)
 
 
 def _stale_data(request: Request[Any, Any, Any], error: StaleDataError) -> Response[Problem]:

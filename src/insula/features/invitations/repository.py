@@ -31,9 +31,8 @@ class InvitationRepository(Repository[Invitation]):
             sa.select(Invitation)
             .where(Invitation.status == "pending", Invitation.email_norm.in_(addresses))
             .order_by(Invitation.id)  # two batches that meet here wait for each other in one order
-            .with_for_update()
         )
-        return (await self.session.scalars(statement)).all()
+        return await self.locked(statement)
 
     async def members_among(self, addresses: Collection[str]) -> set[str]:
         """Those of these normalised addresses that belong to members of this organization."""
