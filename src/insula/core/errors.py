@@ -193,15 +193,12 @@ class Unavailable(DomainError):
         super().__init__(headers={"retry-after": "1"}, private=private)
 
 
-class Overtaken(Unavailable):
-    """What the caller may do changed while this request waited for others: it runs once more, from the door."""
-
-    def __init__(self) -> None:
-        super().__init__("the caller's rights changed while the request waited")
-
-
 class TimedOut(DomainError):
     status, code, title = 504, "timed_out", "The request took too long and was stopped"
+
+
+class Overtaken(Exception):
+    """What the caller may do changed while this request waited for others: it runs once more, from the door."""
 
 
 STATEMENT_GONE: Final = "26000"

@@ -122,9 +122,9 @@ def _domain_error(
     return Reply(problem, status_code=error.status, headers=error.headers, media_type="application/problem+json")
 
 
-def _overtaken(request: Request[Any, Any, Any], error: errors.Overtaken) -> Response[Problem]:
-    request.scope[RERUN] = error.code  # type: ignore[typeddict-unknown-key]
-    return _domain_error(request, error)
+def _overtaken(request: Request[Any, Any, Any], _error: errors.Overtaken) -> Response[Problem]:
+    request.scope[RERUN] = "overtaken"  # type: ignore[typeddict-unknown-key]
+    return _domain_error(request, errors.Unavailable(private="the caller's rights changed while the request waited"))
 
 
 def _stale_data(request: Request[Any, Any, Any], error: StaleDataError) -> Response[Problem]:
