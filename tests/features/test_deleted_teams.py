@@ -77,6 +77,7 @@ async def test_a_deleted_teams_name_is_free_and_its_restoration_then_a_conflict(
     await team_of(owner)
     back = await owner.client.post(owner.url(f"/deleted-teams/{team['id']}/restoration"))
     assert (back.status_code, back.json()["code"]) == (409, "team_name_taken")
+    assert "errors" not in back.json()
 
 
 async def delete(owner: Member, team: dict[str, Any]) -> None:

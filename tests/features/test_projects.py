@@ -80,11 +80,13 @@ async def test_a_key_is_unique_among_the_organizations_living_projects(world: Wo
     second = await create(owner)
     conflict = await owner.client.post(owner.url(f"/deleted-projects/{first['id']}/restoration"))
     assert problem(conflict) == (409, "project_key_taken")
+    assert "errors" not in conflict.json()  # no body was sent into which a pointer could point
     third = await create(owner, key="SHOP")
     taken = await owner.client.patch(
         owner.url(f"/projects/{third['id']}"), json={"key": second["key"]}, headers={"if-match": "*"}
     )
     assert problem(taken) == (409, "project_key_taken")
+    assert [error["pointer"] for error in taken.json()["errors"]] == ["/key"]
 
 
 @pytest.mark.attack(2)

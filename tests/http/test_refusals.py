@@ -101,6 +101,19 @@ def test_every_problem_has_an_example_that_fits(document: dict[str, Any]) -> Non
         assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
 
 
+def test_an_operation_without_a_body_shows_no_problem_that_points_into_one(
+    document: dict[str, Any], operations: list[Operation]
+) -> None:
+    bodiless = [operation for _, _, operation in operations if "requestBody" not in operation]
+    for response in (
+        answer for operation in bodiless for answer in operation["responses"].values() if "$ref" in answer
+    ):
+        told = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+        for example in told["content"]["application/problem+json"]["examples"].values():
+            pointers = [error["pointer"] for error in example["value"].get("errors", [])]
+            assert not [pointer for pointer in pointers if pointer.startswith("/")], example
+
+
 def test_operations_with_the_same_problems_share_their_responses(document: dict[str, Any]) -> None:
     responses = document["components"]["responses"].values()
     contents = [json.dumps(response["content"]["application/problem+json"]) for response in responses]

@@ -54,7 +54,7 @@ class DomainError(Exception):
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side"
     pointer: ClassVar[str | None] = None
-    """The body's field that is to blame, where it is always the same one."""
+    """The body's field that is to blame, where it is always the same one; where no body is taken, nobody is told."""
 
     def __init__(
         self,

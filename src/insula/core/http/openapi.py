@@ -122,7 +122,8 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
             _complete(operation, method, handler, schemas)
-            operation["responses"] |= refusals.of(refusals_of(method, path, operation, handler.opt))
+            refused = refusals_of(method, path, operation, handler.opt)
+            operation["responses"] |= refusals.of(refused, body="requestBody" in operation)
             if method == "POST" and has_address(creations.get(path, "")):
                 operation["responses"]["201"]["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
             if method == "GET" and "/deleted-" in path:

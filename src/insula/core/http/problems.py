@@ -116,10 +116,17 @@ def _domain_error(
         status=error.status,
         code=error.code,
         detail=error.detail,
-        errors=list(error.errors),
+        errors=[each for each in error.errors if _was_sent(request, each)],
         request_id=request.scope.get("state", {}).get("request_id"),
     )
     return Reply(problem, status_code=error.status, headers=error.headers, media_type="application/problem+json")
+
+
+def _was_sent(request: Request[Any, Any, Any], error: FieldError) -> bool:
+    """Whether what it points at can be there: what is restored meets another of its name, and names none in a body."""
+    handler = request.scope.get("route_handler")
+    takes_body = handler is None or handler.parsed_data_field is not None
+    return takes_body or not error.pointer.startswith("/")
 
 
 def _overtaken(request: Request[Any, Any, Any], _error: errors.Overtaken) -> Response[Problem]:

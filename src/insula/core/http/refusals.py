@@ -70,28 +70,32 @@ class RefusalResponses:
         self._problem = problem
         self.components: dict[str, dict[str, Any]] = {}
 
-    def of(self, refused: Iterable[type[DomainError]]) -> dict[str, dict[str, str]]:
-        """References to those of an operation that may answer these problems, by status."""
-        by_status = groupby(sorted(refused, key=attrgetter("status", "code")), attrgetter("status"))
-        return {str(status): self._reference(status, list(kinds)) for status, kinds in by_status}
+    def of(self, refused: Iterable[type[DomainError]], *, body: bool) -> dict[str, dict[str, str]]:
+        """References to those of an operation that may answer these problems, by status.
 
-    def _reference(self, status: int, kinds: list[type[DomainError]]) -> dict[str, str]:
+        Where it takes no ``body``, no example points into one.
+        """
+        by_status = groupby(sorted(refused, key=attrgetter("status", "code")), attrgetter("status"))
+        return {str(status): self._reference(status, list(kinds), body=body) for status, kinds in by_status}
+
+    def _reference(self, status: int, kinds: list[type[DomainError]], *, body: bool) -> dict[str, str]:
         codes = [kind.code for kind in kinds]
-        name = _name(set(codes))
+        pointing = body or all(kind.pointer is None for kind in kinds)
+        name = _name(set(codes)) + ("" if pointing else "OfNoField")
         if name not in self.components:
             description = f"{ALL[status].title}. `code`: {', '.join(f'`{code}`' for code in codes)}."
-            told = _told(self._problem, status, kinds)
+            told = _told(self._problem, status, kinds, body=body)
             self.components[name] = {"description": description, "x-codes": codes, **told}
         return {"$ref": f"#/components/responses/{name}"}
 
 
-def _told(schema: dict[str, Any], status: int, kinds: list[type[DomainError]]) -> dict[str, Any]:
+def _told(schema: dict[str, Any], status: int, kinds: list[type[DomainError]], *, body: bool) -> dict[str, Any]:
     names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
     names += ["Retry-After"] if status in {429, 503} or RequestInProgress in kinds else []
     names += ["WWW-Authenticate"] if status == 401 else []
     told = {
         "schema": schema,
-        "examples": {kind.code: {"summary": kind.title, "value": _example(kind)} for kind in kinds},
+        "examples": {kind.code: {"summary": kind.title, "value": _example(kind, body=body)} for kind in kinds},
     }
     return {
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
@@ -106,8 +110,8 @@ def _name(codes: set[str]) -> str:
     return "Or".join(code.title().replace("_", "") for code in sorted(codes))
 
 
-def _example(kind: type[DomainError]) -> dict[str, Any]:
+def _example(kind: type[DomainError], *, body: bool) -> dict[str, Any]:
     told = {"type": f"urn:insula:problem:{kind.code}", "title": kind.title, "status": kind.status, "code": kind.code}
-    if kind.pointer is None:
+    if kind.pointer is None or not body:
         return told
     return told | {"errors": [{"pointer": kind.pointer, "code": kind.code, "detail": kind.title}]}

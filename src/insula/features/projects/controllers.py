@@ -108,7 +108,10 @@ class ProjectController(Controller):
     async def restore_project(
         self, projects: NamedDependency[ProjectService], project_id: FromPath[ProjectId]
     ) -> ProjectRead:
-        """Restore a deleted project."""
+        """Restore a deleted project.
+
+        Where another one has its key by now, that one must have another key first.
+        """
         return ProjectRead.of(await projects.restore(project_id))
 
 

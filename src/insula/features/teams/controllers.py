@@ -87,7 +87,10 @@ class TeamController(Controller):
         refusals=[LimitReached, TeamNameTaken],
     )
     async def restore_team(self, teams: NamedDependency[TeamService], team_id: FromPath[TeamId]) -> TeamRead:
-        """Restore a deleted team, with its members and what it owned."""
+        """Restore a deleted team, with its members and what it owned.
+
+        Where another one has its name by now, that one must have another name first.
+        """
         return TeamRead.of(await teams.restore(team_id))
 
 
