@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from insula.core.ids import new_id
 from tests.factories import Member, World
 from tests.features.test_teams import events_of, team_of
 
@@ -30,7 +31,8 @@ async def test_a_deleted_team_comes_back_with_its_members_and_what_it_owned(worl
     restoration = owner.url(f"/deleted-teams/{team['id']}/restoration")
     back = await owner.client.post(restoration)
     assert (back.status_code, back.json()["deleted_at"]) == (200, None), back.text
-    assert (await owner.client.post(restoration)).status_code == 404
+    again = await owner.client.post(restoration)
+    assert (again.status_code, again.json()["code"]) == (409, "not_deleted")
     assert (await owner.client.get(owner.url(f"/teams/{team['id']}/members"))).json()["data"] == [member]
     assert (await owner.client.get(owner.url("/projects"), params={"team_id": team["id"]})).json()["data"] == [project]
     kinds = [kind for kind, _ in await events_of(world, team["id"])]
@@ -62,7 +64,7 @@ async def test_where_there_is_no_room_what_never_was_is_unknown_all_the_same(wor
     owner = await world.owner()
     team = await team_of(owner)
     await world.allow(owner.organization_id, teams=1, projects=0)
-    for path in ("deleted-teams/tea_nope", f"deleted-teams/{team['id']}", "deleted-projects/prj_nope"):
+    for path in ("deleted-teams/tea_nope", f"deleted-teams/{new_id('tea')}", "deleted-projects/prj_nope"):
         assert (await owner.client.post(owner.url(f"/{path}/restoration"))).status_code == 404
     await delete(owner, team)
     await team_of(owner, "Another")

@@ -46,6 +46,8 @@ async def test_a_project_is_created_read_changed_deleted_and_restored(world: Wor
     restored = await owner.client.post(owner.url(f"/deleted-projects/{project['id']}/restoration"))
     assert restored.status_code == 200
     assert await listed(owner) == ["WEB"]
+    again = await owner.client.post(owner.url(f"/deleted-projects/{project['id']}/restoration"))
+    assert problem(again) == (409, "not_deleted")
 
 
 async def test_each_change_leaves_one_event_with_what_was_and_what_is(world: World) -> None:

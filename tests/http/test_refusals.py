@@ -118,3 +118,12 @@ def test_operations_with_the_same_problems_share_their_responses(document: dict[
     responses = document["components"]["responses"].values()
     contents = [json.dumps(response["content"]["application/problem+json"]) for response in responses]
     assert len(contents) == len(set(contents)) < 80
+
+
+def test_restoring_what_is_not_deleted_is_the_same_problem_everywhere(
+    document: dict[str, Any], operations: list[Operation]
+) -> None:
+    restorations = [operation for _, path, operation in operations if path.endswith("/restoration")]
+    assert len(restorations) >= 3
+    for operation in restorations:
+        assert "not_deleted" in codes_in(document, operation)[409], operation["operationId"]

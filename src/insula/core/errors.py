@@ -142,6 +142,12 @@ class NotDead(Conflict):
     code, title = "not_dead", "Only a dead letter can be retried or discarded"
 
 
+class NotDeleted(Conflict):
+    """There is nothing to restore: also to who restores it twice."""
+
+    code, title = "not_deleted", "It is not deleted, or has been restored already"
+
+
 class PreconditionFailed(DomainError):
     """RFC 9110, section 13.1.1."""
 

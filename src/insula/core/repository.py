@@ -10,7 +10,7 @@ from sqlalchemy import Select, Uuid, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound, PreconditionFailed
+from insula.core.errors import NotDeleted, NotFound, PreconditionFailed
 from insula.core.ids import to_uuid
 from insula.core.inserts import insert_of
 from insula.core.queries import DIALECT
@@ -67,14 +67,16 @@ class Repository(SQLAlchemyAsyncRepository[M]):
     async def get(self, item_id: str, *, version: int | None = None, deleted: bool = False) -> M:  # type: ignore[override]  # one way to load, not advanced-alchemy's dozen
         """One row, locked for changing.
 
-        Raises NotFound, also for what belongs to somebody else, and PreconditionFailed when ``version`` (If-Match,
-        RFC 9110 section 13.1.1) is given and no longer current.
+        Raises NotFound, also for what belongs to somebody else, PreconditionFailed when ``version`` (If-Match,
+        RFC 9110 section 13.1.1) is given and no longer current, and NotDeleted where a ``deleted`` one is living.
         """
         model = self.model_type
         statement = select(model).where(model.id == item_id)
         if hasattr(model, "deleted_at"):
             statement = statement.where(model.deleted_at.is_not(None) if deleted else model.deleted_at.is_(None))
         rows = await self.locked(statement)
+        if not rows and deleted and await self.session.scalar(select(model.id).where(model.id == item_id)):
+            raise NotDeleted
         if not rows:
             raise NotFound
         if version is not None and rows[0].version != version:

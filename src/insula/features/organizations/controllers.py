@@ -9,7 +9,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound, UnknownReference
+from insula.core.errors import NotDeleted, NotFound, UnknownReference
 from insula.core.http.door import PRESENTED
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal, Role
@@ -33,7 +33,6 @@ from insula.features.organizations.schemas import (
     MemberSuspended,
     MemberUpdate,
     MyOrganization,
-    NotDeleted,
     OrganizationCreate,
     OrganizationRead,
     OrganizationStatus,

@@ -131,12 +131,6 @@ class SlugReserved(Unprocessable):
     code, title = "slug_reserved", "This slug is reserved"
 
 
-class NotDeleted(Conflict):
-    """There is nothing to restore."""
-
-    code, title = "not_deleted", "The organization is not deleted"
-
-
 class RestoreWindowOver(Conflict):
     """Its rows may be gone at any moment."""
 

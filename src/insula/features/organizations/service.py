@@ -7,7 +7,6 @@ from insula.core.db import Transaction
 from insula.core.errors import (
     DomainError,
     MembershipSuspended,
-    NotFound,
     PermissionMissing,
     Unauthenticated,
 )
@@ -32,7 +31,6 @@ from insula.features.organizations.schemas import (
     MemberUpdate,
     MemberUpdated,
     MemberWasSuspended,
-    NotDeleted,
     OrganizationCreate,
     OrganizationDeleted,
     OrganizationRead,
@@ -110,10 +108,7 @@ class OrganizationService:
 
     async def restore(self) -> Organization:
         """Reopen a deleted organization. Raises NotDeleted and RestoreWindowOver."""
-        try:
-            organization = await self._get(DELETE, deleted=True)
-        except NotFound as error:
-            raise NotDeleted from error
+        organization = await self._get(DELETE, deleted=True)
         if not organization.restorable(await self._organizations.now()):
             raise RestoreWindowOver
         organization.restore()

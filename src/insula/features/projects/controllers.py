@@ -5,7 +5,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound, UnknownReference
+from insula.core.errors import NotDeleted, NotFound, UnknownReference
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, WORKERS, Permission, Principal
 from insula.core.quotas import LimitReached
@@ -103,7 +103,7 @@ class ProjectController(Controller):
         "/deleted-projects/{project_id:str}/restoration",
         permission=DELETE,
         status_code=200,
-        refusals=[LimitReached, ProjectKeyTaken],
+        refusals=[LimitReached, NotDeleted, ProjectKeyTaken],
     )
     async def restore_project(
         self, projects: NamedDependency[ProjectService], project_id: FromPath[ProjectId]

@@ -67,7 +67,7 @@ class ProjectService:
         record(self._db, ProjectDeleted(target_id=project.id, name=project.name, key=project.key))
 
     async def restore(self, project_id: str) -> Project:
-        """Bring a deleted project back. Raises LimitReached: deleted projects do not count."""
+        """Bring a deleted project back. Raises NotDeleted, and LimitReached: deleted projects do not count."""
         project = await self._projects.get(project_id, deleted=True)
         await QUOTA.require_room(self._db)
         project.restore()

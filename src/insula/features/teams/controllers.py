@@ -5,7 +5,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
-from insula.core.errors import NotFound
+from insula.core.errors import NotDeleted, NotFound
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, Permission
 from insula.core.quotas import LimitReached
@@ -84,7 +84,7 @@ class TeamController(Controller):
         "/deleted-teams/{team_id:str}/restoration",
         permission=WRITE,
         status_code=200,
-        refusals=[LimitReached, TeamNameTaken],
+        refusals=[LimitReached, NotDeleted, TeamNameTaken],
     )
     async def restore_team(self, teams: NamedDependency[TeamService], team_id: FromPath[TeamId]) -> TeamRead:
         """Restore a deleted team, with its members and what it owned.

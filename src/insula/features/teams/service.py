@@ -59,7 +59,7 @@ class TeamService:
         record(self._db, TeamDeleted(target_id=team.id, name=team.name))
 
     async def restore(self, team_id: str) -> Team:
-        """Bring a deleted team back. Raises LimitReached: deleted teams do not count."""
+        """Bring a deleted team back. Raises NotDeleted, and LimitReached: deleted teams do not count."""
         team = await self._teams.get(team_id, deleted=True)
         await QUOTA.require_room(self._db)
         team.restore()
