@@ -79,6 +79,16 @@ def test_no_two_schemas_have_the_same_title() -> None:
     assert {"MemberUpdatedFields", "MemberUpdatedPersonalFields"} <= set(distinct.values())
 
 
+def test_a_schema_names_all_that_an_event_of_its_version_says() -> None:
+    told = catalogue(FEATURES, account=False).data + catalogue(FEATURES, account=True).data
+    schemas = [schema for each in told for schema in (each.schema, each.personal_schema) if schema is not None]
+    objects = [
+        part for schema in schemas for part in (schema, *schema.get("$defs", {}).values()) if "properties" in part
+    ]
+    assert len(objects) > 40
+    assert [part["title"] for part in objects if part.get("additionalProperties") is not False] == []
+
+
 def sides(schema: dict[str, Any] | None) -> dict[str, Any]:
     """The fields of either side of a change, none of which must be there."""
     if schema is None:

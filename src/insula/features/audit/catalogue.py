@@ -79,13 +79,16 @@ def _changed_of(event: type[Changed], title: str, *, personal: bool) -> Any:
     hints = get_type_hints(event.CHANGE, include_extras=True)
     names = [name for name in event.CHANGE.__struct_fields__ if (name in event.PERSONAL) is personal]
     described = {"__doc__": "The fields that changed."}
-    return msgspec.defstruct(title, [(name, hints[name], UNSET) for name in names], namespace=described)
+    fields = [(name, hints[name], UNSET) for name in names]
+    return msgspec.defstruct(title, fields, namespace=described, forbid_unknown_fields=True)
 
 
 def _schema(title: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """An object's, with definitions of what its fields refer to. What may be unset may be absent."""
+    """An object's, with definitions of what its fields refer to. What may be unset may be absent; what is not named is
+    not there: another field would be another version.
+    """
     declared = [(name, kind, UNSET) if UnsetType in get_args(kind) else (name, kind) for name, kind in fields.items()]
-    part = msgspec.defstruct(title, declared, kw_only=True)
+    part = msgspec.defstruct(title, declared, kw_only=True, forbid_unknown_fields=True)
     (reference,), definitions = msgspec.json.schema_components([part], ref_template="#/$defs/{name}")
     schema = definitions.pop(reference["$ref"].rpartition("/")[2])
     return _without_bounds(schema | ({"$defs": definitions} if definitions else {}))

@@ -93,7 +93,10 @@ class EventTypeRead(Read, frozen=True):
     feature: Annotated[str, Meta(description="The part of the product that it belongs to.", examples=["organizations"])]
     target_type: TargetType
     description: Annotated[str, Meta(examples=["A member's role or profile changed."])]
-    schema: Annotated[dict[str, Any], Meta(description="JSON Schema (2020-12) of the event's `data`.")]
+    schema: Annotated[
+        dict[str, Any],
+        Meta(description="JSON Schema (2020-12) of `data`, all of it: with another field it would be another version."),
+    ]
     personal_schema: Annotated[
         dict[str, Any] | None,
         Meta(description="The same of its `personal`; null where nothing of it is kept apart, as in your own record."),
