@@ -142,3 +142,18 @@ async def test_the_owner_hears_of_a_new_password(world: World, litestar: Litesta
     (mail,) = await mailbox.open(person.email)
     assert mail.template == "identity/password_changed"
     assert mail.context["changed_at"].endswith("UTC")
+
+
+async def test_a_reset_may_set_the_password_in_use_and_the_description_says_why_a_change_may_not(
+    world: World, litestar: Litestar
+) -> None:
+    mailbox = Mailbox(world, litestar)
+    person = await world.person()
+    for _ in range(2):
+        await world.client().post("/v1/auth/reset-mail", json={"email": person.email})
+        body = {"token": await mailbox.token(person.email), "password": NEW_PASSWORD}
+        assert (await world.client().post("/v1/auth/reset", json=body)).status_code == 204
+        await mailbox.open(person.email)
+    operations = (await world.client().get("/openapi.json")).json()["paths"]
+    assert "may be the one in use" in operations["/v1/auth/reset"]["post"]["description"]
+    assert "another than the current one" in operations["/v1/me/password"]["put"]["description"]

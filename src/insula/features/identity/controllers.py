@@ -209,17 +209,20 @@ class AuthController(Controller):
         passwords: NamedDependency[PasswordService],
         data: JSONBody[Reset],
     ) -> None:
-        """Set a new password with the mailed token; every session ends."""
+        """Set a new password with the mailed token; every session ends.
+
+        It may be the one in use: to refuse that would tell whoever found the link what the password is.
+        """
         await throttle.attempt(caller.address, data.token)
         await passwords.reset(data)
 
 
 class MeController(Controller):
-    """Your account and sessions, across all organizations."""
+    """Your account, password and sessions, across all organizations."""
 
     path = "/v1/me"
     tags = ["Me"]  # noqa: RUF012  # Litestar's declaration
-    dependencies = {"me": Provide(provide_me, sync_to_thread=False)}  # noqa: RUF012
+    dependencies = AuthController.dependencies | {"me": Provide(provide_me, sync_to_thread=False)}
 
     @get("/", authenticated_only=_OWN)
     async def get_me(self, db: NamedDependency[Transaction], principal: NamedDependency[Principal]) -> MeRead:
@@ -256,14 +259,6 @@ class MeController(Controller):
         """Sign out everywhere else, or everywhere."""
         return SessionsRevoked(await me.revoke_sessions(include_current=data.include_current))
 
-
-class PasswordController(Controller):
-    """Your password."""
-
-    path = "/v1/me"
-    tags = ["Me"]  # noqa: RUF012  # Litestar's declaration
-    dependencies = AuthController.dependencies
-
     @put("/password", status_code=204, public=_SELF, security=SESSION, refusals=[CurrentPasswordWrong, PasswordRefused])
     async def change_password(
         self,
@@ -272,7 +267,10 @@ class PasswordController(Controller):
         passwords: NamedDependency[PasswordService],
         data: JSONBody[PasswordChange],
     ) -> None:
-        """Change your password; every other session ends."""
+        """Change your password; every other session ends.
+
+        The new one must be another than the current one, which you show: with the same, nothing would change.
+        """
         token = caller.session()
         await throttle.attempt(caller.address, token)
         await passwords.change(token, data)
@@ -297,4 +295,4 @@ def _cookie(token: str, max_age: int) -> Cookie:
     return Cookie(key=COOKIE, value=token, path="/", max_age=max_age, secure=True, httponly=True, samesite="lax")
 
 
-CONTROLLERS = (AuthController, MeController, PasswordController)
+CONTROLLERS = (AuthController, MeController)
