@@ -18,7 +18,7 @@ BEGIN
         RETURN 'expired';
     END IF;
     PERFORM app.end_declined(taken, facts);
-    PERFORM app.record_account(person.id, 'invitation.refused', 'invitation', ARRAY[taken.id],
+    PERFORM app.record_account(person.id, 'account.invitation_declined', 'invitation', ARRAY[taken.id],
                                app.own_session(person.id, means), '{}', facts);
     RETURN 'done';
 END $$;

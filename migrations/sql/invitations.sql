@@ -137,6 +137,8 @@ BEGIN
                 jsonb_build_object('name', m.name, 'email', m.email))
            ) AS e (id, type, target_type, target_id, data, personal)
      WHERE m.tenant_id = taken.tenant_id AND m.id = member;
+    PERFORM app.record_account(person, 'account.invitation_accepted', 'invitation', ARRAY[taken.id], means,
+                               jsonb_build_object('organization_id', app.type_id('org', taken.tenant_id)), facts);
     RETURN 'admitted';
 END $$;
 

@@ -63,9 +63,9 @@ async def test_who_declines_by_sql_forges_neither_time_nor_credential_nor_facts(
         assert await driver.fetchval(DECLINE, wanted, stranger, FORGED) == "done"
     event = await newest(owner, "invitation.declined")
     assert (event["actor_id"], event["credential_id"], event["context"]) == (None, None, {})
-    (own,) = (await world.client(person.token).get("/v1/me/events", params={"type": "invitation.refused"})).json()[
-        "data"
-    ]
+    (own,) = (
+        await world.client(person.token).get("/v1/me/events", params={"type": "account.invitation_declined"})
+    ).json()["data"]
     assert (own["target_id"], own["credential_id"]) == (invitation["id"], None)
     assert own["context"] == {"ip": "203.0.113.66", "user_agent": "x" * 400}
     assert abs(datetime.fromisoformat(event["occurred_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
@@ -78,6 +78,11 @@ async def test_who_accepts_by_sql_forges_neither_credential_nor_facts(world: Wor
     binds = (to_uuid("inv", invitation["id"]), 2_000_000_000, to_uuid("mem", new_id("mem")), uuid4(), FORGED)
     async with own_plane(litestar, world, person) as driver:
         assert await driver.fetchval(ACCEPT, *binds) == "admitted"
+    (own,) = (
+        await world.client(person.token).get("/v1/me/events", params={"type": "account.invitation_accepted"})
+    ).json()["data"]
+    assert (own["target_id"], own["credential_id"]) == (invitation["id"], None)
+    assert own["context"] == {"ip": "203.0.113.66", "user_agent": "x" * 400}
     for type_ in ("invitation.accepted", "member.added"):
         event = await newest(owner, type_)
         assert (event["actor_id"], event["credential_id"]) == (person.id, None)
@@ -96,7 +101,7 @@ async def test_who_declines_shows_a_foreign_organization_neither_account_nor_add
     for event in told:
         assert (event["actor_id"], event["credential_id"]) == (None, None)
         assert event["context"].keys() <= {"request_id", "trace_id"}
-    (own,) = (await client.get("/v1/me/events", params={"type": "invitation.refused"})).json()["data"]
+    (own,) = (await client.get("/v1/me/events", params={"type": "account.invitation_declined"})).json()["data"]
     assert own["target_id"] == listed["id"]
     assert own["credential_id"].startswith("crd_")
     assert {"ip", "request_id"} <= own["context"].keys()

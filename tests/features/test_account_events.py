@@ -122,12 +122,37 @@ async def test_who_joins_by_an_invitation_has_a_record_too(world: World) -> None
     assert said(await told(client)) == [
         ("session.started", await session_of(client), {}),
         ("account.verified", user_id, {"by": "invitation"}),
+        ("account.invitation_accepted", invitation["id"], {"organization_id": owner.organization_id}),
     ]
     assert {event["context"]["ip"] for event in await told(client)} == {IP}
     another = await invite(await world.owner(), invitation["email"])
     again = await world.client().post(JOIN, json=sign_up(await token_of(world, another)))
     assert again.status_code == 409, again.text
-    assert len(await told(client)) == 2
+    assert len(await told(client)) == 3
+
+
+@pytest.mark.parametrize("by_token", [True, False])
+async def test_accepting_and_declining_are_told_in_ones_own_record_in_the_same_words(
+    world: World, by_token: bool
+) -> None:
+    owner, person = await world.owner(), await world.person()
+    client = world.client(person.token)
+    declined = await invite(owner, person.email)
+    assert (await client.post(f"/v1/me/invitations/{declined['id']}/refusal")).status_code == 204
+    accepted = await invite(owner, person.email)
+    path = "/v1/me/invitations/acceptance" if by_token else f"/v1/me/invitations/{accepted['id']}/acceptance"
+    body = {"token": await token_of(world, accepted)} if by_token else None
+    assert (await client.post(path, json=body)).status_code == 201
+    assert (await client.post(path, json=body)).status_code == 409
+    session = await session_of(client)
+    events = await told(client)
+    assert said(events) == [
+        ("account.invitation_accepted", accepted["id"], {"organization_id": owner.organization_id}),
+        ("account.invitation_declined", declined["id"], {}),
+    ]
+    assert {(event["target_type"], event["credential_id"]) for event in events} == {("invitation", session)}
+    theirs = {row["type"] for row in (await owner.client.get(owner.url("/event-types"))).json()["data"]}
+    assert {"invitation.accepted", "invitation.declined"} <= theirs
 
 
 async def test_signing_out_is_told_once(world: World) -> None:

@@ -223,10 +223,19 @@ class InvitationDeclined(AboutInvitation, frozen=True, kw_only=True):
     TYPE = "invitation.declined"
 
 
-class InvitationRefused(OfAccount, frozen=True, kw_only=True):
+class MyInvitationAccepted(OfAccount, frozen=True, kw_only=True):
+    """A person accepted an invitation, signed in or by signing up."""
+
+    TYPE = "account.invitation_accepted"
+    TARGET = "invitation"
+
+    organization_id: str
+
+
+class MyInvitationDeclined(OfAccount, frozen=True, kw_only=True):
     """A person declined an invitation in their own list."""
 
-    TYPE = "invitation.refused"
+    TYPE = "account.invitation_declined"
     TARGET = "invitation"
 
 
@@ -243,7 +252,8 @@ EVENTS = (
     InvitationAccepted,
     InvitationDeclined,
     InvitationExpired,
-    InvitationRefused,
+    MyInvitationAccepted,
+    MyInvitationDeclined,
 )
 
 
