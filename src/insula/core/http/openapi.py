@@ -16,6 +16,7 @@ from litestar.openapi.spec import License
 from litestar.types import ControllerRouterHandler
 
 from insula.core import ids
+from insula.core.http.access_log import PROBES
 from insula.core.http.answer_headers import DEPRECATION
 from insula.core.http.authentication import COOKIE, SETS_COOKIE
 from insula.core.http.creations import has_address
@@ -27,7 +28,7 @@ from insula.core.http.idempotency import takes_key
 from insula.core.http.methods import creations_of
 from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
-from insula.core.http.refusals import RefusalResponses, refusals_of
+from insula.core.http.refusals import LIMIT_HEADERS, RefusalResponses
 from insula.core.listing import Listing, Page
 from insula.core.schemas import END, SURROGATES
 
@@ -61,7 +62,10 @@ _IDEMPOTENCY_KEY: Final = {
 }
 _HEADERS: Final = {
     "X-Request-Id": ("Names the request in our logs.", "string"),
-    "RateLimit": ("What is left (draft-ietf-httpapi-ratelimit-headers).", "string"),
+    "RateLimit": (
+        "What is left (draft-ietf-httpapi-ratelimit-headers); not told of a credential that is none.",
+        "string",
+    ),
     "RateLimit-Policy": ("The limit that applies.", "string"),
     "ETag": ("The version; send it in If-Match when you write, in If-None-Match when you ask again.", "string"),
     "Location": ("Where the new resource is.", "string"),
@@ -122,8 +126,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
             _complete(operation, method, handler, schemas)
-            refused = refusals_of(method, path, operation, handler.opt)
-            operation["responses"] |= refusals.of(refused, body="requestBody" in operation)
+            operation["responses"] |= refusals.of(method, path, operation, handler.opt)
             if method == "POST" and has_address(creations.get(path, "")):
                 operation["responses"]["201"]["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
             if method == "GET" and "/deleted-" in path:
@@ -257,7 +260,7 @@ def _in_query(parameter: dict[str, Any], listing: Listing[Any] | None) -> None:
 
 def _answer(operation: dict[str, Any], handler: HTTPRouteHandler, annotation: Any, schemas: _Schemas) -> None:
     content = get_args(annotation)[0] if get_origin(annotation) is Response else annotation
-    names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
+    names = ["X-Request-Id", *(() if handler.paths & PROBES else LIMIT_HEADERS)]
     names += ["ETag"] if "version" in getattr(content, "__struct_fields__", ()) else []
     names += ["Link"] if get_origin(content) is Page else []
     names += ["Idempotent-Replayed"] if _IDEMPOTENCY_KEY in operation["parameters"] else []

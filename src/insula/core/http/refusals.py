@@ -19,6 +19,9 @@ REFUSALS: Final = "refusals"
 Not Litestar's ``raises``, which wants its own exceptions and describes them in its own shape.
 """
 
+LIMIT_HEADERS: Final = ("RateLimit", "RateLimit-Policy")
+"""What an answer says of the limit that its request counted to."""
+
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _KEPT_OUT: Final = (errors.MembershipSuspended, errors.OrganizationSuspended)
 """Answers of every route of an organization to some of its members."""
@@ -70,27 +73,37 @@ class RefusalResponses:
         self._problem = problem
         self.components: dict[str, dict[str, Any]] = {}
 
-    def of(self, refused: Iterable[type[DomainError]], *, body: bool) -> dict[str, dict[str, str]]:
-        """References to those of an operation that may answer these problems, by status.
+    def of(
+        self, method: str, path: str, operation: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> dict[str, dict[str, str]]:
+        """References to those of an operation, by status.
 
-        Where it takes no ``body``, no example points into one.
+        Where it takes no body, no example points into one; where its requests are not counted, no limit is told.
         """
-        by_status = groupby(sorted(refused, key=attrgetter("status", "code")), attrgetter("status"))
-        return {str(status): self._reference(status, list(kinds), body=body) for status, kinds in by_status}
+        refused = sorted(refusals_of(method, path, operation, options), key=attrgetter("status", "code"))
+        body, told = "requestBody" in operation, dict[str, dict[str, str]]()
+        for status, found in groupby(refused, attrgetter("status")):
+            kinds = list(found)
+            # Of a private route, before it is known whose limit it counts to.
+            forged = "public" not in options and kinds == [errors.CrossSite]
+            told[str(status)] = self._reference(status, kinds, body=body, counted=path not in PROBES and not forged)
+        return told
 
-    def _reference(self, status: int, kinds: list[type[DomainError]], *, body: bool) -> dict[str, str]:
+    def _reference(self, status: int, kinds: list[type[DomainError]], *, body: bool, counted: bool) -> dict[str, str]:
         codes = [kind.code for kind in kinds]
         pointing = body or all(kind.pointer is None for kind in kinds)
-        name = _name(set(codes)) + ("" if pointing else "OfNoField")
+        name = _name(set(codes)) + ("" if pointing else "OfNoField") + ("" if counted else "Uncounted")
         if name not in self.components:
             description = f"{ALL[status].title}. `code`: {', '.join(f'`{code}`' for code in codes)}."
-            told = _told(self._problem, status, kinds, body=body)
+            told = _told(self._problem, status, kinds, body=body, counted=counted)
             self.components[name] = {"description": description, "x-codes": codes, **told}
         return {"$ref": f"#/components/responses/{name}"}
 
 
-def _told(schema: dict[str, Any], status: int, kinds: list[type[DomainError]], *, body: bool) -> dict[str, Any]:
-    names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
+def _told(
+    schema: dict[str, Any], status: int, kinds: list[type[DomainError]], *, body: bool, counted: bool
+) -> dict[str, Any]:
+    names = ["X-Request-Id", *(LIMIT_HEADERS if counted else ())]
     names += ["Retry-After"] if status in {429, 503} or RequestInProgress in kinds else []
     names += ["WWW-Authenticate"] if status == 401 else []
     told = {
