@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from insula.plainly import plainly
-from insula.settings import Settings, SettingsError, is_configured, load, load_owner_database_url
+from insula.settings import MISSING, Settings, SettingsError, is_configured, load, load_owner_database_url
 
 _WRAPPER = """
 \b
@@ -193,8 +193,10 @@ def doctor() -> None:
     try:
         settings = _examined(console)
     except SettingsError as error:
+        described = is_configured(os.environ)
         for line in str(error).splitlines():
-            console.print(f"[red]settings[/]  {line}")
+            if described or not line.endswith(MISSING):  # that nothing is described was said, and why
+                console.print(f"[red]settings[/]  {line}")
         sys.exit(1)
     sys.exit(0 if asyncio.run(examine(settings, console)) else 1)
 

@@ -22,6 +22,8 @@ _READ_ELSEWHERE: Final = frozenset(
 )
 """By `insula up`, the wrapper and scripts: no settings, and no mistakes."""
 _FOR_TESTS: Final = f"{PREFIX}TEST_"
+MISSING: Final = " is missing"
+"""How a line ends that tells of a variable that is not set."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -244,7 +246,7 @@ def _values(
         text = _read(environment, PREFIX + field.name.upper(), problems)
         if text is None:
             if field.name in needed:
-                problems.append(f"{PREFIX}{field.name.upper()} is missing")
+                problems.append(f"{PREFIX}{field.name.upper()}{MISSING}")
             continue
         try:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
@@ -253,7 +255,7 @@ def _values(
             choices = ", ".join(kinds) if field.type is bool or get_origin(field.type) is Literal else ""
             problems.append(f"{PREFIX}{field.name.upper()}: {error}" + (f"; {choices} are there" if choices else ""))
     if not values.keys() & _MASTERS:
-        problems.append(f"{PREFIX}SECRET_KEY is missing")
+        problems.append(f"{PREFIX}SECRET_KEY{MISSING}")
     return values
 
 
