@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from insula.core.masters import CommandMaster, Master, SecretMaster
 from insula.core.mendable import Mendable
-from insula.unsafe import LOGINS, NOT_POSTGRES, PREFIX, is_postgres, unsafe
+from insula.unsafe import LOGINS, PREFIX, unsafe, wrong_database
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
@@ -206,8 +206,8 @@ def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str
     text = _read(environment, name, problems)
     if text is None:
         problems.append(f"{name} is missing: this is done as app_migrator")
-    elif not problems and not is_postgres(text):
-        problems.append(f"{name}: {NOT_POSTGRES}")
+    elif not problems and (wrong := wrong_database(text)):
+        problems.append(f"{name}: {wrong}")
     if problems or text is None:
         raise SettingsError("\n".join(problems))
     return text

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 PREFIX: Final = "INSULA_"
 LOGINS: Final = {
@@ -15,7 +15,28 @@ LOGINS: Final = {
     "platform_database_url": "app_platform",
 }
 """Who signs in where."""
-NOT_POSTGRES: Final = "not a postgresql:// address, or one whose password is not %-encoded"
+_NOT_POSTGRES: Final = "not a postgresql:// address, or one whose password is not %-encoded"
+_TLS_VERSIONS: Final = ("TLSv1.2", "TLSv1.3")
+_PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "sslrootcert": (),
+    "sslcert": (),
+    "sslkey": (),
+    "sslpassword": (),
+    "sslcrl": (),
+    "ssl_min_protocol_version": _TLS_VERSIONS,
+    "ssl_max_protocol_version": _TLS_VERSIONS,
+    "target_session_attrs": ("any", "primary", "standby", "prefer-standby", "read-write", "read-only"),
+    "passfile": (),
+}
+"""What may stand behind the ``?`` of an address, with its values, where not any will do.
+
+They are those by which asyncpg makes a connection. Whatever it does not know it has the server set for the session, and
+what is set there is ours alone to say: row security hangs on it.
+"""
+_OF_SOCKETS: Final[dict[str, tuple[str, ...]]] = {"host": (), "port": ()}
+"""Where no host stands before the path."""
 _SECRET_BYTES: Final = 32
 
 
@@ -34,18 +55,30 @@ def unsafe(values: Mapping[str, Any]) -> Iterator[str]:
             yield "INSULA_SMTP_TLS: mail would travel unencrypted; use starttls or tls"
 
 
-def is_postgres(address: str) -> bool:
-    """Whether it is a PostgreSQL address of which every part is where it seems to be.
+def wrong_database(address: str, *, by_socket: bool = False) -> str:
+    """What is wrong with an address of PostgreSQL; empty for a good one, in which every part is where it seems to be.
 
-    A password with ``/``, ``?``, ``#`` or ``[`` in it, not written as ``%2F``, would be taken for a host or a database,
-    and told to whoever reads that there is no such one.
+    A password with ``/``, ``?``, ``#`` or ``[`` in it, not written as ``%2F``, would be taken for a host, a database or
+    a parameter, and told to whoever reads that there is no such one.
     """
     try:
         url = urlsplit(address)
         _ = url.port  # raises for what is none
-        return url.scheme == "postgresql" and bool(url.hostname) and "@" not in url.path
+        parameters = parse_qsl(url.query, keep_blank_values=True)
     except ValueError:
-        return False
+        return _NOT_POSTGRES
+    if url.scheme != "postgresql" or not (url.hostname or by_socket) or "@" in url.path + url.query:
+        return _NOT_POSTGRES
+    known = _PARAMETERS if url.hostname else _PARAMETERS | _OF_SOCKETS
+    return next((wrong for name, value in parameters if (wrong := _wrong_parameter(name, value, known))), "")
+
+
+def _wrong_parameter(name: str, value: str, known: Mapping[str, tuple[str, ...]]) -> str:
+    if name not in known:
+        return f"{name}= is no parameter of a connection here; {', '.join(known)} are there"
+    if known[name] and value not in known[name]:
+        return f"{name}={value}; {', '.join(known[name])} are there"
+    return "" if value else f"{name}= has no value"
 
 
 def _weak_secrets(given: Mapping[str, Any]) -> Iterator[str]:
@@ -59,18 +92,14 @@ def _weak_secrets(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_databases(given: Mapping[str, Any]) -> Iterator[str]:
-    for name, login in LOGINS.items():
+    for name in (*LOGINS, "owner_database_url", "admin_database_url"):
         if name not in given:
             continue
-        if not is_postgres(given[name]):
-            yield f"{PREFIX}{name.upper()}: {NOT_POSTGRES}"
-            continue
-        url = urlsplit(given[name])
-        if url.username != login:
+        if wrong := wrong_database(given[name], by_socket=name == "admin_database_url"):
+            yield f"{PREFIX}{name.upper()}: {wrong}"
+        elif (user := urlsplit(given[name]).username) != LOGINS.get(name, user):
             # Each login is proven to have the rights of its purpose and no others; another one is not.
-            yield f"{PREFIX}{name.upper()}: must sign in as {login}, not as {url.username}"
-        elif "ssl" in parse_qs(url.query):
-            yield f"{PREFIX}{name.upper()}: sslmode= says how it is encrypted, not ssl="
+            yield f"{PREFIX}{name.upper()}: must sign in as {LOGINS[name]}, not as {user}"
 
 
 def _wrong_addresses(given: Mapping[str, Any]) -> Iterator[str]:

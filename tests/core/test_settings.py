@@ -76,7 +76,37 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
         ("sessions_per_user", "1001", "INSULA_SESSIONS_PER_USER"),
         ("database_url", "postgresql://postgres@db/insula", "must sign in as app_rw"),
         ("platform_database_url", "postgresql://app_rw@db/insula", "must sign in as app_platform"),
-        ("database_url", "postgresql://app_rw@db/insula?ssl=require", "INSULA_DATABASE_URL: sslmode= says"),
+        ("database_url", "postgresql://app_rw@db/insula?ssl=require", "INSULA_DATABASE_URL: ssl= is no parameter"),
+        (
+            "replica_database_url",
+            "postgresql://app_rw@db/insula?foo=1",
+            "INSULA_REPLICA_DATABASE_URL: foo= is no param",
+        ),
+        (
+            "identity_database_url",
+            "postgresql://app_identity@db/insula?session_replication_role=replica",
+            "session_rep",
+        ),
+        (
+            "database_url",
+            "postgresql://app_rw@db/insula?sslmode=require&options=-crow_security%3Doff",
+            "options= is no",
+        ),
+        ("database_url", "postgresql://app_rw@db/insula?user=postgres", "user= is no parameter of a connection here"),
+        (
+            "database_url",
+            "postgresql://app_rw@db/insula?sslmode=bogus",
+            "sslmode=bogus; disable, allow, prefer, require",
+        ),
+        ("database_url", "postgresql://app_rw@db/insula?sslmode", "INSULA_DATABASE_URL: sslmode=; disable"),
+        (
+            "database_url",
+            "postgresql://app_rw@db/insula?sslrootcert=",
+            "INSULA_DATABASE_URL: sslrootcert= has no value",
+        ),
+        ("owner_database_url", "postgresql://app_migrator@db/insula?role=postgres", "INSULA_OWNER_DATABASE_URL: role="),
+        ("owner_database_url", "postgresql:///insula", "INSULA_OWNER_DATABASE_URL: not a postgresql:// address"),
+        ("admin_database_url", "postgresql:///postgres?jit=off", "INSULA_ADMIN_DATABASE_URL: jit= is no parameter"),
         ("base_url", "http://app.example.com", "must be https"),
         ("base_url", "https://app.example.com/path", "an origin"),
         ("smtp_tls", "none", "unencrypted"),
@@ -111,6 +141,33 @@ def test_variables_that_other_parts_read_are_no_mistakes() -> None:
     assert load({**GOOD, **{f"INSULA_{name}": "x" for name in others}}) == load(GOOD)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt",
+        "sslmode=require&sslcert=c&sslkey=k&sslpassword=p&sslcrl=l&sslnegotiation=direct",
+        "ssl_min_protocol_version=TLSv1.2&ssl_max_protocol_version=TLSv1.3",
+        "passfile=/run/secrets/pgpass&target_session_attrs=read-write",
+    ],
+)
+def test_an_address_says_how_the_connection_is_made(asked: str) -> None:
+    address = f"postgresql://app_rw@db/insula?{asked}"
+    assert load({**GOOD, "INSULA_DATABASE_URL": address}).database_url == address
+
+
+def test_a_superuser_may_come_through_a_socket() -> None:
+    address = "postgresql:///postgres?host=/run/postgresql&port=5433"
+    assert load({**GOOD, "INSULA_ADMIN_DATABASE_URL": address}).admin_database_url == address
+
+
+def test_no_part_of_a_password_that_is_not_encoded_is_told() -> None:
+    said = complaints(
+        database_url="postgresql://app_rw:5?word=secret@db/insula", owner_database_url="postgresql://a:5?word@db/x"
+    )
+    assert said.count("not %-encoded") == 2
+    assert "word" not in said.replace("password", "")
+
+
 def test_migrations_need_one_address_and_no_other_secret(tmp_path: Path) -> None:
     (tmp_path / "owner").write_text("postgresql://app_migrator:secret@db/insula\n")
     named = {"INSULA_OWNER_DATABASE_URL_FILE": str(tmp_path / "owner")}
@@ -122,6 +179,7 @@ def test_migrations_need_one_address_and_no_other_secret(tmp_path: Path) -> None
     [
         ({}, "is missing"),
         ({"INSULA_OWNER_DATABASE_URL": "mysql://x@y/z"}, "not a postgresql:// address"),
+        ({"INSULA_OWNER_DATABASE_URL": "postgresql://app_migrator@db/insula?sslmode=on"}, "sslmode=on; disable"),
         ({"INSULA_OWNER_DATABASE_URL_FILE": "/nowhere/url"}, "cannot read /nowhere/url"),
     ],
 )
