@@ -222,7 +222,9 @@ async def test_one_key_in_another_organization_session_or_hand_is_another_key(wo
 
 
 @pytest.mark.attack(122)
-@pytest.mark.parametrize("name", ["\u200b", "\u3000\u00a0", "\ufeff", "\u3164", "Acme \u202etxt.exe", "\u2066Acme"])
+@pytest.mark.parametrize(
+    "name", ["\u200b", "\u3000\u00a0", "\ufeff", "\u3164", "Ac\u00adme", "Acme \u202etxt.exe", "\u2066Acme"]
+)
 async def test_no_name_is_invisible_or_turns_the_text_around_it(world: World, name: str) -> None:
     owner = await world.owner()
     for method, path, body in (

@@ -40,7 +40,7 @@ async def test_no_organization_or_person_is_called_like_a_link(world: World, nam
         assert answer.status_code == 400, answer.request.url
         (error,) = answer.json()["errors"]
         assert error["pointer"] == "/name"
-        assert "control characters, ://, www. or example.com/ (it stands in letters" in error["detail"]
+        assert "control or invisible characters, ://, www. or example.com/ (it stands in letters" in error["detail"]
 
 
 @pytest.mark.parametrize(

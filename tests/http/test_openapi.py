@@ -135,6 +135,7 @@ def test_patterns_are_those_of_json_schema(document: dict[str, Any]) -> None:
 def test_patterns_are_read_by_tools_that_know_no_surrogates(document: dict[str, Any]) -> None:
     """Rust's and Go's regular expressions refuse them, and what cannot read a pattern may go on without it."""
     assert [pattern for pattern in patterns_in(document) if r"\ud8" in pattern.lower()] == []
+    assert [pattern for pattern in patterns_in(document) if max(pattern) > "\uffff"] == [], "JavaScript's see halves"
     for pattern in patterns_in(document):
         jsonschema_rs.validator_for({"type": "string", "pattern": pattern})
 

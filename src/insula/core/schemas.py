@@ -90,15 +90,32 @@ TEXT_WANTED = "text without NUL"
 Search = Annotated[str, Meta(max_length=200, pattern=TEXT, extra={WANTED: TEXT_WANTED})]
 """What the names that are looked for begin with."""
 
-_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069" + SURROGATES
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ufff9-\ufffb" + SURROGATES
 """Control characters and lone surrogates: NUL would not store, CR LF would split headers, bidi controls turn the text
 around a name, in letters for instance."""
 
-_BLANK = r"\s\u115f\u1160\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\ufeff\uffa0"
-"""What nobody sees."""
+_FAR_UNSEEN = (
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U000e0fff"
+)
+_FAR_SHAPING = "\U000e0020-\U000e007f\U000e0100-\U000e01ef"
+FAR = (_FAR_UNSEEN, _FAR_SHAPING)
+"""In classes of characters: those beyond U+FFFF, of which some languages' regular expressions see halves."""
 
-_SEEN = f"[^{_BLANK}{_UNPRINTABLE}]"
-_LINE = f"{_SEEN}([^{_UNPRINTABLE}]*{_SEEN})?{END}"
+_UNSEEN = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufff8"
+    + _FAR_UNSEEN
+)
+"""What nobody sees: Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt, which no name has by RFC 8264,
+section 9.13, either; but for those that follow."""
+
+_JOINERS = r"\u200c\u200d"
+_SHAPING = r"\u180b-\u180d\u180f\ufe00-\ufe0f" + _FAR_SHAPING + _JOINERS
+"""Selectors of variants, tags of flags and joiners show in what stands before: scripts, surnames and emoji need it."""
+
+_NEVER = _UNSEEN + _CONTROLS
+_BLANK = r"\s\u2800"
+_FIRST, _LAST = f"[^{_BLANK}{_SHAPING}{_NEVER}]", f"[^{_BLANK}{_JOINERS}{_NEVER}]"
+_LINE = f"{_FIRST}([^{_NEVER}]*{_LAST})?{END}"
 
 Name = Annotated[
     str,
@@ -108,15 +125,15 @@ Name = Annotated[
         pattern=f"^{_LINE}",
         description="One line of text.",
         examples=["Website relaunch"],
-        extra={WANTED: "one line of text that is not blank, without blanks around it or control characters"},
+        extra={WANTED: "one line of text that is not blank, without blanks around it, control or invisible characters"},
     ),
 ]
 """A name people gave something: one line, not blank, and no blanks around it."""
 
 _NO_LINK = r"(?!.*(://|[wW]{3}\.|[A-Za-z0-9]\.[A-Za-z]+([/\\]|[:?#]\S)))"
 _NO_LINK_WANTED = (
-    "one line of text that is not blank, without blanks around it, control characters, ://, www. or example.com/ (it"
-    " stands in letters, where it must not become a link)"
+    "one line of text that is not blank, without blanks around it, control or invisible characters, ://, www. or"
+    " example.com/ (it stands in letters, where it must not become a link)"
 )
 
 OrganizationName = Annotated[

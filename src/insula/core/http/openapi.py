@@ -30,7 +30,7 @@ from insula.core.http.parameters import QUERY_TYPES
 from insula.core.http.problems import Problem
 from insula.core.http.refusals import LIMIT_HEADERS, RefusalResponses
 from insula.core.listing import Listing, Page
-from insula.core.schemas import END, SURROGATES
+from insula.core.schemas import END, FAR, SURROGATES
 
 SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 """What a route asks for that wants a session, either way."""
@@ -44,8 +44,9 @@ _GENERIC: Final = re.compile(rb'\b(Page)_(\w+)_(?=")')
 _END: Final = msgspec.json.encode(END)[1:-1]
 """Python's way to say what ``$`` says in ECMA-262, whose patterns JSON Schema has."""
 
-_SURROGATES: Final = msgspec.json.encode(SURROGATES)[1:-1]
-"""Where text is Unicode there are none, and regular expressions of Rust and Go refuse a pattern that speaks of them."""
+_UNSPOKEN: Final = tuple(msgspec.json.encode(each)[1:-1] for each in (SURROGATES, *FAR))
+"""What regular expressions elsewhere do not read: Rust's and Go's no surrogates, of which Unicode's text has none, and
+JavaScript's no ranges beyond U+FFFF, which run backwards to them."""
 
 _REF: Final = "#/components/schemas/{name}"
 _IDEMPOTENCY_KEY: Final = {
@@ -142,7 +143,9 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
-    written = msgspec.json.encode(document).replace(_END, b"$").replace(_SURROGATES, b"").replace(b"``", b"`")
+    written = msgspec.json.encode(document).replace(_END, b"$").replace(b"``", b"`")
+    for unspoken in _UNSPOKEN:
+        written = written.replace(unspoken, b"")
     plain: dict[str, Any] = msgspec.json.decode(written)
     return plain
 
