@@ -17,7 +17,7 @@ BEGIN
     ELSIF taken.expires_at <= now() THEN
         RETURN 'expired';
     END IF;
-    PERFORM app.end_declined(taken, facts);
+    PERFORM app.end_declined(taken);
     PERFORM app.record_account(person.id, 'account.invitation_declined', 'invitation', ARRAY[taken.id],
                                app.own_session(person.id, means), '{}', facts);
     RETURN 'done';

@@ -286,20 +286,19 @@ END $$;
 
 -- The organization learns that they said no, and nothing else of somebody who wants nothing to do with it: anybody may
 -- found one and invite an address. So neither who it is (a user's id would tell that the address has an account) nor from
--- where; the same for those with a session, whose own record has both.
-CREATE FUNCTION app.end_declined(taken app.invitation, facts jsonb) RETURNS void
+-- where, nor by which request, whose ids are theirs to choose; the same for those with a session, whose own record has all.
+CREATE FUNCTION app.end_declined(taken app.invitation) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM app.close_invitation(taken.tenant_id, taken.id, 'declined');
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, target_type, target_id, data, personal, context)
     VALUES (taken.tenant_id, (app.next_event_ids(taken.tenant_id, 1))[1], 'invitation.declined', 1, 'user',
-            'invitation', app.type_id('inv', taken.id), '{}', jsonb_build_object('email', taken.email),
-            app.known_facts(facts) - 'ip' - 'user_agent');
+            'invitation', app.type_id('inv', taken.id), '{}', jsonb_build_object('email', taken.email), '{}');
 END $$;
 
 -- No, thank you. Also where nobody could accept any more: the holder does not want to be asked again.
 -- Verdicts: done | unknown | accepted | declined | revoked | expired.
-CREATE FUNCTION app.decline_invitation(token_hash bytea, facts jsonb) RETURNS text
+CREATE FUNCTION app.decline_invitation(token_hash bytea) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     taken app.invitation := app.take_invitation_of(token_hash);
@@ -311,12 +310,12 @@ BEGIN
     ELSIF taken.expires_at <= now() THEN
         RETURN 'expired';
     END IF;
-    PERFORM app.end_declined(taken, facts);
+    PERFORM app.end_declined(taken);
     RETURN 'done';
 END $$;
 
 GRANT EXECUTE ON FUNCTION
-    app.preview_invitation(bytea), app.decline_invitation(bytea, jsonb),
+    app.preview_invitation(bytea), app.decline_invitation(bytea),
     app.join_by_invitation(bytea, uuid, text, text, text, integer, uuid,
                            uuid, bytea, bytea, interval, timestamptz, integer, jsonb)
     TO app_identity;

@@ -269,7 +269,7 @@ async def test_inside_an_organization_sql_sees_and_accepts_nothing_of_others(wor
         assert verdict["verdict"] == "unknown"
     for door in (
         "preview_invitation(NULL)",
-        "decline_invitation(NULL, NULL)",
+        "decline_invitation(NULL)",
         "take_invitation(NULL, NULL)",
         "take_invitation_of(NULL)",
         "invitation_verdict(NULL, NULL)",

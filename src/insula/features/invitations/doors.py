@@ -24,7 +24,7 @@ _PREVIEW: Final = "SELECT * FROM app.preview_invitation($1)"
 _JOIN: Final = (
     "SELECT * FROM app.join_by_invitation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text::jsonb)"
 )
-_DECLINE: Final = "SELECT app.decline_invitation($1, $2::text::jsonb)"
+_DECLINE: Final = "SELECT app.decline_invitation($1)"
 _DECLINE_MINE: Final = "SELECT app.decline_my_invitation($1, $2, $3::text::jsonb)"
 _ACCEPT: Final = "SELECT * FROM app.accept_invitation($1, $2, $3, $4, $5, $6, $7::text::jsonb)"
 
@@ -77,7 +77,7 @@ class HolderDoors:
     async def decline(self, token: str) -> str:
         """Close the invitation; returns the door's verdict."""
         async with self._database.transaction(read_only=True) as db:
-            verdict: str = await db.driver.fetchval(_DECLINE, self._digest(token), _json(events.context(self._facts)))
+            verdict: str = await db.driver.fetchval(_DECLINE, self._digest(token))
             await db.commit()
         return verdict
 
