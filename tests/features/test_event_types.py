@@ -228,9 +228,13 @@ async def test_the_doors_of_invitations_say_whom_they_were_for(world: World) -> 
     assert [row["personal"]["email"] for row in declined] == [in_own_list.email, refused["email"]]
 
 
-async def test_whom_somebody_looked_for_by_name_is_not_written_down(world: World) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["grace@acme.example", "gracehopper_01j865wyhvfh6rwqv0e619795n", "usr_0gracegracegracegracegrace", "usr_grace"],
+)
+async def test_whom_somebody_looked_for_by_name_is_not_written_down(world: World, name: str) -> None:
     owner = await world.owner()
-    sought = {"actor_id": "grace@acme.example", "target_id": owner.membership_id}
+    sought = {"actor_id": name, "target_id": owner.membership_id}
     assert (await owner.client.get(owner.url("/events"), params=sought)).json()["data"] == []
     look = await shown(owner, "audit.read")
     assert look["data"] == {"filters": {"actor_id": "", "target_id": owner.membership_id}}
