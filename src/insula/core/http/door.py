@@ -124,7 +124,8 @@ class RequestTransaction(ASGIMiddleware):
 
     async def _settled(self, request: "_Request", replica: Replica | None, *, may_rerun: bool) -> bool:
         """One run from the door to the commit; False when another is wanted, and nothing was sent."""
-        again: Any = {**request.scope, RERUN: None, ASKED: asked(request.scope, request.shown.token)}
+        once = asked(request.scope, request.shown.token, request.body)
+        again: Any = {**request.scope, RERUN: None, ASKED: once}
         async with self._shares.of(_owner(again, request.shown)):
             async with self._transaction(again) as transaction:
                 grant = await self._admit(again, transaction, request.shown, replica)

@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from insula.core import crypto
 from insula.core.db import Transaction
 from insula.core.errors import Conflict, DomainError, InvalidRequest, Unprocessable, Wrong
-from insula.core.http.bodies import content_of
+from insula.core.http.bodies import Incoming
 from insula.core.http.headers import values_of
 from insula.core.http.reply import Reply
 
@@ -33,14 +33,18 @@ class Asked(msgspec.Struct):
 
     secret: bytes
     name: bytes
+    fingerprint: bytes
+    """Of the request, under the sender's secret: who reads the table cannot guess what was sent."""
     found: Any = None
     """The door's row: whether nobody else is at it, and a stored answer."""
 
 
 def has_stored_answer(scope: Any) -> bool:
-    """Whether this caller's key has an answer already: ``replay`` gives it, and no handler runs."""
+    """Whether this request of this caller's has an answer already: ``replay`` gives it, and no handler runs."""
     this: Asked | None = scope.get(ASKED)
-    return this is not None and this.found is not None and this.found["answer"] is not None
+    if this is None or this.found is None or this.found["answer"] is None:
+        return False
+    return bool(this.found["fingerprint"] == this.fingerprint)
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -49,7 +53,7 @@ class _Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def asked(scope: Any, token: str) -> Asked | None:
+def asked(scope: Any, token: str, body: Incoming) -> Asked | None:
     """What the door is to look for. A key that is no key is complained about when the door has let its sender in.
 
     The key, the credential and the organization together name the answer: nobody else's key collides with it, and
@@ -62,7 +66,8 @@ def asked(scope: Any, token: str) -> Asked | None:
         return None
     organization = scope["path_params"].get("organization_id", "")
     secret = hashlib.sha256(f"{token}\0{organization}\0{keys[0]}".encode()).digest()
-    return Asked(secret, hashlib.sha256(b"name" + secret).digest())
+    sent = b"\0".join([scope["raw_path"], scope["query_string"], body.content])
+    return Asked(secret, hashlib.sha256(b"name" + secret).digest(), hmac.digest(secret, sent, "sha256"))
 
 
 def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
@@ -74,15 +79,10 @@ def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     if this is None:
         _refuse_wrong_key(request)
         return None
-    fingerprint = hmac.digest(  # under the sender's secret: who reads the table cannot guess what was sent
-        this.secret,
-        b"\0".join([request.scope["raw_path"], request.scope["query_string"], content_of(request)]),
-        "sha256",
-    )
     if not this.found["locked"]:
         raise RequestInProgress(headers={"retry-after": "1"})
     if this.found["answer"] is not None:
-        return _stored_answer(this, fingerprint)
+        return _stored_answer(this)
 
     def remember(committing: Transaction, start: Any, first: Any) -> None:
         if first.get("more_body"):
@@ -90,7 +90,7 @@ def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in start["headers"]]
         kept = [(k, v) for k, v in headers if k.lower() not in _NOT_KEPT]
         answer = msgspec.msgpack.encode(_Answer(start["status"], kept, first.get("body", b"")))
-        committing.journal.answer = (this.name, fingerprint, crypto.seal(_key(this.secret), answer, this.name))
+        committing.journal.answer = (this.name, this.fingerprint, crypto.seal(_key(this.secret), answer, this.name))
 
     request.scope["insula_remember"] = remember  # type: ignore[typeddict-unknown-key]
     return None
@@ -126,8 +126,8 @@ def takes_key(handler: HTTPRouteHandler) -> bool:
     return not {"public", "operator"} & handler.opt.keys()
 
 
-def _stored_answer(this: Asked, fingerprint: bytes) -> Response[bytes]:
-    if this.found["fingerprint"] != fingerprint:
+def _stored_answer(this: Asked) -> Response[bytes]:
+    if this.found["fingerprint"] != this.fingerprint:
         raise KeyReused
     opened = crypto.unseal(_key(this.secret), this.found["answer"], this.name)
     if opened is None:
