@@ -335,6 +335,12 @@ PARTS = {
         "an index of the events of somebody, by a name": (
             "CREATE INDEX event_hot ON app.event (tenant_id, id) WHERE actor_id = 'usr_01'"
         ),
+        "an index of people at one company": (
+            "CREATE INDEX user_of_acme ON app.\"user\" (id) WHERE email LIKE '%@acme.example'"
+        ),
+        "an index of what somebody wrote": (
+            "CREATE INDEX project_acme ON app.project (tenant_id, id) WHERE metadata ->> 'customer' = 'acme'"
+        ),
         "an index of one organization": (
             "CREATE INDEX organization_hot ON app.organization (tenant_id, id)"
             " WHERE id = '00000000-0000-0000-0000-000000000001'"

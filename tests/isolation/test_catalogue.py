@@ -39,6 +39,11 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
         ),
         "CREATE INDEX project_gone ON app.project (tenant_id, id) WHERE deleted_at IS NOT NULL",
         "CREATE INDEX project_word ON app.project (tenant_id, id) WHERE status = 'id' OR team_id IS NULL",
+        "CREATE INDEX project_active ON app.project (tenant_id, id) WHERE status = 'active' AND metadata IS NOT NULL",
+        (
+            "ALTER TABLE app.project ADD kind varchar(9) CHECK (kind IN ('big', 'small')), ALTER kind SET STATISTICS 0;"
+            " CREATE INDEX project_big ON app.project (tenant_id, id) WHERE kind = 'big'"
+        ),
         "CREATE INDEX event_recent ON app.event (tenant_id, id) WHERE occurred_at > '2026-11-29 00:00Z'",
         "ALTER TABLE app.project ADD code varchar(40); ALTER TABLE app.project ALTER code SET STATISTICS 0",
         (
@@ -96,6 +101,8 @@ async def test_our_own_schema_breaks_no_rule(breaker: asyncpg.Connection) -> Non
         "a table whose parts mix people",
         "an index of what was deleted",
         "an index of rows with a word and of those without a team",
+        "an index of rows with one of a column's words",
+        "an index of rows with one of a new column's words",
         "an index of what happened lately, as ids tell",
         "a short text",
         "a bound of rows to come",

@@ -9,6 +9,9 @@ from insula.core.catalogue.tables import LEFT_BY, owner_columns
 
 _WRITER: Final = re.compile(r"app\.(tenant|user)_id\(\)")
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
+_FREE: Final = re.compile(r"(text|character varying|json)\b|jsonb")
+_WORDS: Final = re.compile(r"= ANY \(+ARRAY\['")
+"""How the server spells a CHECK that lists what a column may say."""
 
 
 def partitions_are_of_their_tables_class(catalogue: Catalogue) -> Problems:
@@ -32,7 +35,8 @@ def parts_stay_in_the_schema(catalogue: Catalogue) -> Problems:
 def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
     """Everybody may read how large partitions and indexes are, and what decides which rows are in them; also of tables
     that they may not read. A team's or a person's part is that of one tenant, and among few owners, a part by the hash
-    of them holds one alone. Ranges of ``id`` mix them; an index that names ids does not.
+    of them holds one alone. Ranges of ``id`` mix them; an index that names ids does not, nor one that asks for what
+    people write, be it an address; words that a CHECK lists are nobody's.
     """
     owners = owner_columns(catalogue)
     for table in catalogue.stored():
@@ -47,9 +51,10 @@ def nobody_has_a_part_of_their_own(catalogue: Catalogue) -> Problems:
 
 
 def _names_somebody(column: Column) -> bool:
-    """A reference, or whoever writes the row; what is only computed from the row's own id is not."""
+    """A reference, whoever writes the row, or anything in words; what is only computed from the row's own id is not."""
     refers = column.type.startswith("uuid") or column.name.endswith("_id")
-    return (refers and column.name != "id") or _WRITER.search(column.default) is not None
+    free = bool(_FREE.match(column.type)) and not any(_WORDS.search(check) for check in column.checks)
+    return (refers and column.name != "id") or free or _WRITER.search(column.default) is not None
 
 
 def _asks_for(names: set[str], expression: str) -> bool:
@@ -69,6 +74,7 @@ PART_RULES: Final = (
     ),
     Rule(
         nobody_has_a_part_of_their_own,
-        "Part it by id, or by something else than whose a row is; let no index's WHERE name ids except by IS NOT NULL.",
+        "Part it by id, or by something else than whose a row is; let no index's WHERE name ids, or texts without a"
+        " CHECK that lists their words, except by IS NOT NULL.",
     ),
 )
