@@ -16,6 +16,8 @@ from insula.unsafe import LOGINS, PREFIX, unsafe, wrong_database
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
+_OPENING: Final = ("kms_command", "secret_key", "secret_key_previous")
+"""What opens the program's keys."""
 _READ_ELSEWHERE: Final = frozenset(
     f"{PREFIX}{name}"
     for name in ("HOME", "PYTHON", "PREPARE_WITH", "CI_ADOPTED", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL")
@@ -156,15 +158,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def masters(self) -> tuple[Master, ...]:
         """What wraps the program's keys: the first wraps new ones, each unwraps what it has wrapped."""
-        return tuple(_masters(self))
-
-
-class _OfMasters(msgspec.Struct, frozen=True):
-    """The part of them that opens the program's keys."""
-
-    secret_key: str | None = None
-    secret_key_previous: str | None = None
-    kms_command: str | None = None
+        return _masters(self.kms_command, self.secret_key, self.secret_key_previous)
 
 
 class SettingsError(Mendable):
@@ -192,11 +186,11 @@ def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, 
     """What wraps the program's keys, for who needs nothing else of the settings. Raises SettingsError."""
     environment = os.environ if environment is None else environment
     problems = list(_unknown(environment))
-    values = _values(environment, _OfMasters.__struct_fields__, (), problems)
+    values = _values(environment, _OPENING, (), problems)
     problems += unsafe(values)
     if problems:
         raise SettingsError("\n".join(problems))
-    return tuple(_masters(_OfMasters(**values)))
+    return _masters(*(values.get(name) for name in _OPENING))
 
 
 def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str:
@@ -259,12 +253,9 @@ def _values(
     return values
 
 
-def _masters(settings: Settings | _OfMasters) -> Iterator[Master]:
-    if settings.kms_command is not None:
-        yield CommandMaster(settings.kms_command)
-    for secret in (settings.secret_key, settings.secret_key_previous):
-        if secret is not None:
-            yield SecretMaster(b64decode(secret))
+def _masters(command: str | None, *secrets: str | None) -> tuple[Master, ...]:
+    commands = () if command is None else (CommandMaster(command),)
+    return *commands, *(SecretMaster(b64decode(secret)) for secret in secrets if secret is not None)
 
 
 def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:
