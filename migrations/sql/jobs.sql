@@ -90,13 +90,15 @@ GRANT EXECUTE ON FUNCTION
     app.fail_job(uuid, bytea, text, double precision), app.release_job(uuid, bytea, double precision)
     TO app_rw;
 
--- Take as many due jobs as there are hashes, fewer where a cap is reached: in turns, one tenant's lane after another in
--- the order of their ids, beginning behind after_lane; next_lane is where to go on, the smallest uuid
--- when the circle is closed. A lane has per_lane jobs under way at most, and those of `paced` are given no more than
--- `allowed` now. What it costs depends on the number of jobs taken, not on how many are due. The plan is
+-- Take as many due jobs of a queue as there are hashes, fewer where a cap is reached: in turns, one tenant's lane after
+-- another in the order of their ids, beginning behind after_lane; next_lane is where to go on, the smallest uuid
+-- when the circle is closed. A queue has in_flight jobs under way at most, a lane in it per_lane, and those of `paced` are
+-- given no more than `allowed` now. What it costs depends on the number of jobs taken, and of lanes that are passed over
+-- because they are at their cap; not on how many are due, here or in other queues. The plan is
 -- fixed, since statistics made before a flood would choose a scan of it, and a plan for any number a join with all of it.
+-- Each order names the queue too, equal as it is: of texts that are not compared as leakproof the planner does not know it.
 CREATE FUNCTION app.claim_jobs(
-    lease_hashes bytea[], seconds double precision, in_flight integer, per_lane integer, after_lane uuid,
+    from_queue text, lease_hashes bytea[], seconds double precision, in_flight integer, per_lane integer, after_lane uuid,
     paced uuid[], allowed integer[],
     OUT jobs uuid[], OUT attempts integer[], OUT lanes uuid[], OUT next_lane uuid
 )
@@ -104,46 +106,62 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     room integer;
+    caps jsonb;  -- by lane: a set of rows would be searched from its beginning for each lane there is
 BEGIN
     next_lane := after_lane;
-    -- One relay at a time: the caps are counted, and two that count at once would both find room. Not an advisory lock:
-    -- any login may take those, for a whole session too.
-    BEGIN
-        LOCK TABLE app.claiming IN EXCLUSIVE MODE NOWAIT;
-    EXCEPTION WHEN lock_not_available THEN
-        RETURN;
-    END;
+    -- Of every queue: what nobody serves has to be seen as late when its time has come.
     UPDATE app.outbox SET status = 'due'
      WHERE id IN (SELECT id FROM app.outbox WHERE status = 'waiting' AND due_at <= now()
                    ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED);
-    room := least(cardinality(lease_hashes), in_flight - (SELECT count(*) FROM app.outbox WHERE status = 'leased'));
+    PERFORM FROM app.outbox AS o WHERE o.status = 'due' AND o.queue = from_queue ORDER BY o.queue, o.lane LIMIT 1;
+    IF NOT FOUND THEN
+        next_lane := '00000000-0000-0000-0000-000000000000';
+        RETURN;
+    END IF;
+    -- One relay of a queue at a time: the caps are counted, and two that count at once would both find room. Not an
+    -- advisory lock: any login may take those, for a whole session too.
+    IF NOT EXISTS (SELECT FROM app.claiming AS c WHERE c.queue = from_queue) THEN
+        INSERT INTO app.claiming (queue) VALUES (from_queue) ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM FROM app.claiming AS c WHERE c.queue = from_queue FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    room := least(cardinality(lease_hashes), in_flight - (
+        SELECT count(*) FROM app.outbox AS o WHERE o.status = 'leased' AND o.queue = from_queue));
     IF room <= 0 THEN
+        PERFORM set_config('synchronous_commit', 'off', true);  -- nothing is taken: no need to wait for the disk
         RETURN;
     END IF;
 
-    WITH RECURSIVE cap AS MATERIALIZED (
-        SELECT each.lane, min(each.quota) AS quota
-          FROM (SELECT o.lane, per_lane - count(*) FROM app.outbox AS o WHERE o.status = 'leased' GROUP BY o.lane
-                UNION ALL
-                SELECT * FROM unnest(paced, allowed)) AS each (lane, quota)
-         GROUP BY each.lane
-    ), turn (lane, quota, place) AS (
+    SELECT coalesce(jsonb_object_agg(cap.lane, cap.quota), '{}') INTO caps
+      FROM (SELECT each.lane, min(each.quota) AS quota
+              FROM (SELECT o.lane, per_lane - count(*) FROM app.outbox AS o
+                     WHERE o.status = 'leased' AND o.queue = from_queue GROUP BY o.lane
+                    UNION ALL
+                    SELECT * FROM unnest(paced, allowed)) AS each (lane, quota)
+             GROUP BY each.lane) AS cap;
+
+    WITH RECURSIVE turn (lane, quota, place) AS (
         SELECT first.*, (first.quota > 0)::integer
-          FROM (SELECT o.lane, coalesce((SELECT cap.quota FROM cap WHERE cap.lane = o.lane), per_lane) AS quota
+          FROM (SELECT o.lane, coalesce((caps ->> o.lane::text)::integer, per_lane) AS quota
                   FROM app.outbox AS o
-                 WHERE o.status = 'due' AND o.lane > after_lane ORDER BY o.lane LIMIT 1) AS first
+                 WHERE o.status = 'due' AND o.queue = from_queue AND o.lane > after_lane
+                 ORDER BY o.queue, o.lane LIMIT 1) AS first
         UNION ALL
         SELECT next.*, turn.place + (next.quota > 0)::integer
           FROM turn CROSS JOIN LATERAL (
-               SELECT o.lane, coalesce((SELECT cap.quota FROM cap WHERE cap.lane = o.lane), per_lane) AS quota
+               SELECT o.lane, coalesce((caps ->> o.lane::text)::integer, per_lane) AS quota
                  FROM app.outbox AS o
-                WHERE o.status = 'due' AND o.lane > turn.lane ORDER BY o.lane LIMIT 1) AS next
+                WHERE o.status = 'due' AND o.queue = from_queue AND o.lane > turn.lane
+                ORDER BY o.queue, o.lane LIMIT 1) AS next
          WHERE turn.place < room
     ), candidate AS (
         SELECT taken.id, taken.due_at, row_number() OVER (PARTITION BY turn.lane ORDER BY taken.due_at, taken.id) AS round
           FROM turn CROSS JOIN LATERAL (
                SELECT o.id, o.due_at FROM app.outbox AS o
-                WHERE o.status = 'due' AND o.lane = turn.lane ORDER BY o.lane, o.due_at, o.id
+                WHERE o.status = 'due' AND o.queue = from_queue AND o.lane = turn.lane
+                ORDER BY o.queue, o.lane, o.due_at, o.id
                 LIMIT greatest(0, least(room, turn.quota)) FOR UPDATE SKIP LOCKED) AS taken
     ), chosen AS (
         SELECT candidate.id, row_number() OVER (ORDER BY round, due_at, id)::integer AS place
@@ -162,6 +180,9 @@ BEGIN
            coalesce((SELECT last.lane FROM last WHERE last.place = room), '00000000-0000-0000-0000-000000000000')
       INTO jobs, attempts, lanes, next_lane
       FROM leased;
+    IF jobs IS NULL THEN
+        PERFORM set_config('synchronous_commit', 'off', true);
+    END IF;
 END $$;
 
 -- What was claimed and could not be handed to the queue.
@@ -175,10 +196,11 @@ BEGIN
 END $$;
 
 -- Leases that ran out. A job that was started lost its worker: that is a crash, and at crash_limit a dead letter, so
--- that one which kills its workers ends. One that was never started was lost on its way and goes back uncounted, also
--- when its lease has up to `unstarted` seconds left: the relay knows when the queue holds nothing.
+-- that one which kills its workers ends. One that was never started was lost on its way and goes back uncounted; in the
+-- queues of `emptied` also when its lease has up to `unstarted` seconds left: whoever serves a queue knows when its list
+-- holds nothing, and of other queues, in another Redis perhaps, does not know it.
 -- Rows of handlers that are still running are locked, and skipped.
-CREATE FUNCTION app.sweep_jobs(crash_limit integer, unstarted double precision)
+CREATE FUNCTION app.sweep_jobs(crash_limit integer, unstarted double precision, emptied text[])
 RETURNS TABLE (task text, status text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -194,7 +216,7 @@ BEGIN
                CASE WHEN o.started_at IS NULL THEN 0 ELSE 1 END AS crash
           FROM app.outbox AS o
          WHERE o.status = 'leased' AND o.leased_until < moment + make_interval(secs => unstarted)
-           AND (o.started_at IS NULL OR o.leased_until < moment)
+           AND (o.leased_until < moment OR o.started_at IS NULL AND o.queue = ANY (emptied))
          ORDER BY o.leased_until LIMIT 1000
            FOR UPDATE SKIP LOCKED
     )
@@ -208,29 +230,54 @@ BEGIN
     RETURNING o.task, o.status;
 END $$;
 
--- Seconds that the oldest due job has waited, of all lanes but these; 0 where none waits. One look for each lane that
--- has any, and no more than ten thousand of them: it is asked often, also while a flood waits.
-CREATE FUNCTION app.longest_wait(but uuid[]) RETURNS double precision
+-- Seconds that the oldest due job of a queue has waited, of all lanes but these; 0 where none waits. One look for each
+-- lane that has any, and no more than ten thousand of them: it is asked often, also while a flood waits.
+CREATE FUNCTION app.longest_wait(of_queue text, but uuid[]) RETURNS double precision
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    skipped CONSTANT jsonb := coalesce((SELECT jsonb_object_agg(each.lane, true) FROM unnest(but) AS each (lane)), '{}');
 BEGIN
     RETURN (
         WITH RECURSIVE head (lane, due_at, place) AS (
             SELECT first.*, 1
               FROM (SELECT o.lane, o.due_at FROM app.outbox AS o
-                     WHERE o.status = 'due' ORDER BY o.lane, o.due_at LIMIT 1) AS first
+                     WHERE o.status = 'due' AND o.queue = of_queue ORDER BY o.queue, o.lane, o.due_at LIMIT 1) AS first
             UNION ALL
             SELECT next.*, head.place + 1
               FROM head CROSS JOIN LATERAL (
                    SELECT o.lane, o.due_at FROM app.outbox AS o
-                    WHERE o.status = 'due' AND o.lane > head.lane ORDER BY o.lane, o.due_at LIMIT 1) AS next
+                    WHERE o.status = 'due' AND o.queue = of_queue AND o.lane > head.lane
+                    ORDER BY o.queue, o.lane, o.due_at LIMIT 1) AS next
              WHERE head.place < 10000
         ), program AS (  -- the letters of sign-up: the last lane, behind however many
             SELECT o.due_at FROM app.outbox AS o
-             WHERE o.status = 'due' AND o.lane = 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY o.due_at LIMIT 1
+             WHERE o.status = 'due' AND o.queue = of_queue AND o.lane = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+             ORDER BY o.queue, o.lane, o.due_at LIMIT 1
         )
-        SELECT coalesce(extract(epoch FROM now() - least((SELECT min(head.due_at) FROM head WHERE head.lane <> ALL (but)),
-                                                         (SELECT program.due_at FROM program))), 0));
+        SELECT coalesce(extract(epoch FROM now() - least(
+            (SELECT min(head.due_at) FROM head WHERE NOT skipped ? head.lane::text),
+            (SELECT program.due_at FROM program))), 0));
+END $$;
+
+-- Up to ten queues beside these in which jobs are due: of another release, or whatever SQL that slipped in wrote there.
+-- One look for each queue that has any, and no more than a thousand.
+CREATE FUNCTION app.other_queues(known text[]) RETURNS text[]
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    RETURN ARRAY (
+        WITH RECURSIVE head (queue, place) AS (
+            SELECT first.*, 1
+              FROM (SELECT o.queue FROM app.outbox AS o WHERE o.status = 'due' ORDER BY o.queue LIMIT 1) AS first
+            UNION ALL
+            SELECT next.*, head.place + 1
+              FROM head CROSS JOIN LATERAL (
+                   SELECT o.queue FROM app.outbox AS o
+                    WHERE o.status = 'due' AND o.queue > head.queue ORDER BY o.queue LIMIT 1) AS next
+             WHERE head.place < 1000
+        )
+        SELECT head.queue FROM head WHERE head.queue <> ALL (known) LIMIT 10);
 END $$;
 
 -- Bearer secrets that nobody can use any more; a while longer they tell a curious operator what became of them.
@@ -249,6 +296,7 @@ BEGIN
 END $$;
 
 GRANT EXECUTE ON FUNCTION
-    app.claim_jobs(bytea[], double precision, integer, integer, uuid, uuid[], integer[]), app.return_claims(uuid[], bytea[]),
-    app.sweep_jobs(integer, double precision), app.longest_wait(uuid[]), app.purge_credentials(interval, integer)
+    app.claim_jobs(text, bytea[], double precision, integer, integer, uuid, uuid[], integer[]),
+    app.return_claims(uuid[], bytea[]), app.sweep_jobs(integer, double precision, text[]),
+    app.longest_wait(text, uuid[]), app.other_queues(text[]), app.purge_credentials(interval, integer)
     TO app_platform;

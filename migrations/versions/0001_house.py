@@ -279,6 +279,9 @@ def program() -> None:
             sa.Column("id", sa.Uuid, primary_key=True),
             sa.Column("tenant_id", sa.Uuid, server_default=sa.text("app.tenant_id()")),
             sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()")),
+            sa.Column(
+                "queue", sa.Text(collation="C"), nullable=False, server_default="default", comment="whose workers"
+            ),
             sa.Column("task", sa.Text, nullable=False),
             sa.Column("payload", pg.JSONB, nullable=False),
             sa.Column("status", sa.Text, nullable=False, server_default="due"),
@@ -294,6 +297,7 @@ def program() -> None:
             moment("created_at", default=True),
             moment("finished_at"),
             sa.CheckConstraint("status IN ('due', 'leased', 'done', 'dead', 'discarded')", name="outbox_status"),
+            sa.CheckConstraint("queue ~ '^[a-z][a-z0-9_]{0,30}$'", name="outbox_queue"),
         ),
         schema="app",
     )
@@ -306,8 +310,9 @@ def program() -> None:
         # waits in its organization's lane or its person's, and comes after what waits there already.
         " AND lane = coalesce(tenant_id, user_id) AND due_at >= transaction_timestamp())"
     )
-    op.execute("GRANT INSERT (id, task, payload, due_at, trace, tenant_id, user_id, lane) ON app.outbox TO app_rw")
-    op.execute("CREATE INDEX outbox_due ON app.outbox (due_at, id) WHERE status = 'due'")
+    op.execute(
+        "GRANT INSERT (id, queue, task, payload, due_at, trace, tenant_id, user_id, lane) ON app.outbox TO app_rw"
+    )
     op.execute("CREATE INDEX outbox_leased ON app.outbox (leased_until) WHERE status = 'leased'")
     op.execute("CREATE INDEX outbox_dead ON app.outbox (id) WHERE status = 'dead'")
     op.execute("CREATE INDEX outbox_finished ON app.outbox (finished_at) WHERE status IN ('done', 'discarded')")

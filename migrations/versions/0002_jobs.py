@@ -5,7 +5,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-from insula.core.rls import protect_platform_table, run_script
+from insula.core.rls import bounded, protect_platform_table, run_script
 
 revision = "0002"
 down_revision = "0001"
@@ -33,6 +33,7 @@ FUNCTIONS = (
     "return_claims",
     "sweep_jobs",
     "longest_wait",
+    "other_queues",
     "purge_credentials",
 )
 
@@ -46,7 +47,7 @@ def upgrade() -> None:
         "CREATE TRIGGER wait_until_due BEFORE INSERT ON app.outbox FOR EACH ROW"
         " WHEN (NEW.due_at > now()) EXECUTE FUNCTION app.wait_until_due()"
     )
-    op.execute("CREATE INDEX outbox_turn ON app.outbox (lane, due_at, id) WHERE status = 'due'")
+    op.execute("CREATE INDEX outbox_turn ON app.outbox (queue, lane, due_at, id) WHERE status = 'due'")
     op.execute("CREATE INDEX outbox_waiting ON app.outbox (due_at) WHERE status = 'waiting'")
     op.execute("CREATE INDEX credential_revoked ON app.credential (revoked_at) WHERE revoked_at IS NOT NULL")
     # Every job dies four times as a row version; the default would let a fifth of the table do so first.
@@ -54,8 +55,8 @@ def upgrade() -> None:
         "ALTER TABLE app.outbox SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000,"
         " autovacuum_vacuum_cost_delay = 0)"
     )
-    # Has no rows and no columns: whoever claims jobs locks it, and requests cannot.
-    op.create_table("claiming", schema="app")
+    # A row for each queue that was ever served: whoever claims its jobs locks it, and requests cannot.
+    op.create_table("claiming", *bounded(sa.Column("queue", sa.Text(collation="C"), primary_key=True)), schema="app")
     protect_platform_table(op, "claiming", grants="SELECT")
     run_script(op, str(SQL / "jobs.sql"), role="app_door")
 

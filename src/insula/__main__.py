@@ -86,7 +86,9 @@ def worker() -> None:
 
     settings = _settings()
     configure_logs(settings.log_level, json=settings.log_json)
-    _run(create_worker(settings).run())
+    with plainly():
+        process = create_worker(settings)
+    _run(process.run())
 
 
 @main.command()

@@ -14,9 +14,11 @@ from rich.console import Console
 from insula.core.cache import connect
 from insula.core.catalogue import lasting_findings
 from insula.core.db import Database
+from insula.core.feature import queues_of
 from insula.core.keyring import Keyring
 from insula.core.reach import Unreachable
 from insula.core.vault import Vault
+from insula.product import FEATURES
 from insula.rotation import require_one_door_key
 from insula.schema import NEEDED, RELEASE, SchemaBehind, require_migrated
 from insula.settings import Settings
@@ -44,7 +46,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 async def examine(settings: Settings, console: Console) -> bool:
     """Look at everything, print each finding, of those with one cause the first; returns whether all is well."""
     well, told, untold = True, set[str](), list[str]()
-    for look in (_instance, _databases, _schema, _catalogue, _keys, _door_key, _redis, _mail):
+    for look in (_instance, _databases, _schema, _catalogue, _keys, _door_key, _redis, _queues, _mail):
         async for diagnosis in look(settings):
             well = well and not diagnosis.wrong
             if diagnosis.same in told:
@@ -139,6 +141,22 @@ async def _redis(settings: Settings) -> AsyncIterator[Diagnosis]:
     yield await _tried("INSULA_REDIS_URL", partial(ping, settings.redis_url), told)
     if settings.jobs_redis_url:
         yield await _tried("INSULA_JOBS_REDIS_URL", partial(ping, settings.jobs_redis_url), "Without it jobs wait.")
+
+
+async def _queues(settings: Settings) -> AsyncIterator[Diagnosis]:
+    known = queues_of(FEATURES)
+    subject = f"the queues of jobs: {', '.join(known)}"
+    try:
+        async with _opened(settings.platform_database_url) as database, database.transaction(read_only=True) as db:
+            others = await db.driver.fetchval("SELECT app.other_queues($1)", known)
+    except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
+        yield Diagnosis(subject, f"{type(error).__name__}: {error}", "Mend the database first.", _same(error))
+        return
+    if others:
+        wrong = f"jobs are due in {', '.join(others)}, which no task of this program names"
+        yield Diagnosis(subject, wrong, "A worker of the release that asked for them runs them.")
+    else:
+        yield Diagnosis(subject)
 
 
 async def _mail(settings: Settings) -> AsyncIterator[Diagnosis]:

@@ -142,10 +142,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     worker_concurrency: Count = 10
     """Jobs one worker process runs at a time."""
+    worker_queues: str | None = None
+    """The queues whose jobs this worker process runs, with commas between them. Unset, all that the program's tasks
+    name: each must be served by some worker, and `insula doctor` says which there are."""
     relay_in_flight: Count = 200
-    """Jobs handed to the queue and not finished, all workers together."""
+    """Jobs of a queue handed out and not finished, all its workers together."""
     job_lease_seconds: Annotated[int, Meta(ge=5)] = 60
-    """A job not finished for so long is given to another worker."""
+    """A job not finished for so long is given to another worker. The same for all workers, whatever they serve."""
     traces_url: str | None = None
     """Where OpenTelemetry spans go: an OTLP collector over HTTP, as in ``http://collector:4318/v1/traces``."""
     traces_share: Annotated[float, Meta(ge=0, le=1)] = 1.0

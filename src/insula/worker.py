@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from insula.core.catalogue import require_proven
 from insula.core.db import Database
-from insula.core.feature import Feature
+from insula.core.feature import Feature, queues_of
+from insula.core.gauges import Gauges
 from insula.core.jobs import Schedule, Services
 from insula.core.keyring import Keyring
 from insula.core.mail import Mailer
@@ -27,14 +28,14 @@ from insula.core.upkeep import Chore, Upkeep, event_retention
 from insula.core.vault import Vault
 from insula.product import FEATURES
 from insula.schema import RELEASE, require_migrated
-from insula.settings import Settings
+from insula.settings import Settings, SettingsError
 
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _ANSWER_SECONDS: Final = 5.0
 """More than the longest wait for a job, less than anybody's patience with a Redis that has stopped answering."""
 
 _RELAY_SECONDS: Final = 2.0
-"""How long the relay may take to put down what it is at."""
+"""How long the relays may take to put down what they are at."""
 
 _log = structlog.get_logger("insula.worker")
 
@@ -54,15 +55,18 @@ class WorkerProcess:
         rounds: list[Schedule | Chore] = [schedule for feature in features for schedule in feature.schedules]
         if settings.event_retention_days is not None:
             rounds.append(event_retention(settings.event_retention_days))
-        queue = Queue(self._redis)
+        known = queues_of(features)
+        queue = Queue(self._redis, _served(settings.worker_queues, known))
         keyring = Keyring()
         self._vault = Vault(self._platform, settings.masters, keyring)
         runner = Runner(self._database, handlers, services(settings, keyring), lease)
         self._worker = Worker(queue, runner, concurrency=concurrency, drain_seconds=settings.drain_seconds)
         pace = Pace(settings.rate_jobs_per_minute)
         caps = Caps(settings.relay_in_flight, concurrency, pace)
-        self._relay = Relay(self._platform, queue, caps, lease_seconds=lease)
-        self._upkeep = Upkeep(self._platform, queue, rounds, pace, lease_seconds=lease)
+        self._relays = [Relay(self._platform, queue, name, caps, lease_seconds=lease) for name in queue.served]
+        gauges = Gauges(self._platform, pace, queue.served, known)
+        self._upkeep = Upkeep(self._platform, queue, rounds, gauges, lease_seconds=lease)
+        self._served = queue.served
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then finish what is under way."""
@@ -92,22 +96,38 @@ class WorkerProcess:
                 stack.callback(exporter.server_close)
                 stack.callback(exporter.shutdown)
             loop = type(asyncio.get_running_loop()).__module__
-            _log.info("worker started", concurrency=self._worker.concurrency, loop=loop)
+            _log.info("worker started", concurrency=self._worker.concurrency, queues=self._served, loop=loop)
             async with asyncio.TaskGroup() as tasks:
-                relay = tasks.create_task(self._relay.run(stopping))
+                relays = [tasks.create_task(relay.run(stopping)) for relay in self._relays]
                 tasks.create_task(self._upkeep.run(stopping))
                 tasks.create_task(self._worker.start())
                 await stopping.wait()
                 _log.info("worker stopping")
-                # First: what it handed out behind the worker's back, nobody here would take.
-                await asyncio.wait({relay}, timeout=_RELAY_SECONDS)
+                # First: what they handed out behind the worker's back, nobody here would take.
+                await asyncio.wait(relays, timeout=_RELAY_SECONDS)
                 await self._worker.stop()
             _log.info("worker stopped")
 
 
 def create_worker(settings: Settings, features: Sequence[Feature] = FEATURES) -> WorkerProcess:
-    """The worker of these features. Raises ValueError where two tasks or schedules share a name."""
+    """The worker of these features.
+
+    Raises ValueError where two tasks or schedules share a name, SettingsError where it is to serve a queue that none of
+    the tasks names.
+    """
     return WorkerProcess(settings, features)
+
+
+def _served(wanted: str | None, known: Sequence[str]) -> Sequence[str]:
+    """The queues that a worker takes jobs of, as its setting names them."""
+    if wanted is None:
+        return known
+    names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
+    if strange := [name for name in names if name not in known]:
+        raise SettingsError(
+            f"INSULA_WORKER_QUEUES: {', '.join(map(repr, strange))}: no task names it; {', '.join(known)} are there"
+        )
+    return names
 
 
 def services(settings: Settings, keyring: Keyring) -> Services:

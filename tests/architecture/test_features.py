@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from insula.core.events import AccessDenied, Event
 from insula.core.feature import Feature
+from insula.core.gauges import UNKNOWN
 from insula.core.ids import TypeID
 from insula.core.permissions import Permission
 from insula.core.schemas import Task
@@ -149,6 +150,13 @@ def test_events_are_named_by_what_happened(feature: Feature) -> None:
 @every_feature
 def test_tasks_are_named_after_their_feature(feature: Feature) -> None:
     assert all(re.fullmatch(rf"{feature.name}\.[a-z]+(_[a-z]+)+", task.NAME) for task in feature.handlers)
+
+
+@every_feature
+def test_queues_have_names_that_the_database_takes_and_no_gauge_needs(feature: Feature) -> None:
+    for task in feature.handlers:
+        assert re.fullmatch(r"[a-z][a-z0-9_]{0,30}", task.QUEUE), task
+        assert task.QUEUE != UNKNOWN, task
 
 
 @every_feature

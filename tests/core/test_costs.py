@@ -40,11 +40,11 @@ CALLS = {
     "claim": (
         "outbox",
         (
-            "SELECT * FROM app.claim_jobs((SELECT array_agg(sha256(i::text::bytea)) FROM generate_series(1, $1::integer) AS i),"
+            "SELECT * FROM app.claim_jobs('default', (SELECT array_agg(sha256(i::text::bytea)) FROM generate_series(1, $1::integer) AS i),"
             " 60, 1000, 1000, '00000000-0000-0000-0000-000000000000', '{}', '{}')"
         ),
     ),
-    "sweep": ("outbox", "SELECT * FROM app.sweep_jobs($1, 0)"),
+    "sweep": ("outbox", "SELECT * FROM app.sweep_jobs($1, 0, '{}')"),
     "purge of account events": ("account_event", "SELECT app.purge_account_events(interval '100 days', $1)"),
     "purge of credentials": ("credential", "SELECT app.purge_credentials(interval '1 day', $1)"),
     "purge of answers": ("idempotency", "SELECT app.purge_idempotency($1)"),
@@ -58,6 +58,8 @@ async def test_it_reads_no_more_than_it_takes(bench: Workbench, name: str) -> No
     await superuser.execute("SET session_replication_role = replica")  # whose they are does not matter
     await superuser.execute(PLANTED[table], MANY)
     await superuser.execute("RESET session_replication_role")
+    # A vacuum that came while they were planted believes the table empty, and joins would compare each with each.
+    await superuser.execute(f"ANALYZE app.{table}")
     if name == "sweep":
         await superuser.execute(LEASED, TAKEN)
     await superuser.execute(f"ANALYZE app.{table}")
@@ -76,14 +78,14 @@ async def test_how_long_jobs_wait_is_asked_without_reading_the_flood(bench: Work
     await superuser.execute(PLANTED["outbox"], MANY)
     async with superuser.transaction():
         found, _ = await touched(superuser, "outbox")
-        assert await superuser.fetchval("SELECT app.longest_wait('{}')") > 800 * 86_400
+        assert await superuser.fetchval("SELECT app.longest_wait('default', '{}')") > 800 * 86_400
         but = "ARRAY['00000000-0000-0000-0000-000000000001'::uuid]"
-        assert await superuser.fetchval(f"SELECT app.longest_wait({but})") == 0
+        assert await superuser.fetchval(f"SELECT app.longest_wait('default', {but})") == 0
         await superuser.execute(
             "INSERT INTO app.outbox (id, task, payload, due_at)"
             " VALUES (gen_random_uuid(), 'x', '{}', now() - interval '1 day')"
         )
-        assert await superuser.fetchval(f"SELECT app.longest_wait({but})") == 86_400
+        assert await superuser.fetchval(f"SELECT app.longest_wait('default', {but})") == 86_400
         found_now, _ = await touched(superuser, "outbox")
     assert found_now - found < 10
 

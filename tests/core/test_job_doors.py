@@ -53,9 +53,9 @@ async def test_only_the_lease_of_this_very_job_opens_its_door(bench: Workbench) 
 @pytest.mark.parametrize(
     "statement",
     [
-        "SELECT app.claim_jobs(ARRAY[sha256('x')], 60, 10, 10, gen_random_uuid(), '{}', '{}')",
+        "SELECT app.claim_jobs('default', ARRAY[sha256('x')], 60, 10, 10, gen_random_uuid(), '{}', '{}')",
         "SELECT app.return_claims(ARRAY[gen_random_uuid()], ARRAY[sha256('x')])",
-        "SELECT app.sweep_jobs(1, 60)",
+        "SELECT app.sweep_jobs(1, 60, '{}')",
         "SELECT app.purge_credentials(interval '0', 10)",
         "SELECT id FROM app.outbox",
         "UPDATE app.outbox SET status = 'due'",

@@ -22,7 +22,7 @@ def test_an_invented_method_makes_no_new_series() -> None:
 def test_no_metric_is_labelled_with_a_tenant_or_a_user() -> None:
     samples = [made for metric in metrics.REGISTRY.collect() for made in metric.samples]
     labels = {name for made in samples for name in made.labels}
-    assert labels <= {"method", "route", "status", "le", "limit", "outcome", "login", "task", "kind"}
+    assert labels <= {"method", "route", "status", "le", "limit", "outcome", "login", "task", "kind", "queue", "served"}
 
 
 def test_a_taken_port_is_named() -> None:
@@ -35,7 +35,7 @@ def test_a_taken_port_is_named() -> None:
 def test_metrics_are_served_on_a_port_of_their_own() -> None:
     metrics.watch_pool("app_rw", lambda: 8, lambda: 3, lambda: 1)
     metrics.JOBS.labels("invitation.send", "done").inc()
-    metrics.OUTBOX_DEPTH.set(7)
+    metrics.OUTBOX_DEPTH.labels("default").set(7)
     server = metrics.serve_metrics(0)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
@@ -48,7 +48,7 @@ def test_metrics_are_served_on_a_port_of_their_own() -> None:
         'db_pool_in_use{login="app_rw"} 3.0',
         'db_pool_waiting{login="app_rw"} 1.0',
         'jobs_total{outcome="done",task="invitation.send"}',
-        "outbox_depth 7.0",
+        'outbox_depth{queue="default"} 7.0',
         "dead_letters 0.0",
         "process_resident_memory_bytes",
     ):

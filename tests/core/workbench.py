@@ -8,6 +8,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from insula.core.db import Database, Transaction
+from insula.core.gauges import Gauges
 from insula.core.ids import to_uuid
 from insula.core.jobs import Handler, JobContext, Services, enqueue
 from insula.core.keyring import Keyring
@@ -26,6 +27,15 @@ class Note(Task, frozen=True):
     """Leave ``text`` behind as an effect."""
 
     NAME = "test.note"
+
+    text: str = ""
+
+
+class Parcel(Task, frozen=True):
+    """Leave ``text`` behind as an effect, by workers of another queue."""
+
+    NAME = "test.parcel"
+    QUEUE = "bulk"
 
     text: str = ""
 
@@ -81,13 +91,19 @@ class Workbench:
     def runner(self, handlers: dict[type[Task], Handler], lease_seconds: float = 60.0) -> Runner:
         return Runner(self.database, handlers, self.services, lease_seconds)
 
-    def relay(self, *, in_flight: int = 200, ahead: int = 10, per_minute: int = 60_000) -> Relay:
-        caps = Caps(in_flight, ahead, Pace(per_minute))
-        return Relay(self.platform, self.queue, caps, lease_seconds=self.lease_seconds)
+    def relay(
+        self, queue: Queue | None = None, *, in_flight: int = 200, ahead: int = 10, per_minute: int = 60_000
+    ) -> Relay:
+        """That of the first queue that is served."""
+        caps, queue = Caps(in_flight, ahead, Pace(per_minute)), queue or self.queue
+        return Relay(self.platform, queue, queue.served[0], caps, lease_seconds=self.lease_seconds)
 
-    def upkeep(self, *schedules: Any, pace: Pace | None = None) -> Upkeep:
-        pace = pace or Pace(60_000)
-        return Upkeep(self.platform, self.queue, schedules, pace, lease_seconds=self.lease_seconds)
+    def upkeep(self, *schedules: Any, pace: Pace | None = None, queue: Queue | None = None) -> Upkeep:
+        queue = queue or self.queue
+        return Upkeep(self.platform, queue, schedules, self.gauges(pace), lease_seconds=self.lease_seconds)
+
+    def gauges(self, pace: Pace | None = None, *known: str) -> Gauges:
+        return Gauges(self.platform, pace or Pace(60_000), self.queue.served, [*self.queue.served, *known])
 
     async def ask(
         self, *tasks: Task, tenant: UUID | None = ACME, user: UUID | None = None, delay: float = 0.0
@@ -99,14 +115,15 @@ class Workbench:
             await db.commit()
         return jobs
 
-    async def flood(self, tenant: UUID, count: int) -> None:
+    async def flood(self, tenant: UUID, count: int, task: type[Task] = Note) -> None:
         """``count`` due jobs of one tenant, at once."""
         await self.superuser.execute(
-            "INSERT INTO app.outbox (id, tenant_id, lane, task, payload, due_at)"
-            " SELECT gen_random_uuid(), $1, $1, $2, '{}', now() - interval '1 minute' + i * interval '1 microsecond'"
-            " FROM generate_series(1, $3::integer) AS i",
+            "INSERT INTO app.outbox (id, tenant_id, lane, queue, task, payload, due_at)"
+            " SELECT gen_random_uuid(), $1, $1, $2, $3, '{}', now() - interval '1 minute' + i * interval '1 microsecond'"
+            " FROM generate_series(1, $4::integer) AS i",
             tenant,
-            Note.NAME,
+            task.QUEUE,
+            task.NAME,
             count,
         )
 
@@ -118,7 +135,7 @@ class Workbench:
     async def taken(self) -> list[Lease]:
         """Everything that waits in the queue, as a worker would take it."""
         leases = []
-        while await self.queue.waiting():
+        while await self.queue.waiting(Task.QUEUE):
             job = await self.queue.dequeue()
             assert job is not None and job.kwargs is not None
             leases.append(Lease(job.kwargs["job_id"], b64decode(job.kwargs["secret"])))

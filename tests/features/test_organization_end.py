@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from insula.core import clock
 from insula.core.db import Database
+from insula.core.gauges import Gauges
 from insula.core.ids import new_id, to_text, to_uuid
 from insula.core.pace import Pace
 from insula.core.queue import Queue
@@ -158,7 +159,7 @@ async def test_the_purge_comes_round_with_the_other_chores(
     chore = msgspec.structs.replace(PURGE, name=new_id("purge"))  # this minute's own tick may be taken
     database = await Database(settings.platform_database_url, pool_size=1).open()
     try:
-        await Upkeep(database, Queue(redis), [chore], Pace(60), lease_seconds=60).tick()
+        await Upkeep(database, Queue(redis), [chore], Gauges(database, Pace(60), (), ()), lease_seconds=60).tick()
     finally:
         await database.close()
         await redis.aclose()

@@ -78,6 +78,18 @@ async def test_an_operator_finds_retries_and_discards_dead_letters(world: World)
     assert actions[0]["context"]["request_id"]
 
 
+async def test_an_operator_looks_into_one_queue(world: World) -> None:
+    client, queue = world.client((await operator(world)).token), f"q{uuid.uuid4().hex[:20]}"
+    job = uuid.uuid4()
+    await world.superuser.execute(
+        "INSERT INTO app.outbox (id, queue, task, payload) VALUES ($1, $2, 'test.parcel', '{}')", job, queue
+    )
+    page = (await client.get("/v1/platform/jobs", params={"queue": queue})).json()["data"]
+    assert [(found["id"], found["queue"]) for found in page] == [(to_text("job", job), queue)]
+    assert (await client.get(f"/v1/platform/jobs/{page[0]['id']}")).json()["queue"] == queue
+    await world.superuser.execute("DELETE FROM app.outbox WHERE id = $1", job)
+
+
 async def test_to_everybody_else_the_plane_does_not_exist(world: World) -> None:
     owner = await world.owner()
     job = await dead_letter(world.superuser)

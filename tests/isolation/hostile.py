@@ -428,7 +428,7 @@ DOORS = {
         "SELECT app.sign_in_recipe('x')",
         "SELECT app.password_of_session('x')",
         "SELECT app.purge_credentials('0', 1000)",
-        "SELECT app.claim_jobs('{{}}', 1, 1, 1, '{b}', '{{}}', '{{}}')",
+        "SELECT app.claim_jobs('default', '{{}}', 1, 1, 1, '{b}', '{{}}', '{{}}')",
         "SELECT app.create_event_partitions(now(), 1)",
         "SELECT app.drop_event_partitions('90 days')",
         "SELECT app.purge_organizations(1)",

@@ -126,6 +126,14 @@ def test_doctor_tells_of_two_servers_that_are_away(monkeypatch: pytest.MonkeyPat
     assert found == ["INSULA_DATABASE_URL", "INSULA_PLATFORM_DATABASE_URL"]
 
 
+def test_a_worker_of_a_queue_that_there_is_not_says_in_a_line_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables(settings_for(**ADDRESSES, worker_queues="bulk,mail")).items():
+        monkeypatch.setenv(name, value)
+    told = insula("worker")
+    assert told.exit_code == 1
+    assert told.output == "Error: INSULA_WORKER_QUEUES: 'mail': no task names it; default, bulk are there\n"
+
+
 @pytest.mark.parametrize("port", ["99999", "-1", "http"])
 def test_up_refuses_a_port_that_is_none(port: str) -> None:
     told = insula("up", "--port", port)

@@ -31,8 +31,8 @@ _BATCH: Final = 10_000
 """Of them asked for in one transaction."""
 _GOAL: Final = 2.0
 _QUEUE: Final = """
-INSERT INTO app.outbox (id, tenant_id, user_id, lane, task, payload)
-SELECT gen_random_uuid(), $1, $2, $1, 'invitations.send_invitation', jsonb_build_object('invitation_id', $3::text, 'sending', 1)
+INSERT INTO app.outbox (id, tenant_id, user_id, lane, queue, task, payload)
+SELECT gen_random_uuid(), $1, $2, $1, 'bulk', 'invitations.send_invitation', jsonb_build_object('invitation_id', $3::text, 'sending', 1)
   FROM generate_series(1, $4)
 """
 _SPAWN: Final = multiprocessing.get_context("spawn")

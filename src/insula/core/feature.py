@@ -25,3 +25,9 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     schedules: Sequence[Any] = ()
     constraints: Mapping[str, Callable[[], DomainError]] = {}
     """Constraint of the database -> what its refusal means to the caller."""
+
+
+def queues_of(features: Sequence[Feature]) -> tuple[str, ...]:
+    """The queues that the tasks of these features name, the default one first."""
+    named = {task.QUEUE for feature in features for task in feature.handlers}
+    return (Task.QUEUE, *sorted(named - {Task.QUEUE}))

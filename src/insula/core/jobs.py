@@ -32,6 +32,7 @@ def enqueue(db: Transaction, task: Task, *, delay: float = 0.0) -> str:
     db.journal.tasks.append(
         {
             "id": job,
+            "queue": task.QUEUE,
             "task": task.NAME,
             "payload": msgspec.to_builtins(task),
             "delay": delay,

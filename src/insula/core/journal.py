@@ -40,16 +40,17 @@ _EVENT: Final = """
       FROM me
 """
 _TASK: Final = """
-    INSERT INTO app.outbox (tenant_id, user_id, lane, id, task, payload, due_at, trace)
-    SELECT me.tenant_id, me.user_id, coalesce(me.tenant_id, me.user_id), $1, $2, $3::text::jsonb,
-           now() + make_interval(secs => $4), $5
+    INSERT INTO app.outbox (tenant_id, user_id, lane, id, queue, task, payload, due_at, trace)
+    SELECT me.tenant_id, me.user_id, coalesce(me.tenant_id, me.user_id), $1, $2, $3, $4::text::jsonb,
+           now() + make_interval(secs => $5), $6
       FROM me
 """
 _TASKS: Final = """
-    INSERT INTO app.outbox (tenant_id, user_id, lane, id, task, payload, due_at, trace)
-    SELECT me.tenant_id, me.user_id, coalesce(me.tenant_id, me.user_id), t.id, t.task, t.payload,
+    INSERT INTO app.outbox (tenant_id, user_id, lane, id, queue, task, payload, due_at, trace)
+    SELECT me.tenant_id, me.user_id, coalesce(me.tenant_id, me.user_id), t.id, t.queue, t.task, t.payload,
            now() + make_interval(secs => t.delay), t.trace
-      FROM me, jsonb_to_recordset($1::text::jsonb) AS t (id uuid, task text, payload jsonb, delay float8, trace text)
+      FROM me, jsonb_to_recordset($1::text::jsonb)
+           AS t (id uuid, queue text, task text, payload jsonb, delay float8, trace text)
 """
 _ANSWER: Final = """
     INSERT INTO app.idempotency (user_id, key_hash, fingerprint, answer) VALUES ((SELECT user_id FROM me), $1, $2, $3)

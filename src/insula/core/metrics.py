@@ -57,9 +57,12 @@ DB_POOL_SIZE: Final = _gauge("db_pool_size", "The most connections the login may
 DB_POOL_IN_USE: Final = _gauge("db_pool_in_use", "Connections handed out.", "login")
 DB_POOL_WAITING: Final = _gauge("db_pool_waiting", "Transactions waiting for a connection.", "login")
 
-OUTBOX_DEPTH: Final = _gauge("outbox_depth", "Jobs due and not yet done.")
+OUTBOX_DEPTH: Final = _gauge("outbox_depth", "Jobs due and not yet done, 10,000 at most.", "queue")
 OUTBOX_OLDEST: Final = _gauge(
-    "outbox_oldest_seconds", "How long the oldest due job has waited, but for those beyond their pace."
+    "outbox_oldest_seconds",
+    "How long the oldest due job has waited; where this process serves the queue, but for those beyond their pace.",
+    "queue",
+    "served",
 )
 OUTBOX_PACED: Final = _gauge(
     "outbox_paced", "Organizations and people who ask for jobs faster than these are handed out."

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from base64 import b64decode, b64encode
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from saq.queue.redis import RedisQueue
 
 from insula.core.lately import LATELY
 from insula.core.runner import GRACE_SECONDS, Lease, Runner
+from insula.core.schemas import Task
 
 NAME: Final = "insula"
 _LOOK_SECONDS: Final = 1.0
@@ -28,32 +30,36 @@ logging.getLogger("saq").setLevel(logging.WARNING)  # below that it tells severa
 
 
 class Queue(RedisQueue):
-    """A list of leases in Redis, and nothing else.
+    """A list of leases in Redis for each queue that is served here, and nothing else.
 
     SAQ's own bookkeeping (running jobs, results, retries, sweeps) is left out: leases in Postgres do all of it, and
     SAQ's sweeper aborts jobs that were only just taken.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, served: Sequence[str] = (Task.QUEUE,)) -> None:
         super().__init__(redis, name=NAME)
+        self.served = tuple(served)
         self.closing = False
+        self._lists = {name: self._queued if name == Task.QUEUE else f"{self._queued}:{name}" for name in served}
+        self._order = deque(self._lists.values())
         self._turn = asyncio.Lock()
 
-    async def waiting(self) -> int:
-        """How many leases no worker has taken yet."""
+    async def waiting(self, name: str) -> int:
+        """How many leases of this queue no worker has taken yet."""
+        place = self._lists[name]
         try:
-            return await self.count("queued")
+            return int(await self.redis.llen(place))  # type: ignore[misc]  # redis-py: sync or async
         except ResponseError:
-            if await self.redis.type(self._queued) in {b"list", "list"}:
+            if await self.redis.type(place) in {b"list", "list"}:
                 raise
             # Somebody wrote there what is no list, and everything would stand still behind it for good. Postgres has
             # the jobs.
             _log.warning("what stands in the place of the queue is not ours, and is removed")
-            await self.redis.delete(self._queued)
+            await self.redis.delete(place)
             return 0
 
-    async def dispatch(self, leases: Sequence[tuple[Lease, int]], seconds: float) -> None:
-        """Hand leases, each with its attempt's number, to the workers, in this order and in one step."""
+    async def dispatch(self, name: str, leases: Sequence[tuple[Lease, int]], seconds: float) -> None:
+        """Hand leases of this queue, each with its attempt's number, to the workers, in this order and in one step."""
         jobs = [
             saq.Job(
                 function=_RUN,
@@ -65,15 +71,16 @@ class Queue(RedisQueue):
             )
             for lease, attempt in leases
         ]
-        await self.redis.rpush(self._queued, *map(self.serialize, jobs))  # type: ignore[misc]  # redis-py: sync or async
+        await self.redis.rpush(self._lists[name], *map(self.serialize, jobs))  # type: ignore[misc]  # as above
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> saq.Job | None:  # noqa: ARG002, ASYNC109  # SAQ's signature
         # One at a time asks, the others wait here: a worker holds one connection, however many jobs it runs.
         async with self._turn:
             if self.closing:
                 return None
+            self._order.rotate(-1)  # the first that holds something is taken from: each is first in its turn
             try:
-                found = await self.redis.blpop([self._queued], timeout=_LOOK_SECONDS)  # type: ignore[misc]  # as above
+                found = await self.redis.blpop([*self._order], timeout=_LOOK_SECONDS)  # type: ignore[misc]  # as above
             except (RedisError, OSError):
                 await asyncio.sleep(_AWAY_PAUSE)
                 return None

@@ -36,7 +36,7 @@ PROGRAM: Final = UUID(int=2**128 - 1)
 """The lane of what belongs to nobody, such as letters of sign-up: everybody's, so no one's pace is asked there."""
 
 _AWAY: Final = (Unavailable, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, RedisError, OSError)
-_CLAIM: Final = "SELECT * FROM app.claim_jobs($1, $2, $3, $4, $5, $6, $7)"
+_CLAIM: Final = "SELECT * FROM app.claim_jobs($1, $2, $3, $4, $5, $6, $7, $8)"
 _RETURN: Final = "SELECT app.return_claims($1, $2)"
 
 _log = structlog.get_logger("insula.relay")
@@ -58,22 +58,23 @@ class Caps(msgspec.Struct, frozen=True):
     """How much is handed out."""
 
     in_flight: int
-    """Jobs that may be leased at a time, all relays together."""
+    """Jobs of a queue that may be leased at a time, all relays together."""
     ahead: int
-    """Leases that may wait in the queue, all relays together."""
+    """Leases that may wait in a queue's list, all relays together."""
     pace: Pace
-    """How fast one organization's jobs may go."""
+    """How fast one organization's jobs may go, those of all queues together."""
 
 
 class Relay:
-    """Keeps a few leases waiting in the queue, never many: whoever comes next should not stand behind a flood.
+    """Keeps a few leases of a queue waiting, never many: whoever comes next should not stand behind a flood.
 
-    Every worker process runs one; they take turns in the database.
+    Every worker process runs one for each queue that it serves; those of one queue take turns in the database.
     """
 
-    def __init__(self, platform: Database, queue: Queue, caps: Caps, *, lease_seconds: float) -> None:
+    def __init__(self, platform: Database, queue: Queue, name: str, caps: Caps, *, lease_seconds: float) -> None:
         self._platform = platform
         self._queue = queue
+        self._name = name
         self._caps = caps
         self._lease_seconds = lease_seconds
         self._after_lane = NIL
@@ -91,13 +92,14 @@ class Relay:
     async def hand_out(self) -> float:
         """Claim what may go and hand it over; returns in how many seconds to look again."""
         # Redis is asked first: while it is away nothing is claimed.
-        room = self._caps.ahead - await self._queue.waiting()
+        room = self._caps.ahead - await self._queue.waiting(self._name)
         if room <= 0:
             return BREATH_SECONDS
         claims, next_lane = await self._claim(room)
         if claims:
             try:
-                await self._queue.dispatch([(claim.lease, claim.attempt) for claim in claims], self._lease_seconds)
+                leases = [(claim.lease, claim.attempt) for claim in claims]
+                await self._queue.dispatch(self._name, leases, self._lease_seconds)
             except (RedisError, OSError):
                 await self._return(claims)
                 raise
@@ -116,7 +118,15 @@ class Relay:
         total, share, left = self._caps.in_flight, max(1, self._caps.in_flight // LARGEST_SHARE), self._caps.pace.left()
         async with self._platform.transaction(read_only=True) as db:
             found = await db.driver.fetchrow(
-                _CLAIM, hashes, self._lease_seconds, total, share, self._after_lane, [*left], [*left.values()]
+                _CLAIM,
+                self._name,
+                hashes,
+                self._lease_seconds,
+                total,
+                share,
+                self._after_lane,
+                [*left],
+                [*left.values()],
             )
             await db.commit()
         self._caps.pace.spend(lane for lane in found["lanes"] or () if lane != PROGRAM)

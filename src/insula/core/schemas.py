@@ -51,6 +51,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Stable across releases: rows in the outbox outlive the code that wrote them."""
     MAX_FAILURES: ClassVar[int] = 10
     """After so many failures of the handler the job is a dead letter."""
+    QUEUE: ClassVar[str] = "default"
+    """Whose workers run it. A queue of its own is for tasks that must not stand before those of others, or not behind
+    them; a name is up to 31 small letters, digits and underscores, and begins with a letter."""
 
 
 def json_length(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""What comes round by itself: leases that ran out, schedules, the program's own housekeeping, the outbox's gauges."""
+"""What comes round by itself: leases that ran out, schedules, the program's own housekeeping."""
 
 import asyncio
 import time
@@ -12,9 +12,9 @@ from redis.exceptions import RedisError
 
 from insula.core import metrics
 from insula.core.db import Database
+from insula.core.gauges import Gauges
 from insula.core.ids import new_uuid
 from insula.core.jobs import Schedule, latest_tick
-from insula.core.pace import Pace
 from insula.core.pool import Driver
 from insula.core.queue import Queue
 from insula.core.relay import repeat
@@ -77,7 +77,7 @@ def event_retention(days: int) -> Chore:
 
 _DROP_EVENTS: Final = "SELECT app.drop_event_partitions(make_interval(days => $1))"
 _END_OVERDUE: Final = "SELECT app.end_overdue(make_interval(secs => $1))"
-_SWEEP: Final = "SELECT * FROM app.sweep_jobs($1, $2)"
+_SWEEP: Final = "SELECT * FROM app.sweep_jobs($1, $2, $3)"
 
 # One row per tick, and whoever writes it does the work, in the same commit. False: the schedule is new, or the clock
 # went back; no row: somebody else was first.
@@ -87,14 +87,7 @@ fresh AS (INSERT INTO app.tick (schedule, at) VALUES ($1, $2) ON CONFLICT DO NOT
 SELECT coalesce(known.latest < fresh.at, false) FROM fresh, known
 """
 _ENQUEUE: Final = """
-INSERT INTO app.outbox (id, tenant_id, user_id, task, payload) VALUES ($1, NULL, NULL, $2, $3::text::jsonb)
-"""
-
-# Counting a flood would cost more than knowing its size is worth.
-_GAUGES: Final = """
-SELECT (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'due' LIMIT 10000) AS due) AS due,
-       (SELECT count(*) FROM (SELECT FROM app.outbox WHERE status = 'dead' LIMIT 10000) AS dead) AS dead,
-       app.longest_wait($1) AS oldest
+INSERT INTO app.outbox (id, tenant_id, user_id, queue, task, payload) VALUES ($1, NULL, NULL, $2, $3, $4::text::jsonb)
 """
 
 
@@ -106,14 +99,14 @@ class Upkeep:
         platform: Database,
         queue: Queue,
         schedules: Sequence[Schedule | Chore],
-        pace: Pace,
+        gauges: Gauges,
         *,
         lease_seconds: float,
     ) -> None:
         self._platform = platform
         self._queue = queue
         self._rounds: tuple[Schedule | Chore, ...] = (*CHORES, *schedules)
-        self._pace = pace
+        self._gauges = gauges
         self._lease_seconds = lease_seconds
         self._seen: dict[str, datetime] = {}
         self._gauged = 0.0
@@ -130,19 +123,19 @@ class Upkeep:
         await self.tick()
         if time.monotonic() - self._gauged > GAUGE_SECONDS:
             await self.end_overdue()
-            await self.gauge()
+            await self._gauges.take()
             self._gauged = time.monotonic()
         return _LOOK_SECONDS
 
     async def sweep(self) -> None:
         """Take back the jobs whose workers are gone."""
         try:
-            lost_with_queue = await self._queue.waiting() == 0
+            emptied = [name for name in self._queue.served if await self._queue.waiting(name) == 0]
         except (RedisError, OSError):
-            lost_with_queue = False
-        unstarted = max(0.0, self._lease_seconds - FORGOTTEN_SECONDS) if lost_with_queue else 0.0
+            emptied = []
+        unstarted = max(0.0, self._lease_seconds - FORGOTTEN_SECONDS) if emptied else 0.0
         async with self._platform.transaction(read_only=True) as db:
-            swept = await db.driver.fetch(_SWEEP, CRASH_LIMIT, unstarted)
+            swept = await db.driver.fetch(_SWEEP, CRASH_LIMIT, unstarted, emptied)
             await db.commit()
         for row in swept:
             metrics.JOBS.labels(row["task"], "lost" if row["status"] == "due" else "crashed").inc()
@@ -172,20 +165,10 @@ class Upkeep:
         if ended:
             _log.error("transactions went on for too long and were ended", count=ended)
 
-    async def gauge(self) -> None:
-        """Tell Prometheus how the outbox does; a flood that waits for its pace is nobody's emergency."""
-        beyond = self._pace.beyond()
-        async with self._platform.transaction(read_only=True) as db:
-            found = await db.driver.fetchrow(_GAUGES, beyond)
-        metrics.OUTBOX_PACED.set(len(beyond))
-        metrics.OUTBOX_DEPTH.set(found["due"])
-        metrics.OUTBOX_OLDEST.set(found["oldest"] or 0.0)
-        metrics.DEAD_LETTERS.set(found["dead"])
-
 
 async def _come_round(driver: Driver, each: Schedule | Chore, *, follows: bool) -> None:
     if isinstance(each, Chore):
         await driver.execute(each.statement, *each.binds)
     elif follows:
         payload = msgspec.json.encode(each.task).decode()
-        await driver.execute(_ENQUEUE, new_uuid(), each.task.NAME, payload)
+        await driver.execute(_ENQUEUE, new_uuid(), each.task.QUEUE, each.task.NAME, payload)

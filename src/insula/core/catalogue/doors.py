@@ -75,6 +75,7 @@ APP_PLATFORM: Final = {
     "end_overdue": "nothing; ends transactions of requests and jobs that have gone on for longer than any may",
     "sweep_jobs": "nothing; takes back what ran out",
     "longest_wait": "nothing; tells how long jobs wait",
+    "other_queues": "nothing; names queues in which jobs wait",
     "purge_credentials": "nothing; deletes what opens nothing any more",
     "purge_sign_ups": "nothing; deletes what nobody confirmed",
     "purge_account_events": "nothing; deletes what happened 90 days ago or earlier",

@@ -261,6 +261,7 @@ class SendInvitation(Task, frozen=True, kw_only=True):
     """Mail the letter with the token of one sending; a later sending makes it pointless."""
 
     NAME = "invitations.send_invitation"
+    QUEUE = "bulk"  # hundreds at once, none of which anybody waits for at a screen, as for a letter of sign-in
 
     invitation_id: str
     sending: int

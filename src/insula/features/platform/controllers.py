@@ -28,16 +28,17 @@ class PlatformController(Controller):
     dependencies = {"dead_letters": Provide(provide_dead_letters, sync_to_thread=False)}  # noqa: RUF012
 
     @get("/jobs", operator=_OPERATORS, listing=JOBS)
-    async def list_jobs(
+    async def list_jobs(  # noqa: PLR0913, PLR0917  # a parameter per filter
         self,
         db: NamedDependency[Transaction],
         page: NamedDependency[PageRequest],
         status: FromQuery[JobStatus | None] = None,
+        queue: FromQuery[str | None] = None,
         task: FromQuery[str | None] = None,
         organization_id: FromQuery[str | None] = None,
     ) -> Page[JobRead]:
         """List background jobs; ``status=dead`` are the dead letters."""
-        return await JOBS.page(db, page, status=status, task=task, organization_id=organization_id)
+        return await JOBS.page(db, page, status=status, queue=queue, task=task, organization_id=organization_id)
 
     @get("/jobs/{job_id:str}", operator=_OPERATORS)
     async def get_job(self, db: NamedDependency[Transaction], job_id: FromPath[JobId]) -> JobRead:

@@ -19,6 +19,7 @@ class Job(Base):
     id: Mapped[str] = mapped_column(TypeID(ID_PREFIX), primary_key=True)
     organization_id: Mapped[str | None] = mapped_column("tenant_id", TypeID("org"), key="organization_id")
     user_id: Mapped[str | None] = mapped_column(TypeID("usr"))
+    queue: Mapped[str]
     task: Mapped[str]
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
     status: Mapped[str]

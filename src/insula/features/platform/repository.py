@@ -20,6 +20,7 @@ JOBS = Listing(
     sorts={"created_at": _JOBS.id},
     filters={
         "status": Filter(_JOBS.status),
+        "queue": Filter(_JOBS.queue),
         "task": Filter(_JOBS.task),
         "organization_id": Filter(_JOBS.organization_id),
     },

@@ -18,6 +18,7 @@ class JobRead(Read, frozen=True):
     id: JobId
     organization_id: Annotated[str, describe("org", "the organization it works for")] | None
     user_id: Annotated[str, describe("usr", "the user who caused it")] | None
+    queue: Annotated[str, Meta(examples=["default"])]
     task: Annotated[str, Meta(examples=["identity.send_reset"])]
     payload: dict[str, Any]
     status: JobStatus
