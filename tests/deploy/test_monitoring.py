@@ -64,7 +64,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def recorded() -> dict[str, set[str]]:
-    return {rule["record"]: set() for rule in rules() if "record" in rule}
+    return {rule["record"]: grouped_by(rule["expr"]) for rule in rules() if "record" in rule}
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -160,7 +160,7 @@ def test_promtool_finds_nothing_wrong(command: list[str]) -> None:
 @promtool
 def test_promtool_notices_a_rule_that_was_broken(tmp_path: Path) -> None:
     rules = (PROMETHEUS / "rules.yml").read_text()
-    broken = rules.replace("max(outbox_oldest_seconds) > 120", "max(outbox_oldest_seconds) > 1200")
+    broken = rules.replace("insula:outbox_oldest_seconds:max > 120", "insula:outbox_oldest_seconds:max > 1200")
     assert broken != rules
     (tmp_path / "rules.yml").write_text(broken)
     shutil.copy(PROMETHEUS / "rules.test.yml", tmp_path)
