@@ -79,6 +79,11 @@ def test_each_credential_is_handed_over_and_used(name: str) -> None:
     assert loaded
 
 
+def test_a_worker_may_have_settings_of_its_own_that_win() -> None:
+    files = directives(UNITS["insula-worker@.service"])["EnvironmentFile"]
+    assert files == ["/etc/insula/insula.env", "-/etc/insula/worker-%i.env"]
+
+
 def test_only_the_migration_may_change_the_schema() -> None:
     holders = {name for name in UNITS if "owner_database_url" in UNITS[name]}
     assert holders == {"insula-migrate.service"}

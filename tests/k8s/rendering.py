@@ -11,7 +11,8 @@ from typing import Any, Final
 import yaml
 
 ROOT: Final = Path(__file__).parents[2]
-RENDERED: Final = ("base", "overlays/dev", "overlays/production")
+QUEUES: Final = "../tests/k8s/queues"
+RENDERED: Final = ("base", "overlays/dev", "overlays/production", QUEUES)
 
 Manifest = dict[str, Any]
 
