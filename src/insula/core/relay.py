@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from insula.core.db import Database
+from insula.core.db import LOST, Database
 from insula.core.errors import Unavailable
 from insula.core.ids import NIL, to_text
 from insula.core.jobs import BELL, ID_PREFIX
@@ -35,7 +34,7 @@ LARGEST_SHARE: Final = 4
 PROGRAM: Final = UUID(int=2**128 - 1)
 """The lane of what belongs to nobody, such as letters of sign-up: everybody's, so no one's pace is asked there."""
 
-_AWAY: Final = (Unavailable, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, RedisError, OSError)
+_AWAY: Final = (Unavailable, *LOST, RedisError)
 _CLAIM: Final = "SELECT * FROM app.claim_jobs($1, $2, $3, $4, $5, $6, $7, $8)"
 _RETURN: Final = "SELECT app.return_claims($1, $2)"
 
