@@ -7,10 +7,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from insula.core import catalogue
-from insula.core.catalogue import RULES, Finding, Unproven, check_catalogue, facts, require_proven
-from insula.core.db import Database
+from insula.core.catalogue import RULES, Finding, StillLocked, Unproven, check_catalogue, facts, require_proven
+from insula.core.db import BEGIN, Database
 from insula.core.pool import Driver
 from insula.schema import RELEASE
 from tests.conftest import address
@@ -222,6 +223,29 @@ async def test_a_start_while_a_migration_is_committed_looks_again(
     finally:
         await database.close()
     assert next(revisions, None) is None
+
+
+async def test_a_start_waits_for_whoever_has_locked_a_table(
+    addresses: dict[str, str], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a table is made of cannot be looked at while a migration rewrites it."""
+    monkeypatch.setattr("insula.core.db.BEGIN", BEGIN.replace("lock_timeout = '5s'", "lock_timeout = '50ms'"))
+    superuser = await asyncpg.connect(addresses["admin"], database=broken)
+    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
+    try:
+        async with superuser.transaction():
+            await superuser.execute("LOCK TABLE app.project IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(StillLocked, match="locked"):
+                await require_proven(database, RELEASE)
+            with capture_logs() as lines:
+                start = asyncio.create_task(require_proven(database, RELEASE))
+                while not lines:  # the log has no event
+                    await asyncio.sleep(0.01)
+        await start
+    finally:
+        await database.close()
+        await superuser.close()
+    assert {line["event"] for line in lines} == {"the start waits for whoever has locked a table"}
 
 
 async def test_a_start_while_old_events_are_dropped_looks_again(

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+import asyncpg
 import msgspec
 import structlog
 
@@ -20,6 +21,8 @@ from insula.core.pool import Driver
 _REVISION: Final = "SELECT obj_description('app'::regnamespace, 'pg_namespace')"
 _LOOKS_AGAIN: Final = 4
 """After the first: months of events are dropped in one transaction, so the second nearly always decides."""
+_WAITS: Final = 12
+"""Each as long as a transaction waits for a lock: a minute in all."""
 _WORD: Final = re.compile(r"(own_)?[0-9]{4}")
 _MEND: Final = "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations."
 
@@ -46,6 +49,15 @@ class Unproven(Mendable):
         self.findings = findings
 
 
+class StillLocked(Mendable):
+    """The catalogue cannot be read: nothing is proven, and the program does not start."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A table is locked, by a migration perhaps (pg_locks says by whom): what it is made of cannot be looked at."
+        )
+
+
 class Release(msgspec.Struct, frozen=True):
     """What a database of this release is made of."""
 
@@ -54,7 +66,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 async def require_proven(database: Database, release: Release) -> None:
-    """At start-up, over app_rw's own connections. Raises Unproven, which names every finding."""
+    """At start-up, over app_rw's own connections. Raises Unproven, which names every finding, and StillLocked."""
     revision, findings = await lasting_findings(database, release)
     if findings:
         raise Unproven(findings)
@@ -66,7 +78,7 @@ async def lasting_findings(database: Database, release: Release) -> tuple[str, l
     """The schema's revision, and what was found twice in a row.
 
     Months of events are made and dropped while programs start: what one question saw, the next may not. Where
-    every look finds others, those of the last.
+    every look finds others, those of the last. Raises StillLocked.
     """
     revision, findings = await _look(database, release)
     for _ in range(_LOOKS_AGAIN):
@@ -80,6 +92,16 @@ async def lasting_findings(database: Database, release: Release) -> tuple[str, l
 
 
 async def _look(database: Database, release: Release) -> tuple[str, list[Finding]]:
+    """One look. Whoever holds a table, as a migration does, is waited for."""
+    for _ in range(_WAITS):
+        try:
+            return await _look_now(database, release)
+        except asyncpg.LockNotAvailableError:
+            _log.warning("the start waits for whoever has locked a table")
+    raise StillLocked
+
+
+async def _look_now(database: Database, release: Release) -> tuple[str, list[Finding]]:
     """At one revision: where a migration was committed meanwhile, once more."""
     before: str | None = None
     revision = ""
