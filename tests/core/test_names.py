@@ -45,6 +45,34 @@ def test_what_shapes_others_is_no_name_by_itself(unseen: str) -> None:
     assert not is_name(f"{unseen}Acme")
 
 
+@pytest.mark.attack(122)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Tw\u200din",
+        "Tw\u200cin",
+        "Twin\ufe0f",
+        "T\ufe00win",
+        "\u0416\u200d\u0436",
+        "Twin\U000e007f",
+        "Acme \U000e0069\U000e0067Inc",
+        "\u65e5\U000e0069\U000e0067",
+        "\u0646\u0627\u0645\u0647\u200c",
+    ],
+    ids=ascii,
+)
+def test_nothing_unseen_makes_two_names_of_one_or_speaks_to_programs_alone(name: str) -> None:
+    assert not is_name(name)
+
+
+@pytest.mark.attack(122)
+@pytest.mark.parametrize("link", ["evil.c\u200dom/", "evil\u2024com/x", "evil\u3002com/x", "www\uff0eevil"], ids=ascii)
+def test_what_looks_like_a_link_is_no_name_in_a_letter(link: str) -> None:
+    for kind in (OrganizationName, PersonName):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(link, kind)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -56,6 +84,8 @@ def test_what_shapes_others_is_no_name_by_itself(unseen: str) -> None:
         "\u8fbb\U000e0100",  # a surname, in the form that its bearers write
         "\u182a\u1822\u180b",  # Mongolian
         "\u0601\u0661\u0662",  # a year in Arabic
+        "\u0d1c\u0d4b\u0d23\u0d4d\u200d",  # John, in Malayalam's older spelling
+        "Team #1 \u20e3 3\ufe0f\u20e3",  # a digit on a key
         "X",
     ],
 )

@@ -101,8 +101,10 @@ _FAR_UNSEEN = (
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U000e0fff"
 )
 _FAR_SHAPING = "\U000e0020-\U000e007f\U000e0100-\U000e01ef"
-FAR = (_FAR_UNSEEN, _FAR_SHAPING)
-"""In classes of characters: those beyond U+FFFF, of which some languages' regular expressions see halves."""
+_NO_STRAY_TAGS = "(?![^\U0001f3f4]*[\U000e0020-\U000e007f])"
+"""Tags spell out a region behind a flag, and anywhere else a text that only programs read."""
+FAR = (_NO_STRAY_TAGS, _FAR_UNSEEN, _FAR_SHAPING)
+"""In patterns: what is beyond U+FFFF, of which some languages' regular expressions see halves."""
 
 _UNSEEN = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufff8"
@@ -115,10 +117,16 @@ _JOINERS = r"\u200c\u200d"
 _SHAPING = r"\u180b-\u180d\u180f\ufe00-\ufe0f" + _FAR_SHAPING + _JOINERS
 """Selectors of variants, tags of flags and joiners show in what stands before: scripts, surnames and emoji need it."""
 
+_UNSHAPED = r"\x20-\x22\x24-\x29\x2b-\x2f\x3a-\x7e\u00a0-\u00a8\u00aa-\u00ad\u00af-\u052f"
+"""Latin, Greek and Cyrillic, blanks and marks, without what emoji use of them: nothing shapes these, and two names
+would look alike."""
+_VIRAMAS = r"\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca"
+"""A joiner behind one of these shows at the end of a name too (RFC 5892, appendix A.1 and A.2)."""
+
 _NEVER = _UNSEEN + _CONTROLS
 _BLANK = r"\s\u2800"
-_FIRST, _LAST = f"[^{_BLANK}{_SHAPING}{_NEVER}]", f"[^{_BLANK}{_JOINERS}{_NEVER}]"
-_LINE = f"{_FIRST}([^{_NEVER}]*{_LAST})?{END}"
+_FIRST, _LAST = f"[^{_BLANK}{_SHAPING}{_NEVER}]", f"([^{_BLANK}{_JOINERS}{_NEVER}]|[{_VIRAMAS}][{_JOINERS}])"
+_LINE = f"{_NO_STRAY_TAGS}(?!.*[{_UNSHAPED}][{_SHAPING}]){_FIRST}([^{_NEVER}]*{_LAST})?{END}"
 
 Name = Annotated[
     str,
@@ -133,7 +141,9 @@ Name = Annotated[
 ]
 """A name people gave something: one line, not blank, and no blanks around it."""
 
-_NO_LINK = r"(?!.*(://|[wW]{3}\.|[A-Za-z0-9]\.[A-Za-z]+([/\\]|[:?#]\S)))"
+_DOT = r"[.\u2024\u3002\uff0e\uff61]"
+"""Those that browsers take for one (UTS #46, section 4), and one that looks like it."""
+_NO_LINK = rf"(?!.*(://|[wW]{{3}}{_DOT}|[A-Za-z0-9]{_DOT}[A-Za-z]+([/\\]|[:?#]\S)))"
 _NO_LINK_WANTED = (
     "one line of text that is not blank, without blanks around it, control or invisible characters, ://, www. or"
     " example.com/ (it stands in letters, where it must not become a link)"
