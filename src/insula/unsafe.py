@@ -67,9 +67,15 @@ def wrong_database(address: str, *, by_socket: bool = False) -> str:
         parameters = parse_qsl(url.query, keep_blank_values=True)
     except ValueError:
         return _NOT_POSTGRES
-    if url.scheme != "postgresql" or not (url.hostname or by_socket) or "@" in url.path + url.query:
+    hosts = (url.hostname or "").split(",")
+    if url.scheme != "postgresql" or not (all(hosts) or by_socket) or "@" in url.path + url.query:
         return _NOT_POSTGRES
     known = _PARAMETERS if url.hostname else _PARAMETERS | _OF_SOCKETS
+    if url.query and "" in url.query.split("&"):
+        return "an & has no parameter beside it"
+    names = [name for name, _ in parameters]
+    if repeated := next((name for name in names if names.count(name) > 1), ""):
+        return f"{repeated}= is said twice"  # and which of them counts, not everybody thinks alike
     return next((wrong for name, value in parameters if (wrong := _wrong_parameter(name, value, known))), "")
 
 
