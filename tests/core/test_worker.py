@@ -90,16 +90,22 @@ async def test_what_somebody_else_wrote_in_the_place_of_the_queue_stops_no_job(b
             await ends_as(bench, after, "done")
 
 
-async def test_a_flood_of_foreign_messages_is_told_in_a_line(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "message", ["x" * 10_000, '{"function": "nope", "kwargs": {"secret": "x"}, "queue": "insula"}']
+)
+async def test_a_flood_of_foreign_messages_is_told_in_a_line(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
     monkeypatch.setattr(queue, "LATELY", Lately())
     with capture_logs() as lines:
         async with working(settings_on(bench), leave_effect):
-            await bench.redis.rpush("saq:insula:queued", *["x" * 10_000] * 200)
+            await bench.redis.rpush("saq:insula:queued", *[message] * 200)
             (after,) = await bench.ask(Note())
             await ends_as(bench, after, "done")
     told = [line for line in lines if line["event"] == "a message in the queue is not ours"]
     assert len(told) == 1
     assert len(told[0]["error"]) <= 200
+    assert [line for line in lines if line["log_level"] == "error"] == []
 
 
 async def test_redis_may_go_away_and_come_back(bench: Workbench, tmp_path: Path) -> None:

@@ -88,11 +88,11 @@ class Queue(RedisQueue):
 
     def _understood(self, message: bytes) -> saq.Job | None:
         try:
-            return self.deserialize(message)
+            job = self.deserialize(message)
         except Exception as error:  # noqa: BLE001  # anybody may have written it, and a flood of it
-            if LATELY.is_news("a foreign message"):
-                _log.warning("a message in the queue is not ours", error=repr(error)[:_ERROR_LENGTH])
-            return None
+            return _foreign(repr(error))
+        # What SAQ knows no function for, it complains of each time, and tells all that stands in it.
+        return job if job is not None and job.function == _RUN else _foreign("it does not run a job")
 
     async def _update(self, job: saq.Job, status: Status | None = None, **kwargs: Any) -> None:
         pass
@@ -129,3 +129,8 @@ class Worker(saq.Worker[Any]):
     async def stop(self) -> None:
         self._jobs.closing = True
         await super().stop()
+
+
+def _foreign(why: str) -> None:
+    if LATELY.is_news("a foreign message"):
+        _log.warning("a message in the queue is not ours", error=why[:_ERROR_LENGTH])
