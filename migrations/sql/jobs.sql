@@ -105,6 +105,8 @@ CREATE FUNCTION app.claim_jobs(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
+    batch CONSTANT integer := 1000;
+    moved integer;
     room integer;
     caps jsonb;  -- by lane: a set of rows would be searched from its beginning for each lane there is
 BEGIN
@@ -112,7 +114,30 @@ BEGIN
     -- Of every queue: what nobody serves has to be seen as late when its time has come.
     UPDATE app.outbox SET status = 'due'
      WHERE id IN (SELECT id FROM app.outbox WHERE status = 'waiting' AND due_at <= now()
-                   ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED);
+                   ORDER BY due_at LIMIT batch FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved = batch THEN  -- somebody's flood, perhaps: a few of each lane do not stand behind it
+        UPDATE app.outbox SET status = 'due'
+         WHERE id IN (
+            WITH RECURSIVE head (lane, place) AS (
+                SELECT first.*, 1
+                  FROM (SELECT o.lane FROM app.outbox AS o
+                         WHERE o.status = 'waiting' ORDER BY o.lane LIMIT 1) AS first
+                UNION ALL
+                SELECT next.*, head.place + 1
+                  FROM head CROSS JOIN LATERAL (
+                       SELECT o.lane FROM app.outbox AS o
+                        WHERE o.status = 'waiting' AND o.lane > head.lane ORDER BY o.lane LIMIT 1) AS next
+                 WHERE head.place < 10000
+            )
+            SELECT taken.id
+              FROM (SELECT head.lane FROM head
+                    UNION SELECT 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS each  -- the program's: behind however many
+             CROSS JOIN LATERAL (
+                   SELECT o.id FROM app.outbox AS o
+                    WHERE o.status = 'waiting' AND o.lane = each.lane AND o.due_at <= now()
+                    ORDER BY o.lane, o.due_at LIMIT 10 FOR UPDATE SKIP LOCKED) AS taken);
+    END IF;
     PERFORM FROM app.outbox AS o WHERE o.status = 'due' AND o.queue = from_queue ORDER BY o.queue, o.lane LIMIT 1;
     IF NOT FOUND THEN
         next_lane := '00000000-0000-0000-0000-000000000000';

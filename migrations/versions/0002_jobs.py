@@ -49,6 +49,7 @@ def upgrade() -> None:
     )
     op.execute("CREATE INDEX outbox_turn ON app.outbox (queue, lane, due_at, id) WHERE status = 'due'")
     op.execute("CREATE INDEX outbox_waiting ON app.outbox (due_at) WHERE status = 'waiting'")
+    op.execute("CREATE INDEX outbox_waiting_lane ON app.outbox (lane, due_at) WHERE status = 'waiting'")
     op.execute("CREATE INDEX credential_revoked ON app.credential (revoked_at) WHERE revoked_at IS NOT NULL")
     # Every job dies four times as a row version; the default would let a fifth of the table do so first.
     op.execute(
@@ -80,6 +81,7 @@ def downgrade() -> None:
     op.execute("DROP INDEX app.outbox_turn")
     op.drop_column("outbox", "started_at", schema="app")
     op.execute("DROP INDEX app.outbox_waiting")
+    op.execute("DROP INDEX app.outbox_waiting_lane")
 
 
 def allow(statuses: str) -> None:

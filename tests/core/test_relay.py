@@ -68,6 +68,22 @@ async def test_a_long_outage_is_told_in_one_line_a_minute(error: Exception, monk
     assert "exc_info" not in line
 
 
+async def test_the_time_of_others_comes_while_one_s_flood_waits_for_its_own(bench: Workbench) -> None:
+    await bench.flood(A, 5000)
+    await bench.superuser.execute("UPDATE app.outbox SET status = 'waiting'")
+    await bench.ask(Note(), tenant=B, delay=60)
+    await bench.superuser.execute(
+        "INSERT INTO app.outbox (id, task, payload, due_at)"
+        " VALUES (gen_random_uuid(), $1, '{}', now() + interval '1 minute')",
+        Note.NAME,
+    )
+    await bench.superuser.execute("UPDATE app.outbox SET due_at = now() WHERE lane <> $1", A)
+    await bench.relay(ahead=8).hand_out()
+    others = await bench.superuser.fetch("SELECT lane, status FROM app.outbox WHERE lane <> $1 ORDER BY lane", A)
+    assert [tuple(row) for row in others] == [(B, "leased"), (PROGRAM, "leased")]
+    assert (await bench.statuses())["waiting"] > 3000, "what one claim does is bounded"
+
+
 async def test_the_circle_goes_on_where_it_stopped(bench: Workbench) -> None:
     for tenant in (A, B, C, D, E):
         await bench.flood(tenant, 4)
