@@ -160,7 +160,10 @@ def _settings(home: Path, postgres_port: int, redis_url: str, base_url: str | No
         )
     )
     given = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in OURS}
-    return load(ours | given)
+    settings = load(ours | given)
+    if settings.worker_queues is not None:
+        raise CannotStart("INSULA_WORKER_QUEUES: up has one worker, which serves all queues. Unset it.")
+    return settings
 
 
 async def _prepare(home: Path, postgres: EmbeddedPostgres, settings: Settings) -> None:
@@ -199,11 +202,11 @@ async def _live(
                 await seed.plant(settings)
                 (home / _PLANTED).touch()
             progress.say("Waiting for the API...")
-            await _answers(settings)
-            _announce(home, settings, inbox)
-            progress.stop()
-            _welcome(progress.console, settings, inbox)
-            await stopping.wait()
+            if await _answers(settings, stopping):
+                _announce(home, settings, inbox)
+                progress.stop()
+                _welcome(progress.console, settings, inbox)
+                await stopping.wait()
             progress.console.print("\nStopping...", style="dim")
     finally:
         metrics.shutdown()
@@ -235,13 +238,15 @@ def _address(port: int) -> str:
     return f"{_OF_THE_API}:{port}"
 
 
-async def _answers(settings: Settings) -> None:
-    """Wait until the API says that it is ready."""
+async def _answers(settings: Settings, stopping: asyncio.Event) -> bool:
+    """Wait until the API says that it is ready; False where all of it is to end first."""
     async with httpx.AsyncClient() as client:
         for _ in range(_PATIENCE_SECONDS * 20):
+            if stopping.is_set():
+                return False
             with contextlib.suppress(httpx.TransportError):
                 if (await client.get(f"{_address(settings.port)}/readyz")).status_code == HTTPStatus.OK:
-                    return
+                    return True
             await asyncio.sleep(0.05)
     raise CannotStart(
         f"The API did not become ready within {_PATIENCE_SECONDS} seconds; INSULA_LOG_LEVEL=info shows more."

@@ -216,6 +216,26 @@ def ports_of(running: dict[str, str]) -> list[int]:
     return [int(port or 0) for port in (*parts, running["INSULA_SMTP_PORT"])]
 
 
+def test_ctrl_c_ends_a_start_too(instance: Instance) -> None:
+    instance.begin()
+    deadline = time.monotonic() + START_SECONDS
+    while "Waiting for the API" not in instance.said():
+        assert time.monotonic() < deadline, instance.said()
+        time.sleep(0.005)
+    began = time.monotonic()
+    assert instance.stop() == 0, instance.said()
+    assert time.monotonic() - began < 30
+    assert "did not become ready" not in instance.said()
+
+
+def test_its_one_worker_leaves_no_queue_to_others(instance: Instance) -> None:
+    instance.environment["INSULA_WORKER_QUEUES"] = "bulk"
+    instance.begin()
+    assert instance.process is not None
+    assert instance.process.wait(START_SECONDS) == 1
+    assert "INSULA_WORKER_QUEUES: up has one worker" in instance.said()
+
+
 def test_a_server_of_its_own_that_dies_is_started_again(instance: Instance) -> None:
     url = instance.start()["INSULA_URL"]
     for server in ("postgres", "valkey"):
