@@ -31,3 +31,15 @@ async def test_a_dead_letter_is_retried_with_all_its_attempts_or_discarded(bench
                 await retry_job(db, job)
         with pytest.raises(NotFound):
             await discard_job(db, "job_unknown")
+
+
+async def test_a_decision_that_is_refused_is_in_nobodys_way(bench: Workbench) -> None:
+    (job,) = await bench.ask(Note(text="a"))
+    (lease,) = await bench.leases()
+    async with bench.platform.transaction() as db:
+        for decide in (retry_job, discard_job):
+            with pytest.raises(Conflict):
+                await decide(db, job)
+        await bench.runner({Note: leave_effect}).run(lease)  # while the operator's transaction is open
+        await db.commit()
+    assert (await bench.row(job))["status"] == "done"
