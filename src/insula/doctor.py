@@ -21,7 +21,8 @@ from insula.core.vault import Vault
 from insula.product import FEATURES
 from insula.rotation import require_one_door_key
 from insula.schema import NEEDED, RELEASE, SchemaBehind, require_migrated
-from insula.settings import Settings
+from insula.settings import Settings, SettingsError
+from insula.worker import served
 
 _NOT_COMPARED: Final = (
     ", but for what this program knows nothing of: the schema says that it is of another release. How contexts are read"
@@ -146,6 +147,12 @@ async def _redis(settings: Settings) -> AsyncIterator[Diagnosis]:
 async def _queues(settings: Settings) -> AsyncIterator[Diagnosis]:
     known = queues_of(FEATURES)
     subject = f"the queues of jobs: {', '.join(known)}"
+    try:
+        served(settings.worker_queues, known)
+    except SettingsError as error:
+        yield Diagnosis(
+            "queues of a worker", str(error), "A worker does not start with it: name queues that are there."
+        )
     try:
         async with _opened(settings.platform_database_url) as database, database.transaction(read_only=True) as db:
             others = await db.driver.fetchval("SELECT app.other_queues($1)", known)

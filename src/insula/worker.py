@@ -56,7 +56,7 @@ class WorkerProcess:
         if settings.event_retention_days is not None:
             rounds.append(event_retention(settings.event_retention_days))
         known = queues_of(features)
-        queue = Queue(self._redis, _served(settings.worker_queues, known))
+        queue = Queue(self._redis, served(settings.worker_queues, known))
         keyring = Keyring()
         self._vault = Vault(self._platform, settings.masters, keyring)
         runner = Runner(self._database, handlers, services(settings, keyring), lease)
@@ -118,8 +118,8 @@ def create_worker(settings: Settings, features: Sequence[Feature] = FEATURES) ->
     return WorkerProcess(settings, features)
 
 
-def _served(wanted: str | None, known: Sequence[str]) -> Sequence[str]:
-    """The queues that a worker takes jobs of, as its setting names them."""
+def served(wanted: str | None, known: Sequence[str]) -> Sequence[str]:
+    """The queues that a worker takes jobs of, as its setting names them. Raises SettingsError."""
     if wanted is None:
         return known
     names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))

@@ -205,12 +205,16 @@ async def test_a_pace_of_ones_own_hides_nothing_in_a_queue_that_others_serve(ben
 
 
 async def test_doctor_tells_the_queues_there_are_and_those_of_which_no_task_is(bench: Workbench) -> None:
-    async def examined() -> str:
+    async def examined(**settings: str) -> str:
         said = StringIO()
-        await examine(settings_on(bench), Console(file=said, width=200))
+        await examine(settings_on(bench, **settings), Console(file=said, width=200))
         return said.getvalue()
 
-    assert "well   the queues of jobs: default, bulk\n" in await examined()
+    assert "well   the queues of jobs: default, bulk\n" in await examined(worker_queues="bulk")
+    strange = await examined(worker_queues="bulk, blk")
+    assert (
+        "wrong  queues of a worker: INSULA_WORKER_QUEUES: 'blk': no task names it; default, bulk are there" in strange
+    )
     await bench.superuser.execute(
         "INSERT INTO app.outbox (id, queue, task, payload) VALUES (gen_random_uuid(), 'elsewhere', 'x', '{}')"
     )

@@ -90,9 +90,13 @@ class Queue(RedisQueue):
         try:
             job = self.deserialize(message)
         except Exception as error:  # noqa: BLE001  # anybody may have written it, and a flood of it
-            return _foreign(repr(error))
+            _complain_of_foreign(repr(error))
+            return None
+        if job is not None and job.function == _RUN:
+            return job
         # What SAQ knows no function for, it complains of each time, and tells all that stands in it.
-        return job if job is not None and job.function == _RUN else _foreign("it does not run a job")
+        _complain_of_foreign("it does not run a job")
+        return None
 
     async def _update(self, job: saq.Job, status: Status | None = None, **kwargs: Any) -> None:
         pass
@@ -131,6 +135,6 @@ class Worker(saq.Worker[Any]):
         await super().stop()
 
 
-def _foreign(why: str) -> None:
+def _complain_of_foreign(why: str) -> None:
     if LATELY.is_news("a foreign message"):
         _log.warning("a message in the queue is not ours", error=why[:_ERROR_LENGTH])
