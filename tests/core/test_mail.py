@@ -39,7 +39,7 @@ LETTERS: dict[str, dict[str, str]] = {
         "organization_name": "Acme",
         "inviter_name": "Grace Hopper",
         "role_name": "Member",
-        "expires_on": "10 March 2026",
+        "open_until": "10 March 2026, 09:30 UTC",
     },
 }
 

@@ -25,7 +25,7 @@ INVITATION = Mail(
         "organization_name": "Acme <script>alert(1)</script>",
         "inviter_name": "Grace Hopper",
         "role_name": "Member",
-        "expires_on": "10 March 2026",
+        "open_until": "10 March 2026, 09:30 UTC",
     },
 )
 ATTEMPT = Mail(to="grace@example.org", template="identity/sign_up_attempt", message_id="out_01jxyz")

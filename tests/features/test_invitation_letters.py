@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from typing import Any
 
@@ -79,6 +80,8 @@ async def test_somebody_is_invited_by_a_letter(world: World, litestar: Litestar)
     assert owner.person.name in text
     assert "Acme" in text
     assert '"Admin"' in text
+    ends = datetime.fromisoformat(invitation["expires_at"]).astimezone(UTC)
+    assert f"open until {ends.day} {ends:%B %Y, %H:%M} UTC." in " ".join(text.split())
 
 
 async def test_no_queue_and_no_table_holds_the_token(world: World) -> None:

@@ -30,7 +30,7 @@ async def send_invitation(db: Transaction, task: SendInvitation, context: JobCon
             "organization_name": letter.organization_name,
             "inviter_name": letter.inviter_name,
             "role_name": letter.role.capitalize(),
-            "expires_on": f"{letter.expires_at:%-d %B %Y}",
+            "open_until": f"{letter.expires_at:%-d %B %Y, %H:%M} UTC",
         },
     )
 
