@@ -6,12 +6,16 @@ from typing import Any
 import asyncpg
 import pytest
 
+from insula.core.http.once_more import WAITED_SECONDS
 from insula.core.ids import to_uuid
-from insula.core.repository import WAITED_SECONDS
 from tests.factories import Member, World
 from tests.waits import somebody_waits
 
 ANYHOW = {"if-match": "*"}
+HOLD_KEY = """
+INSERT INTO app.project (tenant_id, id, name, name_norm, key, status, metadata, created_at, updated_at, version)
+VALUES ($1, gen_random_uuid(), 'Theirs', 'theirs', 'MINE', 'active', '{}', now(), now(), 1)
+"""
 LOSSES = {
     "demoted": ("UPDATE app.membership SET role = 'viewer' WHERE id = $1", 403, "permission_missing"),
     "suspended": ("UPDATE app.membership SET status = 'suspended' WHERE id = $1", 403, "membership_suspended"),
@@ -50,6 +54,52 @@ async def test_whoever_waited_and_still_may_goes_on(world: World, superuser: asy
     async with superuser.transaction():
         await superuser.execute(f"SELECT FROM app.{what} WHERE id = $1 FOR UPDATE", row)
         pending = asyncio.create_task(request)
+        await somebody_waits(superuser)
+        await asyncio.sleep(WAITED_SECONDS)
+    assert (await pending).status_code in {200, 204}
+
+
+@pytest.mark.attack(93)
+@pytest.mark.parametrize("what", ["invitation", "project"])
+async def test_nobody_makes_anything_by_a_right_that_they_lost_while_they_waited(
+    world: World, superuser: asyncpg.Connection, what: str
+) -> None:
+    owner = await world.owner()
+    admin = await world.member(owner.organization_id, "admin")
+    body = {"email": "guest@example.com", "role": "admin"} if what == "invitation" else {"name": "Mine", "key": "MINE"}
+    async with superuser.transaction():
+        await superuser.execute(
+            "SELECT FROM app.membership WHERE tenant_id = $1 FOR UPDATE", to_uuid("org", owner.organization_id)
+        )
+        if what == "project":
+            await superuser.execute(HOLD_KEY, to_uuid("org", owner.organization_id))
+        pending = asyncio.create_task(admin.client.post(admin.url(f"/{what}s"), json=body))
+        await somebody_waits(superuser)
+        await superuser.execute(LOSSES["demoted"][0], to_uuid("mem", admin.membership_id))
+        await superuser.execute("DELETE FROM app.project WHERE key = 'MINE'")
+        await asyncio.sleep(WAITED_SECONDS)
+    refused = await pending
+    assert (refused.status_code, refused.json()["code"]) == (403, "permission_missing"), refused.text
+    assert (await owner.client.get(owner.url(f"/{what}s"))).json()["data"] == []
+
+
+@pytest.mark.parametrize("how", ["departure", "demotion", "deletion", "sessions"])
+async def test_what_one_does_to_oneself_is_no_reason_to_refuse_it(
+    world: World, superuser: asyncpg.Connection, how: str
+) -> None:
+    owner = await world.owner()
+    second = await world.member(owner.organization_id, "owner")
+    url = second.url(f"/members/{second.membership_id}")
+    requests: dict[str, Any] = {
+        "departure": lambda: second.client.post(second.url("/departure")),
+        "demotion": lambda: second.client.patch(url, json={"role": "viewer"}, headers=ANYHOW),
+        "deletion": lambda: second.client.delete(second.url(""), headers=ANYHOW),
+        "sessions": lambda: second.client.post("/v1/me/sessions/revocation", json={"include_current": True}),
+    }
+    async with superuser.transaction():
+        await superuser.execute("SELECT FROM app.organization FOR UPDATE")
+        await superuser.execute("SELECT FROM app.credential FOR UPDATE")
+        pending = asyncio.create_task(requests[how]())
         await somebody_waits(superuser)
         await asyncio.sleep(WAITED_SECONDS)
     assert (await pending).status_code in {200, 204}

@@ -85,7 +85,9 @@ class Transaction:
         self.principal: Principal | None = None
         self.facts = Facts()
         self.ask_again: Callable[[], Awaitable[None]] | None = None
-        """Asks the door once more, for whoever had to wait. Raises Overtaken."""
+        """Asks the door once more, for whoever had to wait. Raises Overtaken. None where nobody can change what it says:
+        the caller's own row is locked; and where the caller does.
+        """
         self.operation = ""
         """What it is for: the operationId of a request."""
         self.settled = False
@@ -143,6 +145,8 @@ class Transaction:
         driver = self.driver if self._changed() is None else await self.flush()
         self.rings |= bool(self.journal.tasks)
         await self.journal.write(driver)
+        if self.ask_again is not None:
+            await self.ask_again()
         # COMMIT in a failed transaction answers ROLLBACK without an error.
         if await driver.execute("COMMIT") != "COMMIT":
             self.settled = True

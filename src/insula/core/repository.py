@@ -1,9 +1,8 @@
 """The write path: advanced-alchemy's repository, its errors unwrapped, with the house's verbs."""
 
-import time
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import Select, Uuid, bindparam, func, select
@@ -17,9 +16,6 @@ from insula.core.queries import DIALECT
 from insula.core.rls import SCHEMA, delete_door
 
 M = TypeVar("M", bound=Any)
-
-WAITED_SECONDS: Final = 0.1
-"""Longer than a statement takes, and so for somebody else's change."""
 
 
 @cache
@@ -85,8 +81,7 @@ class Repository(SQLAlchemyAsyncRepository[M]):
 
     async def locked(self, statement: Select[tuple[M]]) -> Sequence[M]:
         """The rows, locked for changing. Whoever waited for them may have lost the right to: Overtaken is raised."""
-        began = time.monotonic()
         rows: Sequence[M] = (await self.session.scalars(statement.with_for_update())).all()
-        if self._db.ask_again is not None and time.monotonic() - began > WAITED_SECONDS:
+        if self._db.ask_again is not None:
             await self._db.ask_again()
         return rows

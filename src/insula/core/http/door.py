@@ -18,7 +18,7 @@ from insula.core.http.bodies import Incoming
 from insula.core.http.held_reply import HeldReply
 from insula.core.http.idempotency import ASKED, Asked, asked
 from insula.core.http.kept_out import REASONS, record_kept_out
-from insula.core.http.once_more import ENTER, asking_again
+from insula.core.http.once_more import ENTER, ENTER_PLATFORM, asking_again
 from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
@@ -38,7 +38,6 @@ _LITTLE: Final = 16_384
 
 _ENTER_FOR_REPLICA: Final = "SELECT * FROM app.enter_for_replica($1, $2)"
 _ENTER_ONCE: Final = "SELECT * FROM app.enter_once($1, $2, $3)"
-_ENTER_PLATFORM: Final = "SELECT * FROM app.enter_platform($1)"
 
 
 class Admission(Protocol):
@@ -211,8 +210,10 @@ class RequestTransaction(ASGIMiddleware):
             raise _refusal(verdict)
         principal = _principal(found, scope, doors)
         transaction.principal = principal
-        if "operator" not in options:
-            transaction.ask_again = asking_again(transaction, secret, organization, found)
+        if scope["method"] not in _SAFE:
+            transaction.ask_again = asking_again(
+                transaction, secret, organization, found, operator="operator" in options
+            )
         scope["user"], scope[DB], scope[PRESENTED] = principal, transaction, shown
         bind_contextvars(tenant=principal.organization_id)
         metrics.shown(principal.credential_kind, "admitted").inc()
@@ -223,7 +224,7 @@ class RequestTransaction(ASGIMiddleware):
         """What the door says of a request, and of its Idempotency-Key."""
         once: Asked | None = scope.get(ASKED)
         if "operator" in scope["route_handler"].opt:
-            return await transaction.driver.fetchrow(_ENTER_PLATFORM, secret)
+            return await transaction.driver.fetchrow(ENTER_PLATFORM, secret)
         if once is not None:
             once.found = await transaction.driver.fetchrow(_ENTER_ONCE, secret, _organization(scope), once.name)
             return once.found

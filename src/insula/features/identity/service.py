@@ -156,6 +156,7 @@ class MeService:
 
     async def revoke_session(self, session_id: str) -> None:
         """End one session. Raises NotFound."""
+        self._db.ask_again = None  # it may be this one
         if not await revoke_session(self._db, session_id):
             raise NotFound
         record(self._db, SessionRevoked(target_id=session_id))
@@ -163,6 +164,7 @@ class MeService:
 
     async def revoke_sessions(self, *, include_current: bool) -> int:
         """End all others, or all; returns how many."""
+        self._db.ask_again = None  # this one too, perhaps
         revoked = await revoke_sessions(self._db, None if include_current else self._principal.credential_id)
         for session_id in revoked:
             record(self._db, SessionRevoked(target_id=session_id))

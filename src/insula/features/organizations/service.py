@@ -242,6 +242,7 @@ async def _acting(db: Transaction) -> Membership:
     actor = await MembershipRepository(db).get(str(_principal(db).membership_id))
     if actor.status != "active":
         raise MembershipSuspended
+    db.ask_again = None  # nobody changes what is locked
     return actor
 
 
