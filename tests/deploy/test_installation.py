@@ -55,13 +55,13 @@ def test_a_second_time_keeps_what_is_there(etc: Path) -> None:
 
 def test_by_hand_the_program_is_given_every_secret(etc: Path, tmp_path: Path) -> None:
     (etc / "admin_database_url").write_text("postgresql://postgres:word@127.0.0.1:5432/postgres\n")
-    for left in ("secret_key~", ".redis_url.swp", "database_url.bak"):
+    for left in ("secret_key~", ".redis_url.swp", "database_url.bak", "jobs_redis_url-bulk", "worker-11.env"):
         (etc / left).write_text("left by an editor")
     said = by_hand(etc, tmp_path, "doctor")
     assert said.pop("ARGUMENTS") == "doctor"
     settings = load(said, also=("owner_database_url", "admin_database_url"))
     assert settings.environment == "production"
-    assert (settings.smtp_password, settings.host) == ("", "127.0.0.1")
+    assert (settings.smtp_password, settings.host, settings.jobs_redis_url) == ("", "127.0.0.1", None)
 
 
 def test_by_hand_a_value_may_hold_spaces(etc: Path, tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_by_hand_a_value_may_hold_spaces(etc: Path, tmp_path: Path) -> None:
     assert by_hand(etc, tmp_path, "doctor")["INSULA_MAIL_FROM_NAME"] == "The Island"
 
 
-def by_hand(etc: Path, folder: Path, command: str) -> dict[str, str]:
-    """What the program would see as root calls it."""
+def by_hand(etc: Path, folder: Path, command: str, **more: str) -> dict[str, str]:
+    """What the program would see as root calls it, with more in the environment."""
     program = folder / "program"
     program.write_text('#!/bin/sh\nenv | grep ^INSULA_\necho "ARGUMENTS=$*"\n')
     program.chmod(0o755)
@@ -79,9 +79,75 @@ def by_hand(etc: Path, folder: Path, command: str) -> dict[str, str]:
     for ours, other in (("/etc/insula", etc), ("/opt/insula/insula", program)):
         assert ours in text
         text = text.replace(ours, str(other))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")} | more
     said = subprocess.run(["sh", "-c", text, "insula", command], env=clean, capture_output=True, text=True, check=True)
     return dict(line.split("=", 1) for line in said.stdout.splitlines())
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """In place of /etc/systemd/system: more processes are enabled than the README's, one is not ours."""
+    folder = tmp_path / "system"
+    wanted = folder / "multi-user.target.wants"
+    wanted.mkdir(parents=True)
+    for name in ("insula-api@8001", "insula-api@8004", "insula-worker@01", "insula-worker@11", "redis-server"):
+        (wanted / f"{name}.service").touch()
+    return folder
+
+
+def told(commands: str, etc: Path, units: Path) -> list[str]:
+    """What the commands ask of other programs, in their order."""
+    for ours, other in (("/etc/insula", etc), ("/etc/systemd/system", units)):
+        commands = commands.replace(ours, str(other))
+    tell = "".join(f'{name}() {{ echo "{name} $*"; }}\n' for name in ("systemctl", "curl", "insula", "runuser", "ln"))
+    tell += 'redis_cli() { echo "redis-cli $*"; }\n'
+    text = tell + commands.replace("redis-cli ", "redis_cli ")
+    done = subprocess.run(["sh", "-euc", text], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_a_release_restarts_every_process_that_is_enabled(etc: Path, units: Path) -> None:
+    said = told(block("/opt/insula-2 /opt/insula\n"), etc, units)
+    assert said[1:] == [
+        "systemctl start insula-migrate",
+        "systemctl restart insula-worker@01.service insula-worker@11.service",
+        "systemctl restart insula-api@8001",
+        "curl -sf http://127.0.0.1:8001/readyz",
+        "systemctl restart insula-api@8004",
+        "curl -sf http://127.0.0.1:8004/readyz",
+    ]
+
+
+def test_after_a_restore_every_redis_is_emptied_and_every_process_starts(etc: Path, units: Path) -> None:
+    own_redis(etc, units)
+    said = told(block("--type=time"), etc, units)
+    password = re.findall(r":(\w{48})@", (etc / "redis_url").read_text())[0]
+    assert [line.split()[2] for line in said if line.startswith("redis-cli ")] == [
+        "redis://default:PASSWORD@ADDRESS:6379",
+        f"redis://default:{password}@127.0.0.1:6379",
+    ]
+    assert said[-1] == (
+        "systemctl start insula-api@8001.service insula-api@8004.service insula-worker@01.service insula-worker@11.service"
+    )
+
+
+def test_a_group_has_a_redis_that_only_its_workers_know(etc: Path, units: Path, tmp_path: Path) -> None:
+    said = own_redis(etc, units)
+    assert said[-2:] == ["systemctl restart insula-worker@11", "insula doctor"]
+    file = etc / "jobs_redis_url-bulk"
+    assert file.stat().st_mode & 0o777 == 0o600
+    added = directives((units / "insula-worker@11.service.d" / "redis.conf").read_text())
+    assert added == {
+        "LoadCredential": [f"jobs_redis_url:{file}"],
+        "Environment": ["INSULA_JOBS_REDIS_URL_FILE=%d/jobs_redis_url"],
+    }
+    assert "INSULA_JOBS_REDIS_URL_FILE" not in by_hand(etc, tmp_path, "doctor")
+    asked = by_hand(etc, tmp_path, "doctor", INSULA_JOBS_REDIS_URL_FILE=str(file))
+    assert load(asked, also=("owner_database_url",)).jobs_redis_url == "redis://:PASSWORD@ADDRESS:6379"
+
+
+def own_redis(etc: Path, units: Path) -> list[str]:
+    return told(block("jobs_redis_url-bulk"), etc, units)
 
 
 def test_redis_is_given_the_password_of_its_address(etc: Path) -> None:
