@@ -130,6 +130,12 @@ def test_haproxy_reads_the_way_to_the_master() -> None:
     assert read.returncode == 0, read.stderr
 
 
+def test_the_readme_applies_what_is_there() -> None:
+    named = re.findall(r"kubectl apply -[fk] ([\w./-]+)", README)
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_the_readme_makes_operators_and_keys_by_a_job_like_the_migrations(tmp_path: Path) -> None:
     (operator, door_key, pepper), migration = jobs_like_the_migrations(tmp_path)

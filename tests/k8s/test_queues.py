@@ -1,5 +1,6 @@
 """Workers of a queue of their own: one Deployment more, which shares nothing with the first but the program."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from insula.product import FEATURES
 from insula.settings import load
 from insula.worker import create_worker
 from tests.k8s.rendering import QUEUES, Manifest, of_kind, one, pod, rendered
-from tests.k8s.test_manifests import environment
+from tests.k8s.test_manifests import README, environment
 
 pytestmark = pytest.mark.peers
 
@@ -58,6 +59,15 @@ def test_each_group_counts_moves_and_scales_by_itself() -> None:
         assert scaler["scaleTargetRef"]["name"] == name
         assert f'queue="{group}"' in scaler["triggers"][0]["metadata"]["query"]
         assert "replicas" not in deployment["spec"], "the autoscaler's"
+
+
+def test_a_release_waits_for_every_group_and_takes_every_group_back() -> None:
+    asked = re.findall(r"kubectl rollout (\w+) -n insula deployment -l ([\w./]+)=(\w+)", README)
+    assert [verb for verb, _, _ in asked] == ["status", "undo"]
+    ours = [each for each in of_kind(rendered(QUEUES), "Deployment") if each["metadata"]["namespace"] == "insula"]
+    assert {each["metadata"]["name"] for each in ours} == {"api", *GROUPS}
+    for _, label, value in asked:
+        assert {each["metadata"]["labels"][label] for each in ours} == {value}
 
 
 def test_both_go_the_ways_of_workers() -> None:
