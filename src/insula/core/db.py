@@ -85,8 +85,8 @@ class Transaction:
         self.principal: Principal | None = None
         self.facts = Facts()
         self.ask_again: Callable[[], Awaitable[None]] | None = None
-        """Asks the door once more, for whoever had to wait. Raises Overtaken. None where what it says cannot change, since
-        the caller's row is locked, and where it is the caller who changes it.
+        """Asks the door once more, for whoever had to wait. Raises Overtaken. None where what it says cannot change,
+        since the caller's row is locked, and where it is the caller who changes it.
         """
         self.operation = ""
         """What it is for: the operationId of a request."""
