@@ -7,11 +7,11 @@ import msgspec
 from schemathesis import Case
 from schemathesis.core.parameters import ParameterLocation
 
-from tests.fuzz.furnishing import Scene
+from tests.fuzz.furnishing import OWNED, Scene
 
 OFTEN, SELDOM = 0.85, 0.1
 
-NEIGHBOURS = {"organization_id", "member_id", "team_id", "project_id", "event_id", "invitation_id", "session_id"}
+NEIGHBOURS = {*OWNED, "session_id"}
 """What in a path belongs to somebody: now and then it is taken from another organization."""
 
 CREDENTIALS = ("Authorization", "Cookie")

@@ -1,6 +1,7 @@
 """What there is in a caller's world, made when a request first asks for it."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from insula.core.ids import new_id, to_text, to_uuid
@@ -10,6 +11,8 @@ from tests.features.test_identity import give_password
 from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD
 from tests.features.test_platform import dead_letter, operator
 from tests.invitations import fresh_address, invite, token_of
+from tests.resources import PREFIXES, TABLES
+from tests.rows import stock
 
 CALLERS = ("owner", "viewer", "stranger", "operator")
 """Two members, nobody, and who keeps the installation running and is in no organization."""
@@ -175,7 +178,17 @@ async def _addresses(scene: Scene) -> list[str]:
     return [scene.person.email]
 
 
+async def _rows(prefix: str, scene: Scene) -> list[str]:
+    tenant = to_uuid("org", scene.owner.organization_id)
+    made = await stock(scene.world.superuser, TABLES[prefix].fullname, tenant)
+    return [to_text(prefix, row) for row in made]
+
+
+OWNED = {f"{noun.replace(' ', '_')}_id": prefix for noun, prefix in PREFIXES.items() if prefix in TABLES}
+"""What names something of an organization's -> the prefix of its ids."""
+
 FURNISHINGS: dict[str, Callable[[Scene], Awaitable[list[str]]]] = {
+    **{name: partial(_rows, prefix) for name, prefix in OWNED.items()},  # unless it is said below how it is made
     "organization_id": _organization,
     "restore_organization organization_id": _deleted_organization,
     "member_id": _members,
