@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.architecture.sources import ROOT
+from tests.migrations.expansion import renumbered
 
 README = ROOT / "src" / "insula" / "features" / "projects" / "README.md"
 BLOCK = re.compile(r'^```(?P<kind>\w+) title="(?P<path>[^"]+)"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -17,15 +18,40 @@ NOT_OURS = ("PYTEST_", "INSULA_", "COVERAGE_")
 """Variables of this run of the tests, which the copy has nothing to do with."""
 
 
+RESOURCES = {"ticket": "tic", "trivet": "trv", "turret": "trt"}
+"""What the resource may be called, and the prefix of its ids: the first is what the README says."""
+
+
 class Steps:
-    """The README's blocks, and a copy of the project to carry them out in."""
+    """The README's blocks, and a copy of the project to carry them out in.
+
+    To the letter, unless the project has such a resource or revisions of its own already, as those do who build on it:
+    then another name and the next number.
+    """
 
     def __init__(self, copy: Path) -> None:
         self.copy = copy
+        self._before = len(list((copy / "migrations" / "own").glob("own_*.py")))
+        features = copy / "src" / "insula" / "features"
+        self._resource = next(name for name in RESOURCES if not (features / f"{name}s").exists())
+
+    def named(self, text: str) -> str:
+        """Text about tickets, as this copy calls them."""
+        resource, prefix = self._resource, RESOURCES[self._resource]
+        for old, new in (
+            ("ticket", resource),
+            ("Ticket", resource.title()),
+            ("TICKET", resource.upper()),
+            ('"tic"', f'"{prefix}"'),
+            ("tic_", f"{prefix}_"),
+        ):
+            text = text.replace(old, new)
+        return renumbered(text, self._before)
 
     def follow(self) -> None:
         for block in BLOCK.finditer(README.read_text(encoding="utf-8")):
-            (self._insert if block["kind"] == "diff" else self._write)(self.copy / block["path"], block["text"])
+            path, text = self.named(block["path"]), self.named(block["text"])
+            (self._insert if block["kind"] == "diff" else self._write)(self.copy / path, text)
         (commands,) = COMMANDS.findall(README.read_text(encoding="utf-8"))
         *before, last = commands.splitlines()
         for line in before:
@@ -51,9 +77,10 @@ class Steps:
         match words:
             case ["./insula", "test", *arguments]:
                 self.run("-m", "pytest", "-q", "-n", "0", *arguments)
-            case [program, *arguments]:
-                assert program.startswith(".venv/bin/"), program
-                self.run("-m", Path(program).name, *arguments)
+            case ["./insula", "python", *arguments]:
+                self.run(*arguments)
+            case _:
+                raise NotImplementedError(words)
 
     def _write(self, path: Path, text: str) -> None:
         assert not path.exists(), path

@@ -27,10 +27,13 @@ def plant(own: Path, revisions: Iterable[Path] = EXPANSION) -> None:
     """Put revisions behind those that stand in a branch already."""
     there = len(list(own.glob("own_*.py")))
     for path in revisions:
-        text = path.read_text(encoding="utf-8")
-        if there:
-            text = text.replace("down_revision = None", 'down_revision = "own_0000"')
-            text = text.replace('branch_labels = ("own",)\n', "")
-        text = re.sub(r'"own_(\d{4})"', lambda found: f'"own_{int(found[1]) + there:04}"', text)
-        name = re.sub(r"own_(\d{4})", lambda found: f"own_{int(found[1]) + there:04}", path.name)
-        (own / name).write_text(text, encoding="utf-8")
+        text = renumbered(path.read_text(encoding="utf-8"), there)
+        (own / renumbered(path.name, there)).write_text(text, encoding="utf-8")
+
+
+def renumbered(text: str, there: int) -> str:
+    """What a revision says, or what it is called, where so many stand before it."""
+    if there:
+        text = text.replace("down_revision = None", 'down_revision = "own_0000"')
+        text = text.replace('branch_labels = ("own",)\n', "")
+    return re.sub(r"own_(\d{4})", lambda found: f"own_{int(found[1]) + there:04}", text)
