@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from insula.core.schemas import json_length
+from insula.core.schemas import FAR, json_length
 from tests.fuzz.filling import Filled
 from tests.fuzz.target import Target
 
@@ -37,6 +37,9 @@ CHECKS = [
 
 ID = re.compile(r"[a-z]+_[0-7][0-9a-hjkmnp-tv-z]{25}")
 
+UNSAID = re.compile(f"[{''.join(FAR[1:])}]")
+"""What no name holds although its pattern lets it through: not every language's regular expressions read that part."""
+
 MOST_METADATA = 16_384
 """Bytes; JSON Schema has no words for it, so that it stands in the description."""
 
@@ -51,7 +54,8 @@ class Judge:
     def complaint(self, case: Case, filled: Filled, headers: dict[str, str], answer: Any) -> str | None:
         """What is wrong with it; None when nothing is."""
         checks = [*CHECKS]
-        if filled.whole and json_length(_metadata(case)) <= MOST_METADATA:
+        sayable = json_length(_metadata(case)) <= MOST_METADATA and not UNSAID.search(_text(case))
+        if filled.whole and sayable:
             checks.append(positive_data_acceptance)
         if not _asks_for_nothing(case):
             checks.append(negative_data_rejection)
@@ -106,6 +110,10 @@ def _asks_for_nothing(case: Case) -> bool:
     """Whether a filter is an id that nothing can have: such are unknown, as others that nothing has, and not refused."""
     asked = {name: str(value) for name, value in (case.query or {}).items() if name.endswith("_id")}
     return any(not ID.fullmatch(value) for value in asked.values())
+
+
+def _text(case: Case) -> str:
+    return json.dumps(case.body, ensure_ascii=False, default=repr)
 
 
 def _metadata(case: Case) -> Any:

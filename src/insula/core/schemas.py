@@ -90,6 +90,9 @@ TEXT = rf"^[^\x00{SURROGATES}]*" + END
 TEXT_WANTED = "text without NUL"
 """What any text may hold, and how that is said: PostgreSQL stores no NUL."""
 
+QueueName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}" + END, extra={WANTED: "the name of a queue"})]
+"""As ``Task.QUEUE`` says."""
+
 Search = Annotated[str, Meta(max_length=200, pattern=TEXT, extra={WANTED: TEXT_WANTED})]
 """What the names that are looked for begin with."""
 
@@ -134,7 +137,7 @@ Name = Annotated[
         min_length=1,
         max_length=200,
         pattern=f"^{_LINE}",
-        description="One line of text.",
+        description="One line of text, without characters that nobody sees.",
         examples=["Website relaunch"],
         extra={WANTED: "one line of text that is not blank, without blanks around it, control or invisible characters"},
     ),
@@ -155,7 +158,7 @@ OrganizationName = Annotated[
         min_length=1,
         max_length=200,
         pattern=f"^{_NO_LINK}{_LINE}",
-        description="One line of text without a link: it stands in letters.",
+        description="One line of text without a link, since it stands in letters, or characters that nobody sees.",
         examples=["Acme"],
         extra={WANTED: _NO_LINK_WANTED},
     ),
@@ -168,7 +171,7 @@ PersonName = Annotated[
         min_length=1,
         max_length=200,
         pattern=f"^{_NO_LINK}{_LINE}",
-        description="One line of text without a link: it stands in letters.",
+        description="One line of text without a link, since it stands in letters, or characters that nobody sees.",
         examples=["Ada Lovelace"],
         extra={WANTED: _NO_LINK_WANTED},
     ),

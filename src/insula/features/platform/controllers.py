@@ -8,6 +8,7 @@ from insula.core.db import Transaction
 from insula.core.errors import NotDead, NotFound
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal
+from insula.core.schemas import QueueName, Search
 from insula.features.platform.repository import ACTIONS, JOB, JOBS
 from insula.features.platform.schemas import JobId, JobRead, JobStatus, OperatorActionRead
 from insula.features.platform.service import DeadLetters
@@ -33,8 +34,8 @@ class PlatformController(Controller):
         db: NamedDependency[Transaction],
         page: NamedDependency[PageRequest],
         status: FromQuery[JobStatus | None] = None,
-        queue: FromQuery[str | None] = None,
-        task: FromQuery[str | None] = None,
+        queue: FromQuery[QueueName | None] = None,
+        task: FromQuery[Search | None] = None,
         organization_id: FromQuery[str | None] = None,
     ) -> Page[JobRead]:
         """List background jobs; ``status=dead`` are the dead letters."""
