@@ -89,12 +89,6 @@ class Incoming:
         self._position = 0
 
 
-def content_of(request: Request[Any, Any, Any]) -> bytes:
-    """The body, all of which was received before the transaction began."""
-    assert isinstance(request.receive, Incoming)
-    return request.receive.content
-
-
 async def read_body(request: Request[Any, Any, Any]) -> None:
     """Decode the body into the very type the handler asks for, and leave it where Litestar looks for it.
 
@@ -104,7 +98,8 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     decoder = _decoder_of(request.route_handler.fn)
     if decoder is None:
         return
-    body = content_of(request)
+    assert isinstance(request.receive, Incoming)  # all of it was received before the transaction began
+    body = request.receive.content
     if not body:
         raise InvalidRequest.about("", Wrong.MISSING, "a JSON body is needed")
     if not _is_json(request) or _header(request, b"content-encoding", "identity") != "identity":

@@ -131,10 +131,12 @@ def _told(name: str, value: object, state: State) -> str:
     Letters that happen to make an id make one of a far future.
     """
     text = str(value)
+    if name not in _REFERENCES:
+        return text
     prefix, _, _ = text.partition("_")
     prefixes = {JOB, *(each for feature in state.features for each in feature.id_prefixes)}
     is_id = prefix in prefixes and NIL < to_uuid(prefix, text) < first_id_of(clock.now() + _AHEAD)
-    return text if is_id or name not in _REFERENCES else ""
+    return text if is_id else ""
 
 
 def _looked(db: Transaction, principal: Principal, filters: dict[str, str]) -> None:
