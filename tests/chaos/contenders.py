@@ -110,13 +110,13 @@ def work_alone(settings: Settings) -> None:
         database = await asyncpg.create_pool(settings.owner_database_url, min_size=1, max_size=10)
 
         async def stamp(_: Any, *, effect: str) -> None:
+            await asyncio.sleep(0.1)  # the work comes before what it leaves: a kill meets it on its way
             async with database.acquire() as connection:
                 await connection.execute(
                     "INSERT INTO app.chaos_effect (tenant_id, id, key)"
                     " VALUES (gen_random_uuid(), gen_random_uuid(), $1)",
                     effect,
                 )
-                await asyncio.sleep(0.1)
 
         worker = saq.Worker(saq.Queue.from_url(settings.redis_url), [("stamp", stamp)])
         stop_with_parent()
