@@ -16,7 +16,7 @@ from insula.core.errors import Unavailable
 from insula.core.jobs import wake
 from insula.core.pace import BURST_SECONDS, Pace
 from insula.core.queue import Queue
-from insula.core.relay import POLL_SECONDS, PROGRAM, Caps, Relay, repeat
+from insula.core.relay import BREATH_SECONDS, PACED_SECONDS, POLL_SECONDS, PROGRAM, Caps, Relay, repeat
 from tests.core.workbench import Note, Workbench, leave_effect
 
 A, B, C, D, E, F = (UUID(int=number) for number in range(1, 7))
@@ -174,11 +174,26 @@ async def test_a_flood_is_handed_out_at_its_pace_and_everybody_else_at_once(benc
     began, later = time.monotonic(), []
     while len(later) < 3:
         pause = await relay.hand_out()
-        assert pause <= POLL_SECONDS
+        assert PACED_SECONDS <= pause <= POLL_SECONDS, "one at a time, without a look in vain after each"
         later += await lanes(bench)
         await asyncio.sleep(pause)
     assert later == [A, A, A]
     assert time.monotonic() - began > 0.5, "one after 0.4 seconds each"
+
+
+async def test_others_who_ask_for_much_do_not_wait_for_the_pace_of_one(bench: Workbench) -> None:
+    await bench.flood(A, 20)
+    relay = bench.relay(ahead=6, per_minute=60)
+    await relay.hand_out()
+    await lanes(bench)
+    await bench.flood(B, 4)
+    await bench.flood(C, 4)
+    pauses = []
+    for _ in range(2):
+        pauses.append(await relay.hand_out())
+        await lanes(bench)
+    assert pauses[0] == BREATH_SECONDS, "all that there was room for: there may be more"
+    assert pauses[1] >= PACED_SECONDS
 
 
 @given(

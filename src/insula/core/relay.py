@@ -105,10 +105,12 @@ class Relay:
         began_late, self._after_lane = self._after_lane != NIL, next_lane
         if began_late and next_lane == NIL and len(claims) < room:
             return 0.0  # the circle's end came early: look at its beginning at once
-        return BREATH_SECONDS if claims else self._idle()
+        return self._until_next(len(claims), room)
 
-    def _idle(self) -> float:
+    def _until_next(self, found: int, room: int) -> float:
         wait = self._caps.pace.wait()
+        if found == room or (found and wait is None):
+            return BREATH_SECONDS  # there may be more
         return POLL_SECONDS if wait is None else min(max(wait, PACED_SECONDS), POLL_SECONDS)
 
     async def _claim(self, room: int) -> tuple[list[Claim], UUID]:
