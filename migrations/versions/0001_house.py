@@ -265,40 +265,41 @@ def program() -> None:
                 comment="encrypted under a key only the client can derive",
                 info={"bytes": 4 * 1024 * 1024},
             ),
-            moment("created_at", default=True),
-            sa.PrimaryKeyConstraint("user_id", "key_hash"),
         ),
+        moment("created_at", default=True),
+        sa.PrimaryKeyConstraint("user_id", "key_hash"),
         schema="app",
     )
-    protect_user_table(op, "idempotency", owner="user_id", grants="INSERT", everywhere=True)
+    written = "user_id, key_hash, fingerprint, answer"
+    protect_user_table(op, "idempotency", owner="user_id", grants=f"INSERT ({written})", everywhere=True)
     op.create_index("idempotency_age", "idempotency", ["created_at"], schema="app")
 
     op.create_table(
         "outbox",
-        *bounded(
+        *bounded(  # what requests write
             sa.Column("id", sa.Uuid, primary_key=True),
             sa.Column("tenant_id", sa.Uuid, server_default=sa.text("app.tenant_id()")),
             sa.Column("user_id", sa.Uuid, server_default=sa.text("app.user_id()")),
+            sa.Column("lane", sa.Uuid, nullable=False, server_default=SHARED_LANE, comment="whose turn it is"),
             sa.Column(
                 "queue", sa.Text(collation="C"), nullable=False, server_default="default", comment="whose workers"
             ),
             sa.Column("task", sa.Text, nullable=False),
             sa.Column("payload", pg.JSONB, nullable=False),
-            sa.Column("status", sa.Text, nullable=False, server_default="due"),
             moment("due_at", default=True),
-            sa.Column("attempt", sa.Integer, nullable=False, server_default="0", comment="the fencing token"),
-            sa.Column("failures", sa.Integer, nullable=False, server_default="0", comment="the handler raised"),
-            sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="the lease ran out"),
-            sa.Column("lease_hash", pg.BYTEA),
-            moment("leased_until"),
-            sa.Column("last_error", sa.Text),
             sa.Column("trace", sa.Text, comment="W3C traceparent of the request that asked for it"),
-            sa.Column("lane", sa.Uuid, nullable=False, server_default=SHARED_LANE, comment="whose turn it is"),
-            moment("created_at", default=True),
-            moment("finished_at"),
-            sa.CheckConstraint("status IN ('due', 'leased', 'done', 'dead', 'discarded')", name="outbox_status"),
-            sa.CheckConstraint("queue ~ '^[a-z][a-z0-9_]{0,30}$'", name="outbox_queue"),
         ),
+        sa.Column("status", sa.Text, nullable=False, server_default="due"),
+        sa.Column("attempt", sa.Integer, nullable=False, server_default="0", comment="the fencing token"),
+        sa.Column("failures", sa.Integer, nullable=False, server_default="0", comment="the handler raised"),
+        sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="the lease ran out"),
+        sa.Column("lease_hash", pg.BYTEA),
+        moment("leased_until"),
+        sa.Column("last_error", sa.Text),
+        moment("created_at", default=True),
+        moment("finished_at"),
+        sa.CheckConstraint("status IN ('due', 'leased', 'done', 'dead', 'discarded')", name="outbox_status"),
+        sa.CheckConstraint("queue ~ '^[a-z][a-z0-9_]{0,30}$'", name="outbox_queue"),
         schema="app",
     )
     protect_platform_table(op, "outbox")

@@ -264,6 +264,21 @@ async def test_events_keep_their_order_when_another_process_has_a_clock_that_lag
 
 
 @pytest.mark.attack(140)
+async def test_what_one_request_did_keeps_its_order_behind_what_another_process_did(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await world.owner()
+    project = await owner.client.post(owner.url("/projects"), json={"name": "A project", "key": "AB"})
+    monkeypatch.setattr(ids._Minted, "latest", 0)
+    monkeypatch.setattr(ids, "uuid7", lambda: made_at(datetime.now(UTC) - timedelta(hours=1)))
+    rows = [{"email": f"{name}@example.com", "role": "member"} for name in "abc"]
+    made = await owner.client.post(owner.url("/invitations/batch"), json={"invitations": rows})
+    assert made.status_code == 201, made.text
+    told = [event["target_id"] for event in await events(owner)]
+    assert told[:4] == [*(invitation["id"] for invitation in reversed(made.json()["data"])), project.json()["id"]]
+
+
+@pytest.mark.attack(140)
 async def test_an_event_far_in_the_future_does_not_take_the_others_along(world: World) -> None:
     owner = await world.owner()
     later = made_at(datetime.now(UTC) + timedelta(days=20))

@@ -176,7 +176,7 @@ TABLES = {
         ),
         "a foreign key with which a person names any tenant": (
             "ALTER TABLE app.idempotency ADD tenant_id uuid, ADD team_id uuid, ADD FOREIGN KEY (tenant_id, team_id)"
-            " REFERENCES app.team (tenant_id, id)"
+            " REFERENCES app.team (tenant_id, id); GRANT INSERT (tenant_id, team_id) ON app.idempotency TO app_rw"
         ),
         "a foreign key that asks about people from a part of a table": (
             "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s ADD FOREIGN KEY (id) REFERENCES app.\"user\" (id)',"

@@ -38,6 +38,11 @@ def new_uuid() -> UUID:
     return UUID(int=_Minted.latest)
 
 
+def days_after(value: UUID, days: int) -> UUID:
+    """An id of so many days later: its first 48 bits are milliseconds (RFC 9562, section 5.7)."""
+    return UUID(int=value.int + (days * 86_400_000 << 80))
+
+
 @lru_cache(maxsize=65_536)
 def to_text(prefix: str, value: UUID) -> str:
     """The text form (TypeID specification 0.3): prefix, underscore, 26 characters of Crockford base32."""

@@ -13,7 +13,8 @@ from insula.core.journal import Part
 from insula.core.queries import DIALECT
 
 _TENANT: Final = "tenant_id"
-"""The signed context fills it in, by the column's default."""
+_ME: Final = sa.table("me", sa.column(_TENANT))
+"""Of the statement that this one becomes a part of: whose it is comes from the signed context (core/journal.py)."""
 
 _Value = Callable[[dict[str, Any]], Any]
 
@@ -32,8 +33,9 @@ class Insert:
         self._keys = [mapper.get_property_by_column(column).key for column in columns]
         self._defaults = [_default(mapper, column) for column in columns]
         self._binds = [column.type.dialect_impl(DIALECT).bind_processor(DIALECT) for column in columns]
-        statement = sa.insert(table).values({column: sa.bindparam(column.key) for column in columns})
-        self._sql = statement.inline().compile(dialect=DIALECT).string
+        values = sa.select(_ME.c.tenant_id, *(sa.bindparam(column.key, type_=column.type) for column in columns))
+        statement = sa.insert(table).from_select([_TENANT, *columns], values, include_defaults=False)
+        self._sql = statement.compile(dialect=DIALECT).string
 
     async def write(self, db: Transaction, row: Any) -> None:
         """Write ``row`` soon; it is changed like the rows that were read."""

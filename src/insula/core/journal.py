@@ -9,12 +9,13 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from insula.core.ids import new_uuid
+from insula.core.ids import days_after, new_uuid
 from insula.core.lately import LATELY
 
 # The tenant comes from the signed context, verified once for all that is written here (and once more by each table's
 # policy). Lists travel as one JSON bind each. Ids of events are made here and follow the latest that the tenant has,
-# whatever the clocks of other machines say.
+# whatever the clocks of other machines say, if it lies ahead by less than a day: as app.follow_latest_event has it for
+# doors.
 _ME: Final = """
 WITH me AS MATERIALIZED (
     SELECT app.tenant_id() AS tenant_id, app.user_id() AS user_id
@@ -25,8 +26,11 @@ _EVENTS: Final = """
     SELECT (SELECT tenant_id FROM me), e.id, e.type, e.version, e.actor_type, e.actor_id, e.credential_id,
            e.target_type, e.target_id, e.data, e.personal, e.context
       FROM ROWS FROM (
-          unnest(app.follow_latest_event((SELECT tenant_id FROM me), $1)),
-          jsonb_to_recordset($2::text::jsonb) AS (
+          unnest(coalesce(
+              (SELECT app.moved_behind(e.id, $1) FROM app.event AS e
+                WHERE e.tenant_id = (SELECT tenant_id FROM me) AND e.id > $2 AND e.id < $3
+                ORDER BY e.id DESC LIMIT 1), $1)),
+          jsonb_to_recordset($4::text::jsonb) AS (
               type text, version smallint, actor_type text, actor_id text, credential_id text,
               target_type text, target_id text, data jsonb, personal jsonb, context jsonb)
       ) AS e (id, type, version, actor_type, actor_id, credential_id, target_type, target_id, data, personal, context)
@@ -35,8 +39,10 @@ _EVENTS: Final = """
 _EVENT: Final = """
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                            target_type, target_id, data, personal, context)
-    SELECT me.tenant_id, (app.follow_latest_event(me.tenant_id, ARRAY[$1::uuid]))[1], $2, $3, $4, $5, $6, $7, $8,
-           $9::text::jsonb, $10::text::jsonb, $11::text::jsonb
+    SELECT me.tenant_id,
+           coalesce((SELECT (app.moved_behind(e.id, ARRAY[$1::uuid]))[1] FROM app.event AS e
+                      WHERE e.tenant_id = me.tenant_id AND e.id > $1 AND e.id < $2 ORDER BY e.id DESC LIMIT 1), $1),
+           $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb, $12::text::jsonb
       FROM me
 """
 _TASK: Final = """
@@ -85,7 +91,7 @@ class Journal:
         """Write the row that waits: the next statement may ask for it."""
         if self.row is not None:
             row, self.row = self.row, None
-            await driver.execute(row.sql, *row.values)
+            await driver.execute(_together(((row.sql, len(row.values)),)), *row.values)
 
     async def write(self, driver: asyncpg.Connection) -> None:
         """Write what was collected, inside the transaction that is about to commit."""
@@ -102,9 +108,11 @@ class Journal:
         if self.answer is not None:
             parts.append(Part(_ANSWER, [*self.answer]))
         if len(self.events) == 1:
-            parts.append(Part(_EVENT, [new_uuid(), *_columns(self.events[0])]))
+            id_ = new_uuid()
+            parts.append(Part(_EVENT, [id_, days_after(id_, 1), *_columns(self.events[0])]))
         elif self.events:
-            parts.append(Part(_EVENTS, [[new_uuid() for _ in self.events], _json(self.events)]))
+            ids = [new_uuid() for _ in self.events]
+            parts.append(Part(_EVENTS, [ids, ids[0], days_after(ids[0], 1), _json(self.events)]))
         if len(self.tasks) == 1:
             parts.append(Part(_TASK, _columns(self.tasks[0])))
         elif self.tasks:

@@ -17,7 +17,6 @@ APP_RW: Final = {
     "record_kept_out": "the hash of a session; writes one event, where its member or their organization is suspended",
     "create_organization": "the hash of a session; the tenant it signs for is one it made",
     # Inside the context: rows of its tenant or of its user, whatever the arguments say.
-    "follow_latest_event": "a context: row security shows the tenant's own latest event",
     "milliseconds_of": "nothing; reads an id",
     "later_id": "nothing; reads an id",
     "moved_behind": "nothing; reads ids",
