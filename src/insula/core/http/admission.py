@@ -101,6 +101,6 @@ class Bell:
             self._wanted = False
             try:
                 await wake(self._redis)
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, RuntimeError) as error:  # the last: uvloop's, of what was closed while it rang
                 _log.debug("relay not woken", cause=repr(error))
             await asyncio.sleep(BREATH_SECONDS)
