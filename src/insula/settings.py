@@ -248,12 +248,18 @@ def _values(
         try:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
-            kinds = ("true", "false") if field.type is bool else get_args(field.type)
-            choices = ", ".join(kinds) if field.type is bool or get_origin(field.type) is Literal else ""
-            problems.append(f"{PREFIX}{field.name.upper()}: {error}" + (f"; {choices} are there" if choices else ""))
+            problems.append(f"{PREFIX}{field.name.upper()}: {_told(field.type, text, error)}")
     if not values.keys() & _MASTERS:
         problems.append(f"{PREFIX}SECRET_KEY{MISSING}")
     return values
+
+
+def _told(kind: Any, text: str, error: msgspec.ValidationError) -> str:
+    """For who sets variables, and knows no types of Python's."""
+    choices = ("true", "false") if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
+    if choices:
+        return f"{text!r} is none of {', '.join(choices)}"
+    return str(error).replace("`int`", "a whole number").replace("`float`", "a number").replace(", got `str`", "")
 
 
 def _masters(command: str | None, *secrets: str | None) -> tuple[Master, ...]:

@@ -145,7 +145,7 @@ def test_up_refuses_a_level_of_logs_that_is_none(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("INSULA_LOG_LEVEL", "loud")
     told = insula("up")
     assert (told.exit_code, type(told.exception)) == (1, SystemExit)
-    assert "INSULA_LOG_LEVEL: Invalid enum value 'loud'; debug, info, warning, error are there" in told.output
+    assert "INSULA_LOG_LEVEL: 'loud' is none of debug, info, warning, error" in told.output
 
 
 def test_a_migration_that_cannot_be_made_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
