@@ -64,7 +64,8 @@ END $$;
 GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO app_rw;
 
 -- A member who is kept out leaves a trace in the organization's record, though not as somebody whom the context is for.
--- It is written in the caller's transaction, for the session that is shown; `reason` is the verdict of app.enter.
+-- It is written in the caller's transaction, for the session that is shown; `reason` is the verdict of app.enter. Thirty
+-- times a minute at most: SQL could ask for more than the program does, and fill the record of who suspended them.
 CREATE FUNCTION app.record_kept_out(
     secret_hash bytea, organization uuid, permission text, operation text, facts jsonb
 ) RETURNS void
@@ -73,7 +74,12 @@ DECLARE
     shown record;
 BEGIN
     SELECT * INTO shown FROM app.enter(secret_hash, organization);
-    IF shown.verdict IN ('member_suspended', 'organization_suspended') THEN
+    IF shown.verdict IN ('member_suspended', 'organization_suspended') AND 30 > (
+        SELECT count(*) FROM (
+            SELECT FROM app.event AS e
+             WHERE e.tenant_id = organization AND e.actor_id = app.type_id('usr', shown.user_id)
+               AND e.id > app.later_id((app.ids_of_now(1))[1], -60000) AND e.type = 'access.denied' LIMIT 30) AS lately)
+    THEN
         INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                                target_type, target_id, data, context)
         VALUES (organization, (app.next_event_ids(organization, 1))[1], 'access.denied', 1, 'user',

@@ -13,7 +13,9 @@ BEGIN
     SELECT * INTO verdict, user_id, credential_id, credential_kind, membership_id, role, scope, limits
       FROM app.enter(secret_hash, organization);
     IF verdict IN ('admitted', 'organization_deleted') THEN
-        locked := pg_try_advisory_xact_lock(('x' || encode(substr(name, 1, 8), 'hex'))::bit(64)::bigint);
+        -- Of the person and the name: of the name alone, whoever saw its number among the locks could make one for it.
+        locked := pg_try_advisory_xact_lock(
+            ('x' || encode(substr(sha256(uuid_send(user_id) || name), 1, 8), 'hex'))::bit(64)::bigint);
         IF locked THEN
             SELECT i.fingerprint, i.answer INTO fingerprint, answer
               FROM app.idempotency AS i WHERE i.user_id = enter_once.user_id AND i.key_hash = name;

@@ -17,7 +17,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
     -- A row that somebody holds is being run or being taken away: either way this lease is worth nothing any more.
     UPDATE app.outbox AS o
-       SET started_at = clock_timestamp(), leased_until = clock_timestamp() + make_interval(secs => seconds)
+       SET started_at = clock_timestamp(),
+           leased_until = clock_timestamp() + make_interval(secs => greatest(0, least(seconds, 100000)))
      WHERE o.id = (
            SELECT i.id FROM app.outbox AS i
             WHERE i.id = job AND i.status = 'leased' AND i.lease_hash = sha256(lease)
@@ -60,15 +61,16 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- retry_in is in seconds; NULL makes it a dead letter.
+-- retry_in is in seconds; NULL makes it a dead letter. What is said, and for how long, is cut in these doors: a job's SQL
+-- may put its own call of them in the place of the program's.
 CREATE FUNCTION app.fail_job(job uuid, lease bytea, error text, retry_in double precision) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE app.outbox
        SET status = CASE WHEN retry_in IS NULL THEN 'dead' ELSE 'waiting' END,
-           due_at = clock_timestamp() + make_interval(secs => coalesce(retry_in, 0)),
+           due_at = clock_timestamp() + make_interval(secs => greatest(0, least(coalesce(retry_in, 0), 86400))),
            finished_at = CASE WHEN retry_in IS NULL THEN clock_timestamp() END,
-           failures = failures + 1, last_error = error, lease_hash = NULL, leased_until = NULL, started_at = NULL
+           failures = failures + 1, last_error = left(error, 2000), lease_hash = NULL, leased_until = NULL, started_at = NULL
      WHERE id = job AND status = 'leased' AND lease_hash = sha256(lease);
     RETURN FOUND;
 END $$;
@@ -79,7 +81,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
     UPDATE app.outbox
        SET status = CASE WHEN retry_in > 0 THEN 'waiting' ELSE 'due' END,
-           due_at = clock_timestamp() + make_interval(secs => retry_in),
+           due_at = clock_timestamp() + make_interval(secs => greatest(0, least(retry_in, 86400))),
            lease_hash = NULL, leased_until = NULL, started_at = NULL
      WHERE id = job AND status = 'leased' AND lease_hash = sha256(lease);
     RETURN FOUND;

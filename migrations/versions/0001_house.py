@@ -27,6 +27,8 @@ NOW = sa.text("now()")
 # (letters of sign-up, schedules) shares one, so that no crowd of strangers can make the circle longer. It stands last:
 # the circle starts behind the smallest uuid.
 SHARED_LANE = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""What a malformed id becomes (core/ids.py)."""
 # The first 48 bits of a UUIDv7 (RFC 9562, section 5.7): events are read in the order of their ids, and a moment of its
 # own, such as when its transaction began, would contradict that order. Nor can SQL date an event other than its id.
 MOMENT_OF_ID = "to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)"
@@ -176,8 +178,8 @@ def organizations() -> None:
         sa.Column("version", sa.Integer, nullable=False, server_default="1"),
         sa.CheckConstraint("id = tenant_id", name="organization_is_its_tenant"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="organization_name"),
-        # What a malformed id becomes must be nobody's.
-        sa.CheckConstraint("id <> '00000000-0000-0000-0000-000000000000'", name="organization_id"),
+        # What a malformed id becomes must be nobody's, nor may the shared lane be an organization's.
+        sa.CheckConstraint(f"id NOT IN ('{NOBODY}', '{SHARED_LANE}')", name="organization_id"),
         updatable=("name", "metadata", "deleted_at", "updated_at", "version"),
     )
     op.execute("REVOKE INSERT ON app.organization FROM app_rw")
@@ -208,6 +210,7 @@ def organizations() -> None:
         sa.CheckConstraint("status IN ('active', 'suspended')", name="membership_status"),
         sa.CheckConstraint("role IN ('owner', 'admin', 'member', 'billing', 'viewer')", name="membership_roles"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="membership_name_length"),
+        sa.CheckConstraint(f"id <> '{NOBODY}'", name="membership_id"),  # whoever joins brings it along
         updatable=("role", "status", "name", "name_norm", "updated_at", "version"),
         deletable=True,
     )

@@ -147,7 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     name: each must be served by some worker, and `insula doctor` says which there are."""
     relay_in_flight: Count = 200
     """Jobs of a queue handed out and not finished, all its workers together."""
-    job_lease_seconds: Annotated[int, Meta(ge=5)] = 60
+    job_lease_seconds: Annotated[int, Meta(ge=5, le=86_400)] = 60
     """A job not finished for so long is given to another worker. The same for all workers, whatever they serve."""
     traces_url: str | None = None
     """Where OpenTelemetry spans go: an OTLP collector over HTTP, as in ``http://collector:4318/v1/traces``."""

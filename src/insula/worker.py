@@ -64,7 +64,7 @@ class WorkerProcess:
         pace = Pace(settings.rate_jobs_per_minute)
         caps = Caps(settings.relay_in_flight, concurrency, pace)
         self._relays = [Relay(self._platform, queue, name, caps, lease_seconds=lease) for name in queue.served]
-        gauges = Gauges(self._platform, pace, queue.served, known)
+        gauges = Gauges(self._platform, pace, queue.served, known, [task.NAME for task in handlers])
         self._upkeep = Upkeep(self._platform, queue, rounds, gauges, lease_seconds=lease)
         self._served = queue.served
 

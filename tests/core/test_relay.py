@@ -196,6 +196,28 @@ async def test_others_who_ask_for_much_do_not_wait_for_the_pace_of_one(bench: Wo
     assert pauses[1] >= PACED_SECONDS
 
 
+@pytest.mark.parametrize("in_flight", [8, 200])
+async def test_others_do_not_wait_for_the_pace_of_one_where_their_share_is_small(
+    bench: Workbench, in_flight: int
+) -> None:
+    await bench.flood(A, 500)
+    relay = bench.relay(in_flight=in_flight, ahead=10, per_minute=600)
+    for _ in range(40):
+        await relay.hand_out()
+        await finish(bench)
+    await bench.flood(B, 30)
+    while await bench.superuser.fetchval("SELECT count(*) FROM app.outbox WHERE status = 'due' AND lane = $1", B):
+        assert await relay.hand_out() == BREATH_SECONDS
+        await finish(bench)
+    assert await relay.hand_out() >= PACED_SECONDS
+
+
+async def finish(bench: Workbench) -> None:
+    """What was handed out is done at once."""
+    await bench.taken()
+    await bench.superuser.execute("UPDATE app.outbox SET status = 'done', finished_at = now() WHERE status = 'leased'")
+
+
 @given(
     per_minute=st.integers(1, 100_000),
     steps=st.lists(st.tuples(st.floats(0, 30), st.integers(1, 50)), max_size=40),
@@ -214,9 +236,11 @@ def test_no_lane_is_given_more_than_its_burst_and_its_rate(per_minute: int, step
         wait = pace.wait()
         if wait is not None:
             assert pace.left()[A] == 0
+            assert pace.must_wait(A)
             assert wait < (50 * 60 / per_minute) + 60 / per_minute
             now += wait + 1e-6
             assert pace.left().get(A, 1) >= 1
+            assert not pace.must_wait(A)
 
 
 async def test_relays_that_claim_at_once_never_share_a_job_nor_exceed_the_cap(bench: Workbench) -> None:

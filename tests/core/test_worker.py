@@ -91,7 +91,18 @@ async def test_what_somebody_else_wrote_in_the_place_of_the_queue_stops_no_job(b
 
 
 @pytest.mark.parametrize(
-    "message", ["x" * 10_000, '{"function": "nope", "kwargs": {"secret": "x"}, "queue": "insula"}']
+    "message",
+    [
+        "x" * 10_000,
+        '{"function": "nope", "kwargs": {"secret": "x"}, "queue": "insula"}',
+        '{"function": "run", "kwargs": {"marker": "'
+        + "x" * 10_000
+        + '"}, "queue": "insula", "key": "k", "timeout": 9}',
+        '{"function": "run", "kwargs": {"job_id": 5, "secret": 7}, "queue": "insula", "key": "k", "timeout": 9}',
+        '{"function": "run", "kwargs": {"job_id": "x", "secret": "AAAA"}, "key": "' + "k" * 10_000 + '", "timeout": 9}',
+        '{"function": "run", "kwargs": {"job_id": "x", "secret": "AAAA"}, "key": "k", "timeout": -1}',
+    ],
+    ids=["no JSON", "another function", "other arguments", "numbers", "a long key", "no time"],
 )
 async def test_a_flood_of_foreign_messages_is_told_in_a_line(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, message: str

@@ -103,7 +103,7 @@ class Workbench:
         return Upkeep(self.platform, queue, schedules, self.gauges(pace), lease_seconds=self.lease_seconds)
 
     def gauges(self, pace: Pace | None = None, *known: str) -> Gauges:
-        return Gauges(self.platform, pace or Pace(60_000), self.queue.served, [*self.queue.served, *known])
+        return Gauges(self.platform, pace or Pace(60_000), self.queue.served, [*self.queue.served, *known], [Note.NAME])
 
     async def ask(
         self, *tasks: Task, tenant: UUID | None = ACME, user: UUID | None = None, delay: float = 0.0

@@ -159,7 +159,7 @@ async def test_the_purge_comes_round_with_the_other_chores(
     chore = msgspec.structs.replace(PURGE, name=new_id("purge"))  # this minute's own tick may be taken
     database = await Database(settings.platform_database_url, pool_size=1).open()
     try:
-        await Upkeep(database, Queue(redis), [chore], Gauges(database, Pace(60), (), ()), lease_seconds=60).tick()
+        await Upkeep(database, Queue(redis), [chore], Gauges(database, Pace(60), (), (), ()), lease_seconds=60).tick()
     finally:
         await database.close()
         await redis.aclose()

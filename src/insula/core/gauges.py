@@ -1,6 +1,6 @@
 """What Prometheus is told of the outbox: how much waits in each queue, how long, and what was given up."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import structlog
@@ -11,7 +11,8 @@ from insula.core.lately import LATELY
 from insula.core.pace import Pace
 
 UNKNOWN: Final = "unknown"
-"""How queues are called together that no task of this program names: any text may stand there, and is no label."""
+"""How queues are called together that no task of this program names, and such tasks: any text may stand there, and is
+no label."""
 
 # Counting a flood would cost more than knowing its size is worth.
 _QUEUES: Final = """
@@ -30,11 +31,18 @@ _log = structlog.get_logger("insula.gauges")
 class Gauges:
     """The outbox as a worker sees it: all queues, also those that it does not serve, for perhaps nobody does."""
 
-    def __init__(self, platform: Database, pace: Pace, served: Sequence[str], known: Sequence[str]) -> None:
+    def __init__(
+        self, platform: Database, pace: Pace, served: Sequence[str], known: Sequence[str], tasks: Collection[str]
+    ) -> None:
         self._platform = platform
         self._pace = pace
         self._served = served
         self._known = known
+        self._tasks = frozenset(tasks)
+
+    def lost(self, task: str, outcome: str) -> None:
+        """A job's worker is gone."""
+        metrics.JOBS.labels(task if task in self._tasks else UNKNOWN, outcome).inc()
 
     async def take(self) -> None:
         """Tell how the outbox does; a flood that waits for its pace here is nobody's emergency."""

@@ -30,6 +30,10 @@ class Pace:
             lane: max(0, int((self._most - (moment - now)) / self._interval)) for lane, moment in self._paid_off.items()
         }
 
+    def must_wait(self, lane: UUID) -> bool:
+        """Whether it may be given nothing now."""
+        return self._paid_off.get(lane, 0.0) > self._now() + self._most - self._interval
+
     def spend(self, lanes: Iterable[UUID]) -> None:
         """A job of each was handed out."""
         now = self._now()

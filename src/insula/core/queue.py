@@ -5,10 +5,12 @@ import logging
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 import saq
 import structlog
+from msgspec import Meta
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from saq.job import Status
@@ -23,10 +25,27 @@ _LOOK_SECONDS: Final = 1.0
 """How long a worker waits for a job at a time, and so how long an idle one takes to stop."""
 _AWAY_PAUSE: Final = 0.5
 _RUN: Final = "run"
+_KEY_LENGTH: Final = 100
+_LONGEST_TIMEOUT: Final = 100_000
+"""Seconds: more than the longest lease, a day."""
 _ERROR_LENGTH: Final = 200
 
 _log = structlog.get_logger("insula.queue")
 logging.getLogger("saq").setLevel(logging.WARNING)  # below that it tells several lines about every job
+
+
+class _Arguments(msgspec.Struct):
+    job_id: Annotated[str, Meta(max_length=_KEY_LENGTH)]
+    secret: Annotated[bytes, Meta(max_length=32)]
+
+
+class _Message(msgspec.Struct):
+    """What dispatch writes, as SAQ serializes it."""
+
+    function: Literal["run"]
+    kwargs: _Arguments
+    key: Annotated[str, Meta(max_length=_KEY_LENGTH)]
+    timeout: Annotated[int, Meta(ge=1, le=_LONGEST_TIMEOUT)]
 
 
 class Queue(RedisQueue):
@@ -60,18 +79,13 @@ class Queue(RedisQueue):
 
     async def dispatch(self, name: str, leases: Sequence[tuple[Lease, int]], seconds: float) -> None:
         """Hand leases of this queue, each with its attempt's number, to the workers, in this order and in one step."""
-        jobs = [
-            saq.Job(
-                function=_RUN,
-                kwargs={"job_id": lease.job_id, "secret": b64encode(lease.secret).decode()},
-                key=f"{lease.job_id}:{attempt}",
-                queue=self,
-                retries=1,
-                timeout=int(seconds + 2 * GRACE_SECONDS),
-            )
-            for lease, attempt in leases
-        ]
+        timeout = int(seconds + 2 * GRACE_SECONDS)
+        jobs = [self._job(lease, f"{lease.job_id}:{attempt}", timeout) for lease, attempt in leases]
         await self.redis.rpush(self._lists[name], *map(self.serialize, jobs))  # type: ignore[misc]  # as above
+
+    def _job(self, lease: Lease, key: str, timeout: int) -> saq.Job:
+        arguments = {"job_id": lease.job_id, "secret": b64encode(lease.secret).decode()}
+        return saq.Job(function=_RUN, kwargs=arguments, key=key, queue=self, retries=1, timeout=timeout)
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> saq.Job | None:  # noqa: ARG002, ASYNC109  # SAQ's signature
         # One at a time asks, the others wait here: a worker holds one connection, however many jobs it runs.
@@ -87,16 +101,15 @@ class Queue(RedisQueue):
         return None if found is None else self._understood(found[1])
 
     def _understood(self, message: bytes) -> saq.Job | None:
+        """Made anew from what dispatch writes: anybody may have written it, and SAQ tells all that stands in a message
+        which it cannot run, each time.
+        """
         try:
-            job = self.deserialize(message)
-        except Exception as error:  # noqa: BLE001  # anybody may have written it, and a flood of it
+            found = msgspec.json.decode(message, type=_Message)
+        except msgspec.DecodeError as error:
             _complain_of_foreign(repr(error))
             return None
-        if job is not None and job.function == _RUN:
-            return job
-        # What SAQ knows no function for, it complains of each time, and tells all that stands in it.
-        _complain_of_foreign("it does not run a job")
-        return None
+        return self._job(Lease(found.kwargs.job_id, found.kwargs.secret), found.key, found.timeout)
 
     async def _update(self, job: saq.Job, status: Status | None = None, **kwargs: Any) -> None:
         pass

@@ -46,6 +46,7 @@ class Claim(msgspec.Struct, frozen=True):
 
     job: UUID
     attempt: int
+    lane: UUID
     secret: bytes
 
     @property
@@ -105,12 +106,13 @@ class Relay:
         began_late, self._after_lane = self._after_lane != NIL, next_lane
         if began_late and next_lane == NIL and len(claims) < room:
             return 0.0  # the circle's end came early: look at its beginning at once
-        return self._until_next(len(claims), room)
+        return self._until_next(claims, room)
 
-    def _until_next(self, found: int, room: int) -> float:
-        wait = self._caps.pace.wait()
-        if found == room or (found and wait is None):
+    def _until_next(self, claims: list[Claim], room: int) -> float:
+        pace = self._caps.pace
+        if len(claims) == room or not all(pace.must_wait(claim.lane) for claim in claims):
             return BREATH_SECONDS  # there may be more
+        wait = pace.wait()
         return POLL_SECONDS if wait is None else min(max(wait, PACED_SECONDS), POLL_SECONDS)
 
     async def _claim(self, room: int) -> tuple[list[Claim], UUID]:
@@ -130,9 +132,10 @@ class Relay:
                 [*left.values()],
             )
             await db.commit()
-        self._caps.pace.spend(lane for lane in found["lanes"] or () if lane != PROGRAM)
-        taken = zip(found["jobs"] or (), found["attempts"] or (), fresh, strict=False)
-        return [Claim(*claim) for claim in taken], found["next_lane"]
+        taken = zip(found["jobs"] or (), found["attempts"] or (), found["lanes"] or (), fresh, strict=False)
+        claims = [Claim(*claim) for claim in taken]
+        self._caps.pace.spend(claim.lane for claim in claims if claim.lane != PROGRAM)
+        return claims, found["next_lane"]
 
     async def _return(self, claims: list[Claim]) -> None:
         async with self._platform.transaction(read_only=True) as db:

@@ -10,7 +10,6 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from insula.core import metrics
 from insula.core.db import Database
 from insula.core.gauges import Gauges
 from insula.core.ids import new_uuid
@@ -25,6 +24,7 @@ FORGOTTEN_SECONDS: Final = 5.0
 GAUGE_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 30.0
+_TASK_LENGTH: Final = 100
 
 _log = structlog.get_logger("insula.upkeep")
 
@@ -138,9 +138,9 @@ class Upkeep:
             swept = await db.driver.fetch(_SWEEP, CRASH_LIMIT, unstarted, emptied)
             await db.commit()
         for row in swept:
-            metrics.JOBS.labels(row["task"], "lost" if row["status"] == "due" else "crashed").inc()
+            self._gauges.lost(row["task"], "lost" if row["status"] == "due" else "crashed")
             if row["status"] == "dead":
-                _log.error("a job kept losing its workers and is a dead letter", task=row["task"])
+                _log.error("a job kept losing its workers and is a dead letter", task=row["task"][:_TASK_LENGTH])
 
     async def tick(self) -> None:
         """Do what has come round since the last look."""

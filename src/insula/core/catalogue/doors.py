@@ -14,7 +14,7 @@ APP_RW: Final = {
     "enter_for_replica": "the hash of a session; the grant it gives is for the tenant it lets in",
     "enter_by_grant": "a grant of enter_for_replica, five seconds old at most; on replicas only",
     "enter_job": "a job's lease",
-    "record_kept_out": "the hash of a session; writes one event, where its member or their organization is suspended",
+    "record_kept_out": "the hash of a session whose member or organization is suspended; 30 events a minute",
     "create_organization": "the hash of a session; the tenant it signs for is one it made",
     # Inside the context: rows of its tenant or of its user, whatever the arguments say.
     "milliseconds_of": "nothing; reads an id",
