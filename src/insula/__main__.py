@@ -94,17 +94,26 @@ def worker() -> None:
 @main.command()
 @click.argument("revision", default="heads")
 def migrate(revision: str) -> None:
-    """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator)."""
+    """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator).
+
+    With a REVISION no further than to that one; `insula migrate -- insula@-1` takes the last one back.
+    """
     from insula.provision import migrate as run
 
     with plainly():
-        asyncio.run(run(load_owner_database_url(), revision))
-    click.echo("The schema is up to date." if revision == "heads" else f"The schema is at {revision}.")
+        reached = asyncio.run(run(load_owner_database_url(), revision))
+    click.echo("The schema is up to date." if revision == "heads" else f"The schema is at {reached or 'nothing'}.")
 
 
 @main.command()
 @click.argument("key", type=click.Choice(["door-key", "pepper", "data-keys", "master-key"]))
-@click.option("--lead", default=300, show_default=True, help="Seconds until a new pepper or data key is used.")
+@click.option(
+    "--lead",
+    default=300,
+    show_default=True,
+    type=click.IntRange(0, 86_400),
+    help="Seconds until a new pepper or data key is used: by then every process must have seen it.",
+)
 def rotate(key: str, lead: int) -> None:
     """Replace a key while everything runs, over INSULA_OWNER_DATABASE_URL (as app_migrator).
 

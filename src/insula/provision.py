@@ -95,8 +95,9 @@ async def forget(admin_dsn: str, database: str) -> None:
         await connection.close()
 
 
-async def migrate(owner_dsn: str, revision: str = "heads") -> None:
-    """Run the migrations up to ``revision``, each in a transaction of its own, as a member of app_owner.
+async def migrate(owner_dsn: str, revision: str = "heads") -> str:
+    """Run the migrations up to ``revision``, each in a transaction of its own, as a member of app_owner; returns what
+    the schema is at then, which one that lies behind does not change.
 
     The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else. Raises
     RevisionRefused, TablesBusy and Unreachable.
@@ -108,6 +109,8 @@ async def migrate(owner_dsn: str, revision: str = "heads") -> None:
         async with aclosing(connection):
             await _wait_for_others(connection)
             await _migrate(connection, revision)
+            schema = func.to_regnamespace("app")
+            return await connection.scalar(select(func.obj_description(schema, "pg_namespace"))) or ""
     except CommandError as error:
         raise RevisionRefused(f"cannot migrate to {revision}: {error}") from error
     finally:

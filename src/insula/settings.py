@@ -123,7 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limit_teams: Count = 1000
     """Teams of one organization, and deleted ones likewise."""
     limit_invitations_per_day: Count = 500
-    """Invitation e-mails one organization may send in a day."""
+    """Invitation e-mails one organization may send in a day, and one person in all of theirs."""
 
     smtp_host: str
     """The mail server."""

@@ -148,7 +148,7 @@ async def test_an_organization_sends_so_many_letters_a_day(frugal: World) -> Non
     ):
         refused = await owner.client.post(owner.url(path), json=body)
         assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited"), path
-        assert refused.json()["detail"].startswith("10 letters a day are sent. Try again in ")
+        assert refused.json()["detail"].startswith("10 letters a day are sent by one person. Try again in ")
     listed = (await owner.client.get(owner.url("/invitations"))).json()["data"]
     assert len(listed) == 9
     assert sum([len(await letters_for(frugal, invitation)) for invitation in listed]) == 10
@@ -174,7 +174,7 @@ async def test_one_mailbox_gets_so_many_letters_a_day_however_it_is_tried(world:
         invitation = await invite(owner, victim.upper())
     again = await owner.client.post(owner.url(f"/invitations/{invitation['id']}/resending"))
     assert (again.status_code, again.json()["code"]) == (429, "rate_limited")
-    assert again.json()["detail"].startswith("5 letters a day to one address are sent. ")
+    assert again.json()["detail"].startswith("5 letters a day to one address are sent by one person. ")
     await owner.client.post(owner.url(f"/invitations/{invitation['id']}/revocation"))
     for path, body in (
         ("/invitations", {"email": victim, "role": "viewer"}),

@@ -119,7 +119,8 @@ def serve_metrics(port: int, host: str = "127.0.0.1", loop: asyncio.AbstractEven
     try:
         server, _ = start_http_server(port, addr=host, registry=REGISTRY)
     except OSError as error:
-        raise OSError(f"cannot serve the metrics on {host}:{port}: {error.strerror}") from error
+        told = f"cannot serve the metrics on {host}:{port} (INSULA_METRICS_PORT): {error.strerror}"
+        raise OSError(told) from error
     exporter = server.get_app()
     if loop is not None and exporter is not None:
         server.set_app(_with_liveness(exporter, loop))

@@ -31,13 +31,17 @@ class Letters:
         # Redis learns no addresses of people.
         hidden = [self._keyring.pseudonym(address) for address in addresses]
         all_at_once = self._all_at_once(len(addresses))
-        for sender in ((None, "inviter", str(inviter.user_id)), (inviter.organization_id, "inviters")):
-            limits = [(cache.key(*sender, "letters"), all_at_once)]
-            limits += [(cache.key(*sender, "letters", address), _TO_ONE_ADDRESS) for address in hidden]
+        senders = {
+            "one person": (None, "inviter", str(inviter.user_id)),
+            "one organization": (inviter.organization_id, "inviters"),
+        }
+        for sender, counter in senders.items():
+            limits = [(cache.key(*counter, "letters"), all_at_once)]
+            limits += [(cache.key(*counter, "letters", address), _TO_ONE_ADDRESS) for address in hidden]
             decision = await self._limiter.check(limits)
             if not decision.allowed:
                 to_one = " to one address" if decision.limit is _TO_ONE_ADDRESS else ""
-                most = f"{decision.limit.quantity} letters a day{to_one} are sent."
+                most = f"{decision.limit.quantity} letters a day{to_one} are sent by {sender}."
                 raise RateLimited(decision.retry_after, reason=most)
 
     def token_digest(self, invitation: Invitation) -> bytes:
