@@ -37,9 +37,9 @@ class Schema:
     def __init__(self, owner_dsn: str, superuser: asyncpg.Connection) -> None:
         self.owner_dsn, self.superuser = owner_dsn, superuser
 
-    async def move(self, revision: str) -> None:
-        """Up to a revision; down with ``-1``, ``own@-1`` or ``base``."""
-        await migrate(self.owner_dsn, revision)
+    async def move(self, revision: str) -> str:
+        """Up to a revision; down with ``-1``, ``own@-1`` or ``base``. Returns where that led."""
+        return await migrate(self.owner_dsn, revision)
 
 
 @pytest.fixture

@@ -75,6 +75,11 @@ async def test_a_revision_that_is_not_there_is_refused(schema: Schema, revision:
         await schema.move(revision)
 
 
+async def test_a_migration_tells_where_the_schema_is_and_not_where_it_was_to_go(schema: Schema) -> None:
+    assert await schema.move("0003") == REVISION, "what is there already is no way back"
+    assert await schema.move("base") == ""
+
+
 async def test_a_schema_of_a_later_release_is_not_migrated(schema: Schema) -> None:
     await schema.superuser.execute("UPDATE migration.version SET version_num = '9999'")
     with pytest.raises(RevisionRefused, match="'9999'"):
