@@ -20,11 +20,13 @@ DATABASE = "insula"
 class Pair:
     """A primary and its standby."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, binaries: Path | None = None) -> None:
         for name in ("primary", "standby"):
             (folder / name).mkdir()
-        self.primary = EmbeddedPostgres(folder / "primary", settings={**QUICK, "wal_keep_size": "256MB"})
-        self._folder = folder
+        self.primary = EmbeddedPostgres(
+            folder / "primary", binaries=binaries, settings={**QUICK, "wal_keep_size": "256MB"}
+        )
+        self._folder, self._binaries = folder, binaries
 
     def url(self, login: str, *, standby: bool = False) -> str:
         return address((self.standby if standby else self.primary).dsn(), login, DATABASE)
@@ -35,7 +37,7 @@ class Pair:
         await migrate(self.url("app_migrator"))
         await self._back_up()
         follow = {"hot_standby": "on", "primary_conninfo": self.primary.dsn(), "wal_retrieve_retry_interval": "100ms"}
-        self.standby = EmbeddedPostgres(self._folder / "standby", settings={**QUICK, **follow})
+        self.standby = EmbeddedPostgres(self._folder / "standby", binaries=self._binaries, settings={**QUICK, **follow})
         self.standby.start()
 
     async def _back_up(self) -> None:
