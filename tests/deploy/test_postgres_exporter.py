@@ -1,4 +1,4 @@
-"""What rules and dashboards ask of postgres_exporter, Debian's tells, set up as the README says, of a primary and a standby."""
+"""What rules and dashboards ask of postgres_exporter, Debian's tells, set up as the README says."""
 
 import asyncio
 import re
