@@ -4,27 +4,19 @@
 #   docker build --build-arg PYTHON_IMAGE=... --secret id=pip,src=pip.conf -t insula .    your base, your index
 #
 # It runs with a read-only root, as 65532 without capabilities, and needs no writable folder but /tmp.
-# /app/requirements.lock in the image is what was installed, with hashes: `cyclonedx-py requirements` makes an SBOM of it.
+# /app/requirements.lock in the image is what was installed, with hashes; deploy/README.md makes an SBOM of the same.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 # hadolint ignore=DL3006
 FROM ${PYTHON_IMAGE} AS build
 SHELL ["/bin/sh", "-euc"]
 WORKDIR /app
-COPY pyproject.toml requirements.lock ./
-# The lock knows every version and every hash, but not what only tests and `insula up` need. pip resolves the project's
-# own dependencies at exactly the lock's versions, and the lock's blocks of those names, hashes and all, are installed.
+COPY pyproject.toml requirements.lock deploy/runtime_lock.py ./
+# Only what an installation needs, as the lock has it, hashes and all.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /app/.venv; \
     export PATH="/app/.venv/bin:$PATH" PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all:; \
-    sed -n 's/^\([^ #].*\) \\$/\1/p' requirements.lock >/tmp/versions; \
-    python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-        >/tmp/wanted; \
-    pip install --quiet --dry-run --ignore-installed --report /tmp/report -r /tmp/wanted -c /tmp/versions; \
-    python -c 'import json, re; print(*(re.sub("[-_.]+", "-", each["metadata"]["name"]).lower() for each in json.load(open("/tmp/report"))["install"]), sep="\n")' \
-        >/tmp/names; \
-    awk 'NR == FNR { wanted[$0]; next } /^[^ #]/ { split($0, part, /[=; ]/); picked = part[1] in wanted } picked' \
-        /tmp/names requirements.lock >/tmp/runtime.lock; \
+    python runtime_lock.py >/tmp/runtime.lock; \
     pip install --quiet --no-deps --require-hashes -r /tmp/runtime.lock; \
     pip check; \
     pip uninstall --quiet --yes pip setuptools; \
@@ -32,7 +24,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 COPY src src
 COPY migrations migrations
 COPY LICENSE ./
-RUN rm pyproject.toml; /app/.venv/bin/python -m compileall -q src migrations
+RUN rm pyproject.toml runtime_lock.py; /app/.venv/bin/python -m compileall -q src migrations
 
 # hadolint ignore=DL3006
 FROM ${PYTHON_IMAGE}

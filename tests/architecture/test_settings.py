@@ -1,11 +1,12 @@
 """Every setting is documented and does something."""
 
 import ast
+import re
 
 from msgspec.structs import fields
 
 from insula.settings import Settings
-from tests.architecture.sources import last_name, sources
+from tests.architecture.sources import ROOT, last_name, sources
 
 NAMES = [field.name for field in fields(Settings)]
 
@@ -32,3 +33,13 @@ def test_every_setting_is_used() -> None:
     }
     assert {"masters", "secret_key"} <= used
     assert [name for name in NAMES if name not in used] == []
+
+
+def test_nothing_that_is_deployed_lets_unsafe_defaults_pass_but_the_overlay_for_development() -> None:
+    files = [path for folder in ("deploy", "k8s") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    lifting = [
+        str(path.relative_to(ROOT))
+        for path in [ROOT / "Dockerfile", *files]
+        if re.search(r"INSULA_ENVIRONMENT\W+embedded", path.read_text(encoding="utf-8", errors="ignore"))
+    ]
+    assert lifting == ["k8s/overlays/dev/kustomization.yaml"]

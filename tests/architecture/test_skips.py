@@ -1,6 +1,7 @@
-"""In .ci/run nothing is skipped: a run with --nothing-skipped fails when something was."""
+"""In .ci/run nothing is skipped in silence: a run with --nothing-skipped fails when something was."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,21 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "pytest", "-p", "tests.skips", "-p", "no:cacheprovider", *options],
         cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("renderer", ["kubectl", "kustomize", None])
+def test_where_nothing_renders_manifests_the_last_lines_say_that_they_were_not_read(
+    renderer: str | None, tmp_path: Path
+) -> None:
+    programs, script = tmp_path / "bin", tmp_path / ".ci" / "run"
+    programs.mkdir()
+    script.parent.mkdir()
+    (programs / "dirname").symlink_to(shutil.which("dirname") or "")
+    if renderer:
+        (programs / renderer).touch(0o755)
+    text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    script.write_text(text.removesuffix("main\n") + 'find_renderer\necho "ignored: ${#unread[@]}"\nreport\n')
+    bash = shutil.which("bash") or ""
+    done = subprocess.run([bash, str(script)], env={"PATH": str(programs)}, capture_output=True, text=True, check=True)
+    assert ("NOT READ" in done.stdout.splitlines()[-1]) is (renderer is None), done.stdout
+    assert f"ignored: {0 if renderer else 2}\n" in done.stdout

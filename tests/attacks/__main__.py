@@ -1,10 +1,10 @@
-"""`./insula python -m tests.attacks`: which attacks are covered by which tests, which wait for what, and which are open."""
+"""`./insula python -m tests.attacks`: which attacks are covered by which tests, open, or not applicable, and why."""
 
 import ast
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,62 @@ COVERED_SHOWN = 3
 
 
 def main() -> int:
-    """Print the table; fails when a case has neither tests nor a reason, or has both a number and no case."""
+    """Print the table and the counts; fails when the table is not whole or not true."""
     table = tomllib.loads(Path(__file__).with_name("cases.toml").read_text(encoding="utf-8"))
-    cases = {int(number): name for number, name in table["cases"].items()}
-    waits = {number: feature for feature, numbers in table["waits"].items() for number in numbers}
     tests = covered()
-    missing = []
+    print("\n".join(lines(table, tests)))
+    wrong = list(faults(table, tests))
+    print("".join(f"\nWRONG: {fault}" for fault in wrong), end="")
+    return 1 if wrong else 0
+
+
+def lines(table: Mapping[str, Any], tests: Mapping[int, list[str]]) -> Iterator[str]:
+    """Each case with its state, then how many there are of each."""
+    cases = {int(number): name for number, name in table["cases"].items()}
+    waits, beside = _waits(table), _not_applicable(table)
     for number, name in sorted(cases.items()):
-        if found := tests.get(number):
-            more = f" and {len(found) - COVERED_SHOWN} more" if len(found) > COVERED_SHOWN else ""
-            state = f"covered   {', '.join(found[:COVERED_SHOWN])}{more}"
-        elif number in waits:
-            state = f"open      waits for {waits[number]}"
-        else:
-            state = "MISSING"
-            missing.append(number)
-        print(f"{number:>3}  {name:<70}  {state}")
-    unknown = sorted(set(tests) - set(cases))
-    count = len([number for number in cases if number in tests])
-    print(f"\n{count} covered, {len(cases) - count - len(missing)} open, {len(missing)} missing of {len(cases)}")
-    if missing or unknown:
-        print(f"neither tests nor a reason: {missing}; numbers that are no case: {unknown}")
-    return 1 if missing or unknown else 0
+        yield f"{number:>3}  {name:<70}  {_state(tests.get(number, []), waits.get(number), beside.get(number))}"
+    whole, partly = set(cases) & set(tests) - set(waits), set(cases) & set(tests) & set(waits)
+    unmet, unsuited = set(cases) & set(waits) - set(tests), set(cases) & set(beside) - set(tests) - set(waits)
+    missing = len(cases) - len(whole | partly | unmet | unsuited)
+    yield (
+        f"\n{len(whole)} covered, {len(partly)} covered in part, {len(unmet)} open, {len(unsuited)} not applicable,"
+        f" {missing} missing of {len(cases)}"
+    )
+
+
+def faults(table: Mapping[str, Any], tests: Mapping[int, list[str]]) -> Iterator[str]:
+    """What keeps the table from being whole and true."""
+    cases = {int(number) for number in table["cases"]}
+    waits, beside = _waits(table), _not_applicable(table)
+    for number in sorted(cases - set(tests) - set(waits) - set(beside)):
+        yield f"{number} has neither tests nor a reason"
+    for number in sorted({*tests, *waits, *beside} - cases):
+        yield f"{number} is no case"
+    for number, reason in sorted(beside.items()):
+        if not reason.strip():
+            yield f"{number} is not applicable without a word of why"
+        if number in tests or number in waits:
+            yield f"{number} is not applicable, and {'has tests' if number in tests else 'waits'}"
+
+
+def _state(found: list[str], waits: str | None, beside: str | None) -> str:
+    rest = f"waits for {waits}" if waits else ""
+    if found:
+        more = f" and {len(found) - COVERED_SHOWN} more" if len(found) > COVERED_SHOWN else ""
+        shown = f"{', '.join(found[:COVERED_SHOWN])}{more}"
+        return f"in part   {shown}; the rest {rest}" if rest else f"covered   {shown}"
+    if rest:
+        return f"open      {rest}"
+    return f"-         {beside}" if beside else "MISSING"
+
+
+def _waits(table: Mapping[str, Any]) -> dict[int, str]:
+    return {number: feature for feature, numbers in table.get("waits", {}).items() for number in numbers}
+
+
+def _not_applicable(table: Mapping[str, Any]) -> dict[int, str]:
+    return {int(number): reason for number, reason in table.get("not_applicable", {}).items()}
 
 
 def covered() -> dict[int, list[str]]:

@@ -1,6 +1,7 @@
 """Builds the image and runs it where no container engine is: as root, with buildah and debootstrap, on Debian.
 
-`./insula python -m tests.k8s.image`; `--base IMAGE` takes a Python base that buildah can have, instead of a fresh Debian.
+`./insula python -m tests.k8s.image`; `--base IMAGE` takes a Python base that buildah can have, instead of a new Debian.
+Then the API from it answers, with a PostgreSQL and a Valkey of ours; serving.py says what that does not show.
 """
 
 import argparse
@@ -8,8 +9,12 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from tests.k8s.serving import serve
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = "python3,python3-venv,ca-certificates"
@@ -33,7 +38,9 @@ def main() -> None:
         engine = Engine(Path(folder))
         engine.build(base or engine.debian())
         check(engine)
-    print("The image was built, looked into and run.")
+        with engine.files() as root:
+            serve(root, engine.configuration(), Path(folder))
+    print("The image was built, looked into, run, and served requests from a read-only root.")
 
 
 class Engine:
@@ -64,8 +71,17 @@ class Engine:
         container = self.buildah("from", "--pull-never", "localhost/insula")
         return self._call("run", container, "--", *command)
 
-    def configuration(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.buildah("inspect", "--type", "image", "insula"))["Docker"]["config"]
+    @contextmanager
+    def files(self) -> Iterator[str]:
+        """The folder in which the image lies."""
+        container = self.buildah("from", "--pull-never", "localhost/insula")
+        try:
+            yield self.buildah("mount", container)
+        finally:
+            self.buildah("umount", container)
+
+    def configuration(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.buildah("inspect", "--type", "image", "insula"))["Docker"]["config"]
         return found
 
     def buildah(self, *arguments: str) -> str:
