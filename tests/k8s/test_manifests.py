@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from insula.settings import Settings, load, load_owner_database_url
-from tests.k8s.readers import checkov_complaints
+from tests.k8s.readers import ALLOWED, checkov_complaints
 from tests.k8s.rendering import RENDERED, REPLICAS, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
 
 pytestmark = pytest.mark.peers
@@ -167,3 +167,7 @@ def jobs_like_the_migrations(folder: Path) -> tuple[list[dict[str, Any]], dict[s
         run = subprocess.run(["sh", "-c", f"{command} {rendered}"], cwd=folder, capture_output=True, check=True)
         made.append(yaml.safe_load(run.stdout))
     return made, yaml.safe_load((folder / rendered).read_text())
+
+
+def test_the_readme_says_which_checks_are_left_out() -> None:
+    assert set(re.findall(r"CKV_\w+", README)) == ALLOWED.keys()
