@@ -1,6 +1,7 @@
 """The compose file: it parses, speaks of commands and settings that exist, and gives nobody more than they need."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("prepare", "example.env"):
         (folder / name).write_bytes((COMPOSE / name).read_bytes())
     subprocess.run(["sh", "./prepare"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def filled(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the mail server's password, which is nobody's to make."""
+    folder = tmp_path_factory.mktemp("filled") / "compose"
+    shutil.copytree(prepared, folder)
+    (folder / "secrets" / "smtp_password").write_text("word")
     return folder
 
 
@@ -77,8 +87,21 @@ def test_what_serves_the_world_holds_no_password_of_the_database() -> None:
         assert not secrets_of(SERVICES[name]) & strong, name
 
 
-def test_what_changes_the_schema_holds_no_other_secret() -> None:
-    assert secrets_of(SERVICES["migrate"]) == {"owner_database_url"}
+def test_each_holds_the_secrets_that_it_uses_and_no_other() -> None:
+    running = {"secret_key", "database_url", "platform_database_url", "redis_url"}
+    logins = {"database_url", "identity_database_url", "platform_database_url", "owner_database_url"}
+    assert {name: secrets_of(service) for name, service in OURS.items()} == {
+        "api": running | {"identity_database_url"},
+        "worker": running | {"smtp_password"},
+        "provision": logins | {"admin_database_url"},
+        "migrate": {"owner_database_url"},
+    }
+
+
+@our_service
+def test_what_it_is_told_in_place_of_a_secret_tells_none(name: str) -> None:
+    for value in map(str, OURS[name]["environment"].values()):
+        assert "unused" not in value or urlsplit(value).password is None
 
 
 @every_service
@@ -125,15 +148,27 @@ def test_there_is_time_to_drain() -> None:
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > drain + 5
 
 
-def test_what_prepare_makes_are_settings_that_the_program_accepts(prepared: Path) -> None:
-    (prepared / "secrets" / "smtp_password").write_text("word")
-    given = dict(line.split("=", 1) for line in (prepared / ".env").read_text().splitlines() if line[:1] != "#")
+def settings_of(name: str, folder: Path) -> Settings:
+    """What the process of a service starts with."""
+    given = dict(line.split("=", 1) for line in (folder / ".env").read_text().splitlines() if line[:1] != "#")
     environment = {}
-    for name, value in OURS["provision"]["environment"].items():
+    for variable, value in OURS[name]["environment"].items():
         value = re.sub(r"\$\{(\w+)[^}]*\}", lambda found: given[found[1]], str(value))
-        environment[name] = value.replace("/run/secrets", str(prepared / "secrets"))
-    settings = load(environment)
+        environment[variable] = value.replace("/run/secrets", str(folder / "secrets"))
+    return load(environment)
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_api_and_workers_start_with_what_they_are_given(name: str, filled: Path) -> None:
+    settings = settings_of(name, filled)
     assert settings.environment == "production"
+    assert (settings.smtp_username, settings.smtp_password) == ((None, None) if name == "api" else ("insula", "word"))
+    word = urlsplit(settings.redis_url).password
+    assert f"requirepass {word}\n" in (filled / "secrets" / "redis_conf").read_text()
+
+
+def test_what_provision_is_given_are_the_logins_that_prepare_makes(filled: Path) -> None:
+    settings = settings_of("provision", filled)
     assert settings.owner_database_url is not None
     urls = [
         settings.owner_database_url,
@@ -141,11 +176,9 @@ def test_what_prepare_makes_are_settings_that_the_program_accepts(prepared: Path
     ]
     assert len({urlsplit(url).password for url in urls}) == 4
     assert {urlsplit(url).hostname for url in urls} == {"postgres"}
-    word = urlsplit(settings.redis_url).password
-    assert f"requirepass {word}\n" in (prepared / "secrets" / "redis_conf").read_text()
     assert settings.admin_database_url is not None
     superuser = urlsplit(settings.admin_database_url)
-    assert superuser.password == (prepared / "secrets" / "postgres_password").read_text().strip()
+    assert superuser.password == (filled / "secrets" / "postgres_password").read_text().strip()
 
 
 def test_prepare_keeps_what_is_there_and_hides_it(prepared: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections import defaultdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -26,6 +27,13 @@ SECRETS = {
     "redis_url": "redis://:5@redis",
     "smtp_password": "6",
 }
+EVERYBODYS = {"secret_key", "database_url", "platform_database_url", "redis_url"}
+USED = {
+    "insula-api@.service": EVERYBODYS | {"identity_database_url"},
+    "insula-worker@.service": EVERYBODYS | {"smtp_password"},
+    "insula-migrate.service": {"owner_database_url"},
+}
+"""The secrets that each needs, and no other."""
 WORST = 15
 """Tenths of what `systemd-analyze security` may count against a unit; 100 is a service without any protection."""
 
@@ -75,8 +83,15 @@ def test_each_credential_is_handed_over_and_used(name: str) -> None:
     loaded = dict(credential.split(":") for credential in unit["LoadCredential"])
     assert loaded == {credential: f"/etc/insula/{credential}" for credential in loaded}
     handed = [f"INSULA_{credential.upper()}_FILE=%d/{credential}" for credential in loaded]
-    assert unit["Environment"] == handed
-    assert loaded
+    assert [line for line in unit["Environment"] if "_FILE=" in line] == handed
+    assert loaded.keys() == USED[name]
+
+
+def test_a_worker_has_an_address_without_a_password_in_place_of_the_login_it_does_not_use() -> None:
+    (address,) = [line for text in UNITS.values() for line in directives(text)["Environment"] if "_FILE=" not in line]
+    assert address.startswith("INSULA_IDENTITY_DATABASE_URL=")
+    assert address in directives(UNITS["insula-worker@.service"])["Environment"]
+    assert urlsplit(address.partition("=")[2]).password is None
 
 
 def test_a_worker_may_have_settings_of_its_own_that_win() -> None:

@@ -21,7 +21,7 @@ _PREPARES_SINCE: Final = (1, 21)
 class PgBouncer:
     """Few connections to the server for each login, however many clients there are; the rest is as we deploy it."""
 
-    def __init__(self, folder: Path, admin: str, *, pool: int = 1) -> None:
+    def __init__(self, folder: Path, admin: str, *, pool: int = 1, **settings: str) -> None:
         server = urlsplit(admin)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -39,6 +39,7 @@ class PgBouncer:
             reserve_pool_size="0",
             server_tls_sslmode="prefer",
         )
+        lines["pgbouncer"].update(settings)
         lines.remove_option("pgbouncer", "server_tls_ca_file")
         if self.old:
             lines.remove_option("pgbouncer", "max_prepared_statements")

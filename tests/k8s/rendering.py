@@ -12,7 +12,8 @@ import yaml
 
 ROOT: Final = Path(__file__).parents[2]
 QUEUES: Final = "../tests/k8s/queues"
-RENDERED: Final = ("base", "overlays/dev", "overlays/production", QUEUES)
+REPLICAS: Final = "../tests/k8s/replicas"
+RENDERED: Final = ("base", "overlays/dev", "overlays/production", QUEUES, REPLICAS)
 
 Manifest = dict[str, Any]
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from insula.settings import Settings, load, load_owner_database_url
-from tests.k8s.readers import checkov_complaints
-from tests.k8s.rendering import RENDERED, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
+from tests.k8s.readers import ALLOWED, checkov_complaints
+from tests.k8s.rendering import RENDERED, REPLICAS, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
 
 pytestmark = pytest.mark.peers
 
@@ -19,6 +19,7 @@ README = (ROOT / "k8s" / "README.md").read_text()
 SECRETS = {
     "secret_key": "A" * 43 + "=",
     "database_url": "postgresql://app_rw:word@db/insula",
+    "replica_database_url": "postgresql://app_rw:word@standby/insula",
     "identity_database_url": "postgresql://app_identity:word@db/insula",
     "platform_database_url": "postgresql://app_platform:word@db/insula",
     "owner_database_url": "postgresql://app_migrator:word@db/insula",
@@ -64,8 +65,9 @@ def test_each_process_holds_the_logins_that_it_uses_and_no_other(folder: str, tm
         each["metadata"]["name"]: each for each in workloads(manifests) if each["metadata"]["namespace"] == "insula"
     }
     held = {name: {path for path in mounted(ours[name]) if "url" in path} for name in ("api", "worker", "migrate")}
+    more = {"replica_database_url"} if folder == REPLICAS else set()
     assert held == {
-        "api": {"database_url", "identity_database_url", "platform_database_url", "redis_url"},
+        "api": {"database_url", "identity_database_url", "platform_database_url", "redis_url"} | more,
         "worker": {"database_url", "platform_database_url", "redis_url"},
         "migrate": {"owner_database_url"},
     }
@@ -165,3 +167,7 @@ def jobs_like_the_migrations(folder: Path) -> tuple[list[dict[str, Any]], dict[s
         run = subprocess.run(["sh", "-c", f"{command} {rendered}"], cwd=folder, capture_output=True, check=True)
         made.append(yaml.safe_load(run.stdout))
     return made, yaml.safe_load((folder / rendered).read_text())
+
+
+def test_the_readme_says_which_checks_are_left_out() -> None:
+    assert set(re.findall(r"CKV_\w+", README)) == ALLOWED.keys()
