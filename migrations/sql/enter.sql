@@ -72,18 +72,25 @@ CREATE FUNCTION app.record_kept_out(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     shown record;
+    actor text;
+    a_minute_ago uuid;
+    lately integer;
 BEGIN
     SELECT * INTO shown FROM app.enter(secret_hash, organization);
-    IF shown.verdict IN ('member_suspended', 'organization_suspended') AND 30 > (
-        SELECT count(*) FROM (
-            SELECT FROM app.event AS e
-             WHERE e.tenant_id = organization AND e.actor_id = app.type_id('usr', shown.user_id)
-               AND e.id > app.later_id((app.ids_of_now(1))[1], -60000) AND e.type = 'access.denied' LIMIT 30) AS lately)
-    THEN
+    IF shown.verdict NOT IN ('member_suspended', 'organization_suspended') THEN
+        RETURN;
+    END IF;
+    actor := app.type_id('usr', shown.user_id);
+    a_minute_ago := app.later_id((app.ids_of_now(1))[1], -60000);
+    SELECT count(*) INTO lately
+      FROM (SELECT FROM app.event AS e
+             WHERE e.tenant_id = organization AND e.actor_id = actor AND e.id > a_minute_ago
+               AND e.type = 'access.denied' LIMIT 30) AS told;
+    IF lately < 30 THEN
         INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,
                                target_type, target_id, data, context)
         VALUES (organization, (app.next_event_ids(organization, 1))[1], 'access.denied', 1, 'user',
-                app.type_id('usr', shown.user_id), app.type_id('crd', shown.credential_id),
+                actor, app.type_id('crd', shown.credential_id),
                 'member', app.type_id('mem', shown.membership_id),
                 jsonb_build_object('permission', left(permission, 100), 'operation', left(operation, 100),
                                    'reason', shown.verdict),

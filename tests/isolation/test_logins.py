@@ -105,3 +105,13 @@ async def test_housekeeping_replaces_no_key(arena: Arena) -> None:
         assert await connection.fetch("SELECT * FROM app.key ORDER BY 1, 2") == keys
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("login", LOGINS)
+async def test_no_login_compiles_what_it_asks(arena: Arena, login: str) -> None:
+    """Where PostgreSQL can, it takes fifty milliseconds each time, as soon as anything is sorted against its will."""
+    connection = await connect(arena, login)
+    try:
+        assert await connection.fetchval("SHOW jit") == "off"
+    finally:
+        await connection.close()

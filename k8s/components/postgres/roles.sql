@@ -16,6 +16,7 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET client_connection_check_interval = %L', login, '1s');
         EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog, pg_temp', login);
         EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', login, '1GB');
+        EXECUTE format('ALTER ROLE %I SET jit = %L', login, 'off');
         EXECUTE format('ALTER ROLE %I SET timezone = %L', login, 'UTC');
     END LOOP;
 END $$;

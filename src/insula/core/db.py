@@ -32,6 +32,7 @@ DEFAULTS: Final = {
     "search_path": "pg_catalog, pg_temp",  # that of doors: a function that sets none keeps its plans inside and outside
     "temp_file_limit": "1GB",  # of a session; only a superuser may lift it
     "timezone": "UTC",
+    "jit": "off",  # to compile a statement takes longer than any of ours; enable_sort alone would make it seem worth it
 }
 """What every login has for its sessions."""
 
