@@ -149,8 +149,11 @@ async def test_on_one_server_requests_wait_for_the_process_that_is_replaced(
         with Caddy(tmp_path, api.port) as proxy:
             async with httpx.AsyncClient(base_url=proxy.url, headers=headers, timeout=60) as client:
                 await api.stop()
-                made = asyncio.create_task(client.post(owner.url("/projects"), json={"name": "Late", "key": "LATE"}))
                 listed = asyncio.create_task(client.get(owner.url("/members")))
+                await asyncio.sleep(0.5)
+                # Not before: Caddy 2.6 may send a body into a kept connection that was closed just now, and then, though
+                # told to keep it, a request without it. What has no body tells it that the connection is gone.
+                made = asyncio.create_task(client.post(owner.url("/projects"), json={"name": "Late", "key": "LATE"}))
                 await asyncio.sleep(1)
                 assert not made.done()
                 assert not listed.done()
