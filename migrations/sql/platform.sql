@@ -16,3 +16,35 @@ BEGIN
     END IF;
 END $$;
 GRANT EXECUTE ON FUNCTION app.enter_platform(bytea) TO app_platform;
+
+-- The same for an operator's POST with an Idempotency-Key: as app.enter_once, of the operator's own answers.
+CREATE FUNCTION app.enter_platform_once(
+    secret_hash bytea, name bytea,
+    OUT verdict text, OUT user_id uuid, OUT credential_id uuid, OUT credential_kind text,
+    OUT locked boolean, OUT fingerprint bytea, OUT answer bytea
+)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    SELECT * INTO verdict, user_id, credential_id, credential_kind FROM app.enter_platform(secret_hash);
+    IF verdict = 'admitted' THEN
+        SELECT e.locked, e.fingerprint, e.answer INTO locked, fingerprint, answer
+          FROM app.enter_once(secret_hash, NULL, name) AS e;
+        PERFORM app.clear_context();
+    END IF;
+END $$;
+GRANT EXECUTE ON FUNCTION app.enter_platform_once(bytea, bytea) TO app_platform;
+
+-- Keep what an operator was answered. Their login has no context that would say whose it is: the session says it.
+CREATE FUNCTION app.keep_operators_answer(secret_hash bytea, name bytea, fingerprint bytea, answer bytea) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT * INTO found FROM app.enter_platform(secret_hash);
+    IF found.verdict <> 'admitted' THEN
+        RAISE EXCEPTION 'only operators are answered here' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    INSERT INTO app.idempotency (user_id, key_hash, fingerprint, answer)
+    VALUES (found.user_id, name, fingerprint, answer);
+END $$;
+GRANT EXECUTE ON FUNCTION app.keep_operators_answer(bytea, bytea, bytea, bytea) TO app_platform;

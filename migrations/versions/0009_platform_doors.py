@@ -10,7 +10,7 @@ revision = "0009"
 down_revision = "0008"
 
 SQL = Path(__file__).parent.parent / "sql"
-FUNCTIONS = ("enter_platform",)
+FUNCTIONS = ("keep_operators_answer", "enter_platform_once", "enter_platform")
 
 
 def upgrade() -> None:

@@ -1,5 +1,6 @@
 """Operators over HTTP."""
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -76,6 +77,62 @@ async def test_an_operator_finds_retries_and_discards_dead_letters(world: World)
         ("job.discarded", discarded),
     }
     assert actions[0]["context"]["request_id"]
+
+
+async def test_an_operators_decision_is_repeated_by_its_key_and_done_once(world: World) -> None:
+    person, other = await operator(world), await operator(world)
+    client, once = world.client(person.token), {"idempotency-key": "once"}
+    retried, path = await dead_letter(world.superuser), "/v1/platform/jobs/{}/redelivery"
+    first = await client.post(path.format(retried), headers=once)
+    assert (first.status_code, "idempotent-replayed" in first.headers) == (204, False)
+    again = await client.post(path.format(retried), headers=once)
+    assert (again.status_code, again.headers["idempotent-replayed"], again.content) == (204, "true", b"")
+    reused = await client.post(path.format(await dead_letter(world.superuser)), headers=once)
+    assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
+    theirs = await world.client(other.token).post(path.format(retried), headers=once)
+    assert (theirs.status_code, theirs.json()["code"]) == (409, "not_dead"), "another operator's key is another key"
+    refused = await client.post(path.format(retried), headers={"idempotency-key": "a,b"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "header/Idempotency-Key")
+    actions = (await client.get("/v1/platform/actions")).json()["data"]
+    assert [action["action"] for action in actions if action["target"] == retried] == ["job.retried"]
+    await world.superuser.execute("DELETE FROM app.operator WHERE user_id = $1", to_uuid("usr", person.id))
+    assert (await client.post(path.format(retried), headers=once)).status_code == 404, "no operator any more"
+
+
+async def test_while_an_operators_request_runs_its_repetition_is_told_so(world: World) -> None:
+    person = await operator(world)
+    client, job = world.client(person.token), await dead_letter(world.superuser)
+
+    async def post() -> int:
+        answer = await client.post(f"/v1/platform/jobs/{job}/disposal", headers={"idempotency-key": "once"})
+        return answer.status_code
+
+    async with world.superuser.transaction():  # what the first one waits for
+        await world.superuser.execute("SELECT FROM app.outbox WHERE id = $1 FOR UPDATE", to_uuid("job", job))
+        both = {asyncio.create_task(post()), asyncio.create_task(post())}
+        refused, waiting = await asyncio.wait(both, timeout=3, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result() for task in refused] == [409]
+    assert [await task for task in waiting] == [204]
+
+
+async def test_only_an_operators_session_keeps_answers_at_their_door(world: World) -> None:
+    stranger, somebody = await world.person(), await operator(world)
+    keep = "SELECT app.keep_operators_answer($1, 'name', 'fingerprint', 'answer')"
+    connection = await asyncpg.connect(world.settings.platform_database_url)
+    try:
+        for secret in (world.digest(stranger.token), b"unknown"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="only operators"):
+                await connection.execute(keep, secret)
+        entered = await connection.fetchrow(
+            "SELECT verdict, locked, answer FROM app.enter_platform_once($1, 'name')", world.digest(stranger.token)
+        )
+        assert entered is not None
+        assert tuple(entered) == ("stranger", None, None)
+        async with connection.transaction():
+            await connection.execute(keep, world.digest(somebody.token))
+            assert await connection.fetchval("SELECT app.user_id()") is None, "it leaves no context"
+    finally:
+        await connection.close()
 
 
 async def test_an_operator_looks_into_one_queue(world: World) -> None:

@@ -61,7 +61,10 @@ async def test_the_lock_of_a_neighbours_key_is_nobody_elses(arena: Arena) -> Non
         async with neighbour.transaction(), attacker.transaction():
             name = uuid4().bytes * 2
             assert tuple(await neighbour.fetchrow(enter, arena.b.session_hash, b, name)) == ("admitted", True)
-            (seen,) = await attacker.fetch("SELECT classid, objid FROM pg_locks WHERE locktype = 'advisory'")
+            (seen,) = await attacker.fetch(
+                "SELECT classid, objid FROM pg_locks WHERE locktype = 'advisory' AND pid = $1",
+                neighbour.get_server_pid(),
+            )
             same = seen["classid"].to_bytes(4, "big") + seen["objid"].to_bytes(4, "big")
             for forged in (name, same, same + bytes(24)):
                 assert tuple(await attacker.fetchrow(enter, arena.a.session_hash, a, forged)) == ("admitted", True)

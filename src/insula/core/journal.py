@@ -65,6 +65,22 @@ _ANSWER: Final = """
 _ACCOUNT: Final = "SELECT app.record_mine($1::text::jsonb)"
 
 
+# An operator's: their login is in nobody's context, so they show their session once more.
+_OPERATORS_ANSWER: Final = "SELECT app.keep_operators_answer($1, $2, $3, $4)"
+
+
+class StoredAnswer(msgspec.Struct, frozen=True):
+    """What a request with an Idempotency-Key was answered, sealed."""
+
+    name: bytes
+    """The hash of its key."""
+    fingerprint: bytes
+    """Of the request."""
+    sealed: bytes
+    operator: bytes | None
+    """The hash of the session, of who came in by the operators' door."""
+
+
 class Part(msgspec.Struct, frozen=True):
     """One of the INSERTs of a statement, and its binds."""
 
@@ -84,8 +100,7 @@ class Journal:
         self.tasks: list[dict[str, Any]] = []
         self.said: list[Hashable] = []
         """What need not be said again for a while, once it is committed."""
-        self.answer: tuple[bytes, bytes, bytes] | None = None
-        """A sealed answer to repeat: the hash of its key, the request's fingerprint, the answer."""
+        self.answer: StoredAnswer | None = None
 
     async def write_row(self, driver: asyncpg.Connection) -> None:
         """Write the row that waits: the next statement may ask for it."""
@@ -97,6 +112,10 @@ class Journal:
         """Write what was collected, inside the transaction that is about to commit."""
         if self.account:
             await driver.execute(_ACCOUNT, _json(self.account))
+        if self.answer is not None and self.answer.operator is not None:
+            binds = (self.answer.operator, self.answer.name, self.answer.fingerprint, self.answer.sealed)
+            await driver.execute(_OPERATORS_ANSWER, *binds)
+            self.answer = None
         if parts := self._parts():
             statement = _together(tuple((part.sql, len(part.values)) for part in parts))
             await driver.execute(statement, *chain.from_iterable(part.values for part in parts))
@@ -106,7 +125,7 @@ class Journal:
         """What there is to be written together."""
         parts = [] if self.row is None else [self.row]
         if self.answer is not None:
-            parts.append(Part(_ANSWER, [*self.answer]))
+            parts.append(Part(_ANSWER, [self.answer.name, self.answer.fingerprint, self.answer.sealed]))
         if len(self.events) == 1:
             id_ = new_uuid()
             parts.append(Part(_EVENT, [id_, days_after(id_, 1), *_columns(self.events[0])]))

@@ -69,6 +69,8 @@ APP_PLATFORM: Final = {
     "prove_untouched": "nothing; at worst it ends its own connection",
     "end_session": "nothing; ends its own connection",
     "enter_platform": "the hash of an operator's session",
+    "enter_platform_once": "the hash of an operator's session; then their own answer of that name",
+    "keep_operators_answer": "the hash of an operator's session",
     "claim_jobs": "nothing; chooses the leases",
     "return_claims": "the hashes of the leases",
     "end_overdue": "nothing; ends transactions of requests and jobs that have gone on for longer than any may",

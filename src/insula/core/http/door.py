@@ -15,10 +15,11 @@ from insula.core import errors, metrics
 from insula.core.db import Database, Transaction
 from insula.core.http.authentication import Presented, carries_credential, presented
 from insula.core.http.bodies import Incoming
+from insula.core.http.entrance import Entrance
 from insula.core.http.held_reply import HeldReply
 from insula.core.http.idempotency import ASKED, Asked, asked
 from insula.core.http.kept_out import REASONS, record_kept_out
-from insula.core.http.once_more import ENTER, ENTER_PLATFORM, asking_again
+from insula.core.http.once_more import asking_again
 from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
@@ -35,9 +36,6 @@ STALE_OK: Final = "stale_ok"
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _LITTLE: Final = 16_384
 """Bytes of a body that anybody may send: more is taken from those whom the door knows, and none of public routes."""
-
-_ENTER_FOR_REPLICA: Final = "SELECT * FROM app.enter_for_replica($1, $2)"
-_ENTER_ONCE: Final = "SELECT * FROM app.enter_once($1, $2, $3)"
 
 
 class Admission(Protocol):
@@ -192,8 +190,8 @@ class RequestTransaction(ASGIMiddleware):
         """Go through the door, or be refused; returns the grant for the replica, if there is one."""
         doors, options = self._doors, scope["route_handler"].opt
         transaction.facts, transaction.operation = facts_of(scope), str(scope["route_handler"].handler_name)
-        secret, organization = doors.keyring.digest(shown.token), _organization(scope)
-        found = await self._found(scope, transaction, secret, replica)
+        entrance = Entrance(doors.keyring.digest(shown.token), _organization(scope), "operator" in options)
+        found = await _found(scope, transaction, entrance, replica)
         if found["user_id"] is not None:  # also of those refused below: whose path it was not is worth a line
             bind_contextvars(user=to_text("usr", found["user_id"]))
         verdict = found["verdict"]
@@ -206,30 +204,19 @@ class RequestTransaction(ASGIMiddleware):
             else:
                 await doors.admission.turned_away(scope, to_text("crd", found["credential_id"]), shown)
             if verdict in REASONS:
-                await record_kept_out(transaction, secret, organization, found, scope["route_handler"])
+                await record_kept_out(
+                    transaction, entrance.secret, entrance.organization, found, scope["route_handler"]
+                )
             raise _refusal(verdict)
         principal = _principal(found, scope, doors)
         transaction.principal = principal
         if scope["method"] not in _SAFE:
-            transaction.ask_again = asking_again(
-                transaction, secret, organization, found, operator="operator" in options
-            )
+            transaction.ask_again = asking_again(transaction, entrance, found)
         scope["user"], scope[DB], scope[PRESENTED] = principal, transaction, shown
         bind_contextvars(tenant=principal.organization_id)
         metrics.shown(principal.credential_kind, "admitted").inc()
         await doors.admission.admitted(scope, principal, shown)
         return None if replica is None else found["grant"]
-
-    async def _found(self, scope: Any, transaction: Transaction, secret: bytes, replica: Replica | None) -> Any:
-        """What the door says of a request, and of its Idempotency-Key."""
-        once: Asked | None = scope.get(ASKED)
-        if "operator" in scope["route_handler"].opt:
-            return await transaction.driver.fetchrow(ENTER_PLATFORM, secret)
-        if once is not None:
-            once.found = await transaction.driver.fetchrow(_ENTER_ONCE, secret, _organization(scope), once.name)
-            return once.found
-        statement = ENTER if replica is None else _ENTER_FOR_REPLICA
-        return await transaction.driver.fetchrow(statement, secret, _organization(scope))
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -240,6 +227,17 @@ class _Request(msgspec.Struct, frozen=True):
     shown: Presented
     send: Send
     next_app: ASGIApp
+
+
+async def _found(scope: Any, transaction: Transaction, entrance: Entrance, replica: Replica | None) -> Any:
+    """What the door says of a request, and of its Idempotency-Key."""
+    once: Asked | None = scope.get(ASKED)
+    if once is not None:
+        statement, binds = entrance.once(once.name)
+        once.entrance, once.found = entrance, await transaction.driver.fetchrow(statement, *binds)
+        return once.found
+    statement, binds = entrance.door() if replica is None else entrance.for_replica()
+    return await transaction.driver.fetchrow(statement, *binds)
 
 
 async def _receive_from_stranger(body: Incoming) -> None:

@@ -12,8 +12,10 @@ from insula.core import crypto
 from insula.core.db import Transaction
 from insula.core.errors import Conflict, DomainError, InvalidRequest, Unprocessable, Wrong
 from insula.core.http.bodies import Incoming
+from insula.core.http.entrance import Entrance
 from insula.core.http.headers import values_of
 from insula.core.http.reply import Reply
+from insula.core.journal import StoredAnswer
 
 ASKED: Final = "insula_idempotency"
 _MAX_KEY: Final = 255
@@ -35,6 +37,8 @@ class Asked(msgspec.Struct):
     name: bytes
     fingerprint: bytes
     """Of the request, under the sender's secret: who reads the table cannot guess what was sent."""
+    entrance: Entrance | None = None
+    """What the door was shown."""
     found: Any = None
     """The door's row: whether nobody else is at it, and a stored answer."""
 
@@ -90,7 +94,10 @@ def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in start["headers"]]
         kept = [(k, v) for k, v in headers if k.lower() not in _NOT_KEPT]
         answer = msgspec.msgpack.encode(_Answer(start["status"], kept, first.get("body", b"")))
-        committing.journal.answer = (this.name, this.fingerprint, crypto.seal(_key(this.secret), answer, this.name))
+        sealed = crypto.seal(_key(this.secret), answer, this.name)
+        assert this.entrance is not None
+        operator = this.entrance.secret if this.entrance.operator else None
+        committing.journal.answer = StoredAnswer(this.name, this.fingerprint, sealed, operator)
 
     request.scope["insula_remember"] = remember  # type: ignore[typeddict-unknown-key]
     return None
@@ -118,12 +125,8 @@ def _wanted(keys: list[str]) -> str:
 
 
 def takes_key(handler: HTTPRouteHandler) -> bool:
-    """Whether a POST of this route may carry a key.
-
-    Operators' verbs find nothing to do when they are repeated, and their login, which is in no person's context, can
-    store no answers.
-    """
-    return not {"public", "operator"} & handler.opt.keys()
+    """Whether a POST of this route may carry a key: what is public has no credential to keep its answer under."""
+    return "public" not in handler.opt
 
 
 def _stored_answer(this: Asked) -> Response[bytes]:

@@ -3,26 +3,22 @@
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from uuid import UUID
 
 from insula.core import errors
 from insula.core.db import Transaction
+from insula.core.http.entrance import Entrance
 
-ENTER: Final = "SELECT * FROM app.enter($1, $2)"
-ENTER_PLATFORM: Final = "SELECT * FROM app.enter_platform($1)"
 WAITED_SECONDS: Final = 0.1
 """Longer than a statement takes, and so for somebody else's change."""
 
 _RIGHTS: Final = ("verdict", "membership_id", "role", "scope")
 
 
-def asking_again(
-    transaction: Transaction, secret: bytes, organization: UUID | None, found: Any, *, operator: bool
-) -> Callable[[], Awaitable[None]]:
+def asking_again(transaction: Transaction, entrance: Entrance, found: Any) -> Callable[[], Awaitable[None]]:
     """What asks the door anew where its answer, ``found``, is older than WAITED_SECONDS. Raises Overtaken where it no
     longer says the same.
     """
-    statement, binds = (ENTER_PLATFORM, (secret,)) if operator else (ENTER, (secret, organization))
+    statement, binds = entrance.door()
     asked = time.monotonic()
 
     async def ask() -> None:
