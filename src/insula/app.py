@@ -18,7 +18,7 @@ from insula.core.http.dependencies import DEPENDENCIES, provide_in_order
 from insula.core.http.documentation import DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
-from insula.core.http.health import HEALTH_ROUTES, Readiness
+from insula.core.http.health import HEALTH_ROUTES
 from insula.core.http.methods import HeadAsGet, creations_of, methods_of
 from insula.core.http.openapi import describe
 from insula.core.http.parameters import before_handler
@@ -30,6 +30,7 @@ from insula.core.limits import Limit, Limiter
 from insula.core.metrics import watch_pool
 from insula.core.passwords import Passwords
 from insula.core.permissions import Permissions
+from insula.core.readiness import Readiness, knocking
 from insula.core.replica import Replica
 from insula.core.vault import Vault
 from insula.pages import PageController
@@ -167,7 +168,7 @@ def _state(settings: Settings, parts: Parts) -> State:
             "redis": parts.redis,
             "permissions": parts.permissions,
             "features": FEATURES,
-            "readiness": Readiness(parts.databases.rw),
+            "readiness": Readiness({"database": knocking(parts.databases.rw)}),
             "limiter": parts.limiter,
             "passwords": Passwords(parallel=settings.argon2_parallel, min_length=settings.password_min_length),
         }

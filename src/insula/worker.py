@@ -18,9 +18,10 @@ from insula.core.jobs import Schedule, Services
 from insula.core.keyring import Keyring
 from insula.core.mail import Mailer
 from insula.core.mail import Relay as MailRelay
-from insula.core.metrics import serve_metrics
+from insula.core.metrics import Lacks, serve_metrics
 from insula.core.pace import Pace
 from insula.core.queue import Queue, Worker
+from insula.core.readiness import Readiness, knocking, pinging
 from insula.core.relay import Caps, Relay
 from insula.core.runner import Runner
 from insula.core.tracing import TRACES
@@ -67,6 +68,7 @@ class WorkerProcess:
         gauges = Gauges(self._platform, pace, queue.served, known, [task.NAME for task in handlers])
         self._upkeep = Upkeep(self._platform, queue, rounds, gauges, lease_seconds=lease)
         self._served = queue.served
+        self._readiness = Readiness({"database": knocking(self._platform), "Redis": pinging(self._redis)})
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then finish what is under way."""
@@ -92,7 +94,7 @@ class WorkerProcess:
             await require_proven(self._database, RELEASE)
             await stack.enter_async_context(self._vault.watched())
             if self._settings.metrics_port:
-                exporter = _exporter(self._settings)
+                exporter = _exporter(self._settings, self._readiness.lacks)
                 stack.callback(exporter.server_close)
                 stack.callback(exporter.shutdown)
             loop = type(asyncio.get_running_loop()).__module__
@@ -102,6 +104,7 @@ class WorkerProcess:
                 tasks.create_task(self._upkeep.run(stopping))
                 tasks.create_task(self._worker.start())
                 await stopping.wait()
+                self._readiness.draining = True
                 _log.info("worker stopping")
                 # First: what they handed out behind the worker's back, nobody here would take.
                 await asyncio.wait(relays, timeout=_RELAY_SECONDS)
@@ -143,8 +146,8 @@ def services(settings: Settings, keyring: Keyring) -> Services:
     return Services(mailer=mailer, keyring=keyring)
 
 
-def _exporter(settings: Settings) -> WSGIServer:
-    return serve_metrics(settings.metrics_port, settings.metrics_host, asyncio.get_running_loop())
+def _exporter(settings: Settings, lacks: Lacks) -> WSGIServer:
+    return serve_metrics(settings.metrics_port, settings.metrics_host, asyncio.get_running_loop(), lacks)
 
 
 def _database(url: str, settings: Settings, *, connections: int) -> Database:

@@ -60,21 +60,29 @@ def test_metrics_are_served_on_a_port_of_their_own() -> None:
 
 async def test_the_port_of_the_metrics_says_whether_the_event_loop_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "LOOP_SECONDS", 0.5)
-    server = metrics.serve_metrics(0, loop=asyncio.get_running_loop())
+    missing: list[str | None] = [None]
 
-    def ask() -> int:
+    async def lacks() -> str | None:
+        return missing[0]
+
+    server = metrics.serve_metrics(0, "127.0.0.1", asyncio.get_running_loop(), lacks)
+
+    def ask(path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/livez") as answer:
-                return int(answer.status)
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}{path}") as answer:
+                return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
-            return refused.code
+            return refused.code, refused.read().decode()
 
     try:
-        assert await asyncio.to_thread(ask) == 200
-        stuck = asyncio.create_task(asyncio.to_thread(ask))
-        await asyncio.sleep(0)  # the thread asks, and we give the loop no turn until it has been answered
+        assert await asyncio.to_thread(ask, "/livez") == await asyncio.to_thread(ask, "/readyz") == (200, "ok")
+        missing[0] = "Redis unreachable"
+        assert await asyncio.to_thread(ask, "/readyz") == (503, "Redis unreachable")
+        assert await asyncio.to_thread(ask, "/livez") == (200, "ok")
+        stuck = [asyncio.create_task(asyncio.to_thread(ask, path)) for path in ("/livez", "/readyz")]
+        await asyncio.sleep(0)  # the threads ask, and we give the loop no turn until they have been answered
         time.sleep(2)
-        assert await stuck == 503
+        assert await asyncio.gather(*stuck) == [(503, "the event loop stands still")] * 2
     finally:
         server.shutdown()
         server.server_close()

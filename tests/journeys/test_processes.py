@@ -208,6 +208,34 @@ async def test_jobs_go_through_a_redis_of_their_own(
     await drop.close()
 
 
+async def test_a_worker_says_whether_it_can_work(
+    addresses: dict[str, str], settings: Settings, started: list[Process], tmp_path: Path
+) -> None:
+    name, metrics_port = f"insula_ready_worker_{os.getpid()}", free_port()
+    await clone(addresses["admin"], name)
+    changes = {**urls_of(addresses["admin"], name), "metrics_port": metrics_port}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{metrics_port}", timeout=10) as client:
+
+        async def says(expected: tuple[int, str]) -> None:
+            async with asyncio.timeout(30):
+                while (answer := await client.get("/readyz")) and (answer.status_code, answer.text) != expected:
+                    await asyncio.sleep(0.1)
+
+        with EmbeddedValkey(tmp_path / "jobs") as jobs:
+            given = environment(settings, **changes, redis_url=jobs.url)
+            started.append(Process("worker", given, tmp_path / "worker.log"))
+            started[0].until("worker started")
+            await says((200, "ok"))
+        await says((503, "Redis unreachable"))
+        with EmbeddedValkey(tmp_path / "jobs", port=jobs.port):
+            await says((200, "ok"))
+            drop = await asyncpg.connect(addresses["admin"])
+            await drop.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            await drop.close()
+            await says((503, "database unreachable"))
+            assert (await client.get("/livez")).status_code == 200
+
+
 def test_wrong_settings_are_named_by_every_command(tmp_path: Path) -> None:
     given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "INSULA_PORT": "eighty"}
     given |= {"INSULA_HOME": str(tmp_path)}  # where nothing is up

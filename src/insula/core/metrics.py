@@ -1,8 +1,7 @@
 """What Prometheus may know: never a tenant, never a user, only labels that the code itself spells."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import lru_cache
 from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
@@ -110,9 +109,19 @@ def watch_pool(
     DB_POOL_WAITING.labels(login).set_function(waiting)
 
 
-def serve_metrics(port: int, host: str = "127.0.0.1", loop: asyncio.AbstractEventLoop | None = None) -> WSGIServer:
-    """Answer Prometheus from a thread, and on /livez whether ``loop`` still turns; ends with ``shutdown()`` and
-    ``server_close()``.
+Lacks = Callable[[], Coroutine[Any, Any, str | None]]
+"""Says what keeps a process from its work; None for nothing."""
+
+
+def serve_metrics(
+    port: int,
+    host: str = "127.0.0.1",
+    loop: asyncio.AbstractEventLoop | None = None,
+    lacks: Lacks | None = None,
+) -> WSGIServer:
+    """Answer Prometheus from a thread; /livez says whether ``loop`` still turns, /readyz what the process ``lacks``.
+
+    Ends with ``shutdown()`` and ``server_close()``.
 
     One process, one port: a second process on the same port raises OSError. Port 0 takes a free one.
     """
@@ -123,23 +132,33 @@ def serve_metrics(port: int, host: str = "127.0.0.1", loop: asyncio.AbstractEven
         raise OSError(told) from error
     exporter = server.get_app()
     if loop is not None and exporter is not None:
-        server.set_app(_with_liveness(exporter, loop))
+        server.set_app(_with_probes(exporter, loop, lacks))
     return server
 
 
-def _with_liveness(exporter: WSGIApplication, loop: asyncio.AbstractEventLoop) -> WSGIApplication:
+def _with_probes(exporter: WSGIApplication, loop: asyncio.AbstractEventLoop, lacks: Lacks | None) -> WSGIApplication:
+    probes: dict[str, Lacks] = {"/livez": _nothing} if lacks is None else {"/livez": _nothing, "/readyz": lacks}
+
     def answer(request: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        if request["PATH_INFO"] != "/livez":
+        probe = probes.get(request["PATH_INFO"])
+        if probe is None:
             return exporter(request, start_response)
-        turns = _turns(loop)
-        start_response("200 OK" if turns else "503 Service Unavailable", [("content-type", "text/plain")])
-        return [b"ok" if turns else b"the event loop stands still"]
+        wrong = _asked(probe, loop)
+        start_response("503 Service Unavailable" if wrong else "200 OK", [("content-type", "text/plain")])
+        return [(wrong or "ok").encode()]
 
     return answer
 
 
-def _turns(loop: asyncio.AbstractEventLoop) -> bool:
+async def _nothing() -> None:
+    """What a process lacks that comes to this."""
+
+
+def _asked(probe: Lacks, loop: asyncio.AbstractEventLoop) -> str | None:
     """Asked from a thread, which still answers when the process does nothing else any more."""
-    turned = threading.Event()
-    loop.call_soon_threadsafe(turned.set)
-    return turned.wait(LOOP_SECONDS)
+    asking = asyncio.run_coroutine_threadsafe(probe(), loop)
+    try:
+        return asking.result(LOOP_SECONDS)
+    except TimeoutError:
+        asking.cancel()
+        return "the event loop stands still"

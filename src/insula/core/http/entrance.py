@@ -1,4 +1,4 @@
-"""By which of the database's doors a request comes in: the operators' or everybody's, with a key for its answer or not."""
+"""The door of the database a request comes in by: operators' or everybody's, with a key for its answer or without."""
 
 from typing import Any, Final, NamedTuple
 from uuid import UUID
