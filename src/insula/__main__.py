@@ -156,8 +156,8 @@ def remove_operator(email: str) -> None:
     from insula.operators import remove_operator
 
     with plainly():
-        removed = asyncio.run(remove_operator(load_owner_database_url(_environment()), email))
-    click.echo(f"{email} is {'no longer an' if removed else 'no'} operator.")
+        asyncio.run(remove_operator(load_owner_database_url(_environment()), email))
+    click.echo(f"{email} is no longer an operator.")
 
 
 @operator.command("list")

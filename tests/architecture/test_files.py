@@ -89,6 +89,15 @@ def test_the_tests_readme_names_every_folder_of_tests() -> None:
     assert named == {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "_."}
 
 
+@pytest.mark.parametrize("folder", ["src/insula", "src/insula/core"])
+def test_the_readme_of_the_program_names_every_module(folder: str) -> None:
+    """Of the folders below it, those that have no README of their own."""
+    place = ROOT / folder
+    named = set(re.findall(r"\]\(([\w/]+\.py)\)", (place / "README.md").read_text(encoding="utf-8")))
+    modules = {*place.glob("*.py"), *(place / "http").glob("*.py")}
+    assert {str(path.relative_to(place)) for path in modules if path.name != "__init__.py"} - named == set()
+
+
 def test_the_license_is_the_unmodified_apache_license() -> None:
     text = (ROOT / "LICENSE").read_text()
     assert text.split()[:6] == ["Apache", "License", "Version", "2.0,", "January", "2004"]

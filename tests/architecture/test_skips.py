@@ -76,4 +76,4 @@ def test_where_nothing_renders_manifests_the_last_lines_say_that_they_were_not_r
     bash = shutil.which("bash") or ""
     done = subprocess.run([bash, str(script)], env={"PATH": str(programs)}, capture_output=True, text=True, check=True)
     assert ("NOT READ" in done.stdout.splitlines()[-1]) is (renderer is None), done.stdout
-    assert f"ignored: {0 if renderer else 4}\n" in done.stdout
+    assert f"ignored: {0 if renderer else 5}\n" in done.stdout

@@ -115,7 +115,7 @@ async def service_page(db: NamedDependency[Transaction]) -> Page[_ServiceRead]:
     """The way advanced-alchemy's documentation does it, on the session of the request's transaction."""
     service = _Service(session=db.session)
     projects = await service.get_many(Project.deleted_at.is_(None), LimitOffset(20, 0), OrderBy("id", "desc"))
-    return Page(list(service.to_schema(projects, schema_type=_ServiceRead).items))
+    return Page(list(service.to_schema(projects, schema_type=_ServiceRead).items), None)
 
 
 # ---- a project created, with its event, a job and the stored answer

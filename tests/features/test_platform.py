@@ -6,9 +6,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 
+from insula.__main__ import main
 from insula.core.ids import to_text, to_uuid
-from insula.operators import NobodyThere, add_operator, list_operators, remove_operator
+from insula.operators import NobodyThere, NoOperator, add_operator, list_operators, remove_operator
 from insula.settings import Settings
 from tests.factories import Person, World
 
@@ -36,12 +38,34 @@ async def test_operators_are_made_and_unmade_from_the_command_line(world: World,
     assert not await add_operator(owner_url, person.email)
     assert (person.email, person.name) in await list_operators(owner_url)
     assert (await client.get("/v1/platform/jobs")).status_code == 200
-    assert await remove_operator(owner_url, person.email)
-    assert not await remove_operator(owner_url, person.email)
+    await remove_operator(owner_url, person.email)
+    with pytest.raises(NoOperator):
+        await remove_operator(owner_url, person.email)
     assert (await client.get("/v1/platform/jobs")).status_code == 404
     noted = "SELECT action FROM app.operator_action WHERE user_id = $1 ORDER BY occurred_at"
     rows = await world.superuser.fetch(noted, to_uuid("usr", person.id))
     assert [row["action"] for row in rows] == ["operator.added", "operator.removed"]
+
+
+async def test_whoever_unmakes_the_wrong_one_is_told_by_the_end_of_the_command_too(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistyped address would leave the right ones what they were, and nobody would notice."""
+    monkeypatch.setenv("INSULA_OWNER_DATABASE_URL", settings.owner_database_url or "")
+    person = await operator(world)
+    command = ["operator", "remove", person.email]
+    done = await asyncio.to_thread(CliRunner().invoke, main, command)
+    assert (done.exit_code, done.stdout) == (0, f"{person.email} is no longer an operator.\n")
+    done = await asyncio.to_thread(CliRunner().invoke, main, command)
+    assert (done.exit_code, done.stderr) == (1, f"Error: {person.email} is no operator: nothing was changed.\n")
+
+
+async def test_a_disabled_operator_is_unmade(world: World, settings: Settings) -> None:
+    """Whoever enables the account again would have enabled an operator."""
+    person = await operator(world)
+    await world.superuser.execute('UPDATE app."user" SET disabled_at = now() WHERE id = $1', to_uuid("usr", person.id))
+    await remove_operator(settings.owner_database_url or "", person.email)
+    assert (person.email, person.name) not in await list_operators(settings.owner_database_url or "")
 
 
 async def test_only_who_has_an_account_becomes_an_operator(world: World, settings: Settings) -> None:

@@ -8,17 +8,8 @@ from typing import Final
 
 import yaml
 
+from tests.k8s.operators import is_operators
 from tests.k8s.rendering import Manifest
-
-OF_OPERATORS: Final = (
-    "cnpg.io/",
-    "monitoring.coreos.com/",
-    "keda.sh/",
-    "gateway.networking",
-    "cert-manager.io/",
-    "external-secrets",
-)
-"""Kinds that Kubernetes itself does not know, and so publishes no schema of."""
 
 ALLOWED: Final = {
     "CKV_K8S_15": "images by digest or fixed tag need not be asked for at each start: a registry may be away",
@@ -28,8 +19,8 @@ ALLOWED: Final = {
 
 
 def schema_complaints(manifests: list[Manifest]) -> list[str]:
-    """What kubernetes-validate says; it knows every field and type of Kubernetes' own kinds."""
-    known = [each for each in manifests if not any(of in each["apiVersion"] for of in OF_OPERATORS)]
+    """What kubernetes-validate says; it knows every field and type of Kubernetes' own kinds, and of operators' none."""
+    known = [each for each in manifests if not is_operators(each)]
     done = _read(["kubernetes-validate", "--strict"], known)
     return [] if done.returncode == 0 else (done.stdout + done.stderr).splitlines()
 

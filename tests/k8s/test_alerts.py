@@ -10,19 +10,10 @@ import pytest
 import yaml
 
 from tests.deploy.promql import grouped_by, selectors
+from tests.k8s.exported import EXPORTED, OF_PODS
 
 FOLDER = Path(__file__).parents[2] / "k8s" / "components" / "monitoring"
 SCENARIOS = FOLDER / "cloudnative-pg.test.yaml"
-OF_PODS = {"namespace", "pod"}
-"""Labels that a PodMonitor gives to everything it has scraped."""
-EXPORTED = {
-    "cnpg_collector_up": {"cluster"},
-    "cnpg_pg_replication_lag": set(),
-    "cnpg_backends_max_tx_duration_seconds": {"datname", "usename", "application_name", "state"},
-    "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp": set(),
-}
-"""Series of CloudNativePG, by its predefined queries, and of its Barman Cloud plugin, with their labels."""
-
 promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 
 
@@ -48,7 +39,8 @@ def test_what_is_asked_for_is_exported(alert: str) -> None:
 def test_the_scenarios_are_of_series_that_are_exported() -> None:
     read = yaml.safe_load(SCENARIOS.read_text(encoding="utf-8"))
     series = [each["series"] for scenario in read["tests"] for each in scenario["input_series"]]
-    assert {name.partition("{")[0] for name in series} == EXPORTED.keys()
+    asked = {selector.metric for rule in RULES.values() for selector in selectors(rule["expr"])}
+    assert {name.partition("{")[0] for name in series} == asked
     for name in series:
         metric, _, labels = name.partition("{")
         assert set(re.findall(r"(\w+)=", labels)) == EXPORTED[metric] | OF_PODS, name
@@ -85,6 +77,10 @@ def test_promtool_finds_nothing_wrong(command: list[str], tmp_path: Path) -> Non
         ("PostgresDown", ' or absent(cnpg_collector_up{namespace="insula-data"})', ""),
         ("PostgresDown", "< 1", "< 0"),
         ("PostgresReplicaLate", "> 30", "> 3000"),
+        ("PostgresReplicaCutOff", "> max", ">= max"),
+        ("PostgresReplicaCutOff", "is_wal_receiver_up", "lag"),
+        ("PostgresBackupUnknown", 'unless absent(cnpg_collector_up{namespace="insula-data"})', ""),
+        ("PostgresBackupUnknown", '{namespace="insula-data"}', ""),
         ("PostgresBackupLate", "max(", "min("),
         ("PostgresBackupLate", "> 108000", "> 1080000"),
         ("PostgresTransactionForgotten", "idle in transaction.*", "idle in transaction"),

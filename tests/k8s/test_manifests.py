@@ -1,5 +1,6 @@
 """The manifests and the program agree, and programs of others find nothing."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import yaml
 from insula.settings import Settings, load, load_owner_database_url
 from tests.k8s.readers import ALLOWED, checkov_complaints
 from tests.k8s.rendering import RENDERED, REPLICAS, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
+from tests.k8s.test_dashboards import boards
 
 pytestmark = pytest.mark.peers
 
@@ -124,6 +126,11 @@ def test_the_alerts_are_those_that_are_proven() -> None:
     assert [each for each in ours if each["name"] != "cloudnative-pg"] == [
         each for each in proven if each["name"] != "postgres"
     ]
+
+
+def test_a_cluster_gets_the_dashboards_that_are_proven() -> None:
+    made = one(rendered("overlays/production"), "ConfigMap", "insula-dashboards")
+    assert {name: json.loads(text) for name, text in made["data"].items()} == boards()
 
 
 def test_haproxy_reads_the_way_to_the_master() -> None:

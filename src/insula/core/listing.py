@@ -31,7 +31,7 @@ class Page(msgspec.Struct, Generic[R], frozen=True):
     """Some rows, and where to go on; ``next_cursor`` is null on the last page."""
 
     data: list[R]
-    next_cursor: Annotated[str, Meta(examples=["eyJ2IjpbIjAxOTIwYzVlIl19"])] | None = None
+    next_cursor: Annotated[str, Meta(examples=["eyJ2IjpbIjAxOTIwYzVlIl19"])] | None
 
 
 class PageRequest(msgspec.Struct, frozen=True):
@@ -142,7 +142,7 @@ class Listing(Generic[R]):
         records = await query.records(db, **binds)
         rows = [query.build(record) for record in records[: request.limit]]
         if len(records) <= request.limit:
-            return Page(rows)
+            return Page(rows, None)
         last = self._position(sort, rows[-1], records[request.limit - 1])
         return Page(rows, _seal(request.keys[0], last, binding))
 

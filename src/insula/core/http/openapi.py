@@ -177,6 +177,8 @@ class _Schemas:
         schemas, components = msgspec.json.decode(_GENERIC.sub(rb"\2\1", made))
         for written, schema in zip(self._written, schemas, strict=True):
             written.update(schema)
+        for name, schema in components.items():
+            schema["title"] = name  # makers of client code name classes by it
         return dict(components)
 
 

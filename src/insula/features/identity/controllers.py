@@ -139,7 +139,7 @@ class AuthController(Controller):
         """Ask for an account; the letter that follows says how to go on."""
         await throttle.letter(caller.address, data.email, "verification")
         await sign_ups.sign_up(data)
-        return LetterRequested()
+        return LetterRequested.told()
 
     @post("/verification-mail", status_code=202, public=_STRANGER)
     async def resend_verification(
@@ -152,7 +152,7 @@ class AuthController(Controller):
         """Ask for the verification letter again."""
         await throttle.letter(caller.address, data.email, "verification")
         await sign_ups.resend_verification(data.email)
-        return LetterRequested()
+        return LetterRequested.told()
 
     @post("/verification", status_code=200, public=_STRANGER, sets_cookie=True, refusals=[LinkInvalid, SignInFailed])
     async def verify_sign_up(
@@ -199,7 +199,7 @@ class AuthController(Controller):
         """Ask for a letter with a link that sets a new password."""
         await throttle.letter(caller.address, data.email, "reset")
         await passwords.ask_reset(data.email)
-        return LetterRequested()
+        return LetterRequested.told()
 
     @post("/reset", status_code=204, public=_STRANGER, refusals=[LinkInvalid, PasswordRefused])
     async def reset_password(

@@ -40,7 +40,7 @@ _sessions = sa.func.app.my_sessions().table_valued(
 )
 
 SESSIONS = Listing(
-    sa.select(_sessions),
+    sa.select(_sessions, sa.false().label("current")),
     SessionRead,
     key=_sessions.c.id,
     sorts={"created_at": _sessions.c.id, "last_used_at": _sessions.c.last_used_at},

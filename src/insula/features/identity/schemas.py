@@ -1,6 +1,6 @@
 """What sign-up, sign-in and a person's own account take and give."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -9,6 +9,8 @@ from insula.core.events import Changed, OfAccount
 from insula.core.ids import describe
 from insula.core.passwords import Password
 from insula.core.schemas import Change, Email, PersonName, Read, Task, Timestamp, Write
+
+_ON_ITS_WAY: Final = "If there is anything to send to this address, it is on its way."
 
 UserId = Annotated[str, describe("usr", "a user")]
 SessionId = Annotated[str, describe("crd", "a session")]
@@ -59,7 +61,12 @@ class LetterRequest(Write, frozen=True, kw_only=True):
 class LetterRequested(Read, frozen=True):
     """The same whatever is known of the address."""
 
-    message: str = "If there is anything to send to this address, it is on its way."
+    message: Annotated[str, Meta(description="For people.", examples=[_ON_ITS_WAY])]
+
+    @classmethod
+    def told(cls) -> Self:
+        """The one that there is."""
+        return cls(_ON_ITS_WAY)
 
 
 class Reset(Write, frozen=True, kw_only=True):
@@ -116,7 +123,7 @@ class SessionRead(Read, frozen=True):
     last_used_at: Timestamp
     expires_at: SessionEnd
     idle_expires_at: SessionIdleEnd
-    current: bool = False
+    current: Annotated[bool, Meta(description="Whether it is the one that asks.")]
 
 
 class SessionsRevoke(Write, frozen=True, kw_only=True):
