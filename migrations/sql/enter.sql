@@ -84,7 +84,7 @@ BEGIN
     a_minute_ago := app.later_id((app.ids_of_now(1))[1], -60000);
     SELECT count(*) INTO lately
       FROM (SELECT FROM app.event AS e
-             WHERE e.tenant_id = organization AND e.actor_id = actor AND e.id > a_minute_ago
+             WHERE e.tenant_id = organization AND e.actor_id OPERATOR(app.#=) actor AND e.id > a_minute_ago
                AND e.type = 'access.denied' LIMIT 30) AS told;
     IF lately < 30 THEN
         INSERT INTO app.event (tenant_id, id, type, version, actor_type, actor_id, credential_id,

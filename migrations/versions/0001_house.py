@@ -155,7 +155,7 @@ def people() -> None:
         ),
         schema="app",
     )
-    op.create_index("account_event_type", "account_event", ["user_id", "type", "id"], schema="app")
+    op.execute("CREATE INDEX account_event_type ON app.account_event (user_id, type app.text_key_ops, id)")
     # In the order of everybody's lines, for the purge; hence nobody reads that column.
     op.create_index("account_event_age", "account_event", ["recorded_at"], schema="app")
     told = "user_id, id, type, version, occurred_at, credential_id, target_type, target_id, data, context"
@@ -218,9 +218,14 @@ def organizations() -> None:
     op.execute('ALTER TABLE app.membership ADD FOREIGN KEY (user_id) REFERENCES app."user" (id) ON DELETE CASCADE')
     # In no order: whoever walks one across organizations finds out whose ids stand in it.
     op.execute("CREATE INDEX membership_of_user ON app.membership USING hash (user_id)")
-    op.execute('CREATE INDEX membership_name ON app.membership (tenant_id, name_norm COLLATE "C", id)')
-    op.execute('CREATE INDEX membership_email ON app.membership (tenant_id, email_norm COLLATE "C", id)')
-    op.create_index("membership_role", "membership", ["tenant_id", "role", "id"], schema="app")
+    op.execute('CREATE INDEX membership_name ON app.membership (tenant_id, name_norm COLLATE "C" app.text_key_ops, id)')
+    op.execute(
+        'CREATE INDEX membership_email ON app.membership (tenant_id, email_norm COLLATE "C" app.text_key_ops, id)'
+    )
+    # With the id behind it, whom a list is asked for is found in its order.
+    op.create_index("membership_person", "membership", ["tenant_id", "user_id", "id"], schema="app")
+    op.execute("CREATE INDEX membership_role ON app.membership (tenant_id, role app.text_key_ops, id)")
+    op.execute("CREATE INDEX membership_status ON app.membership (tenant_id, status app.text_key_ops, id)")
 
 
 def event() -> None:
@@ -246,7 +251,7 @@ def event() -> None:
     protect_tenant_table(op, "event")
     op.execute("REVOKE UPDATE ON app.event FROM app_door")
     for column in ("type", "actor_id", "target_id"):
-        op.create_index(f"event_{column}", "event", ["tenant_id", column, "id"], schema="app")
+        op.execute(f"CREATE INDEX event_{column} ON app.event (tenant_id, {column} app.text_key_ops, id)")
     run_script(op, SQL / "event_order.sql")
     run_script(op, SQL / "event_partitions.sql")
     op.execute("SELECT app.create_event_partitions(now(), 3)")

@@ -29,7 +29,7 @@ def upgrade() -> None:
     op.execute("CREATE UNIQUE INDEX team_name ON app.team (tenant_id, name_norm) WHERE deleted_at IS NULL")
     op.execute("CREATE INDEX team_deleted ON app.team (tenant_id, id) WHERE deleted_at IS NOT NULL")
     op.execute("CREATE INDEX team_purge ON app.team USING brin (deleted_at) WHERE deleted_at IS NOT NULL")
-    op.execute('CREATE INDEX team_name_order ON app.team (tenant_id, name_norm COLLATE "C", id)')
+    op.execute('CREATE INDEX team_name_order ON app.team (tenant_id, name_norm COLLATE "C" app.text_key_ops, id)')
     create_tenant_table(
         op,
         "team_member",
@@ -41,7 +41,9 @@ def upgrade() -> None:
         tenant_reference("member_id", "membership"),
         deletable=True,
     )
-    op.create_index("team_member_in", "team_member", ["tenant_id", "team_id", "created_at", "member_id"], schema="app")
+    op.execute(
+        "CREATE INDEX team_member_in ON app.team_member (tenant_id, team_id, created_at app.moment_key_ops, member_id)"
+    )
     op.create_index("team_member_of", "team_member", ["tenant_id", "member_id", "team_id"], schema="app")
 
 

@@ -42,10 +42,12 @@ def upgrade() -> None:
         ),
     )
     # A deleted project's key is free again; restoring it then is a conflict.
-    op.execute("CREATE UNIQUE INDEX project_key ON app.project (tenant_id, key) WHERE deleted_at IS NULL")
-    op.execute('CREATE INDEX project_name_order ON app.project (tenant_id, name_norm COLLATE "C", id)')
-    op.create_index("project_updated", "project", ["tenant_id", "updated_at", "id"], schema="app")
-    op.create_index("project_status_order", "project", ["tenant_id", "status", "id"], schema="app")
+    op.execute(
+        "CREATE UNIQUE INDEX project_key ON app.project (tenant_id, key app.text_key_ops) WHERE deleted_at IS NULL"
+    )
+    op.execute('CREATE INDEX project_name_order ON app.project (tenant_id, name_norm COLLATE "C" app.text_key_ops, id)')
+    op.execute("CREATE INDEX project_updated ON app.project (tenant_id, updated_at app.moment_key_ops, id)")
+    op.execute("CREATE INDEX project_status_order ON app.project (tenant_id, status app.text_key_ops, id)")
     op.create_index("project_team", "project", ["tenant_id", "team_id", "id"], schema="app")
     op.execute("CREATE INDEX project_deleted ON app.project (tenant_id, id) WHERE deleted_at IS NOT NULL")
     op.execute("CREATE INDEX project_purge ON app.project USING brin (deleted_at) WHERE deleted_at IS NOT NULL")

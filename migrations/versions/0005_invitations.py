@@ -37,8 +37,10 @@ def upgrade() -> None:
         updatable=("status", "invited_by", "sendings", "expires_at", "updated_at", "version"),
     )
     op.execute("CREATE UNIQUE INDEX invitation_open ON app.invitation (tenant_id, email_norm) WHERE status = 'pending'")
-    op.create_index("invitation_status_order", "invitation", ["tenant_id", "status", "id"], schema="app")
-    op.execute('CREATE INDEX invitation_email ON app.invitation (tenant_id, email_norm COLLATE "C", id)')
+    op.execute("CREATE INDEX invitation_status_order ON app.invitation (tenant_id, status app.text_key_ops, id)")
+    op.execute(
+        'CREATE INDEX invitation_email ON app.invitation (tenant_id, email_norm COLLATE "C" app.text_key_ops, id)'
+    )
     op.create_index("invitation_inviter", "invitation", ["tenant_id", "invited_by"], schema="app")
     # The holder of an address finds what is open for it, whichever organization it is from.
     # In no order: walked in one, an index of everybody's rows tells whoever has a row in it how many come before.

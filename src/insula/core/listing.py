@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, Self, TypeVar
@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from insula.core.db import Transaction
 from insula.core.errors import InvalidRequest, Wrong
+from insula.core.keyed import collated, compared, keyed, ordered
 from insula.core.queries import Query
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -46,7 +47,7 @@ class PageRequest(msgspec.Struct, frozen=True):
 
 
 class Filter:
-    """Equality with a column."""
+    """Equality with a column; an index (whose, column, id) finds the rows, in the order of their ids."""
 
     MEANING = "Only those with this value."
     """To readers of the documentation."""
@@ -55,21 +56,20 @@ class Filter:
         self.column = column
 
     def clause(self, name: str) -> sa.ColumnElement[bool]:
-        return self.column == sa.bindparam(name, type_=self.column.type)  # type: ignore[no-any-return]
+        return compared(self.column, "=", sa.bindparam(name, type_=self.column.type))
 
     def binds(self, name: str, value: Any) -> dict[str, Any]:
         return {name: value}
 
 
 class Prefix(Filter):
-    """Starts with, over a normalised column in the C collation: a range of it, asked after row security."""
+    """Starts with, over a normalised column in the C collation: a range of it, which an index finds in its order."""
 
-    MEANING = "Only those that start with this, in upper or lower case."
+    MEANING = "Only those that start with this, in upper or lower case; sorted by it, where `sort` says nothing else."
 
     def clause(self, name: str) -> sa.ColumnElement[bool]:
-        column = self.column.collate("C")
-        start = sa.bindparam(name, type_=sa.Text)
-        return (column >= start) & (column < sa.bindparam(f"{name}_end", type_=sa.Text))  # type: ignore[no-any-return]
+        start, end = sa.bindparam(name, type_=sa.Text), sa.bindparam(f"{name}_end", type_=sa.Text)
+        return compared(self.column, ">=", start) & compared(self.column, "<", end)
 
     def binds(self, name: str, value: str) -> dict[str, Any]:
         start = unicodedata.normalize("NFC", value).casefold()
@@ -101,7 +101,8 @@ class Listing(Generic[R]):
     """One list endpoint's statement, in all the combinations of sort and filters it offers.
 
     ``key`` is the unique id every order ends with. A sort by the key itself (UUIDv7: by time) is declared by
-    mapping its name to the key. Every other sort needs an index (tenant_id, column, id).
+    mapping its name to the key. Every other sort, and every filter, needs an index (whose, column, id), made for the
+    comparisons of keyed.py. Of several filters the first that is declared chooses the index.
     """
 
     def __init__(  # noqa: PLR0913  # what a list is, declared once at import
@@ -128,10 +129,10 @@ class Listing(Generic[R]):
 
     async def page(self, db: Transaction, request: PageRequest, **given: Any) -> Page[R]:
         """The page asked for. Raises InvalidRequest for an unknown sort or a cursor that is not this list's."""
-        sort = self.default if request.sort is None else request.sort
+        active = {name: value for name, value in given.items() if value is not None}
+        sort = self._unasked(active) if request.sort is None else request.sort
         if sort not in self.offered:
             raise InvalidRequest.about("query/sort", Wrong.NOT_OFFERED, f"one of {', '.join(self.offered)}")
-        active = {name: value for name, value in given.items() if value is not None}
         binds: dict[str, Any] = {}
         for name, value in active.items():
             binds |= self.filters[name].binds(name, value)
@@ -146,29 +147,44 @@ class Listing(Generic[R]):
         last = self._position(sort, rows[-1], records[request.limit - 1])
         return Page(rows, _seal(request.keys[0], last, binding))
 
+    def _unasked(self, active: Collection[str]) -> str:
+        """The order of who asked for none: that of the prefix, since the index that finds it has no other."""
+        searched = [self.filters[name].column for name in active if isinstance(self.filters[name], Prefix)]
+        return next(
+            (name for name, column in self.sorts.items() if any(column is one for one in searched)), self.default
+        )
+
     def _compile(self, sort: str, active: frozenset[str], continued: bool, limit: int) -> Query[R]:
         column, descending = self.sorts[sort.removeprefix("-")], sort.startswith("-")
         statement = self._statement
         for name in sorted(active):
             statement = statement.where(self.filters[name].clause(name))
-        if column is self._key:
-            order: list[Any] = [self._key]
-            position: list[Any] = [sa.bindparam("after_id", type_=self._key.type)]
-        else:
-            ordered = column.collate("C") if isinstance(column.type, sa.Text) else column
-            order = [ordered, self._key]
-            position = [
-                sa.bindparam("after_value", type_=column.type),
-                sa.bindparam("after_id", type_=self._key.type),
-            ]
         if continued:
-            here = sa.tuple_(*order) if len(order) > 1 else order[0]
-            there: Any = sa.tuple_(*position) if len(order) > 1 else position[0]
-            statement = statement.where(here < there if descending else here > there)
+            statement = statement.where(self._behind(column, descending=descending))
         if not self._shown(column):
             statement = statement.add_columns(column.label(_SORTED_BY))
-        directed = [item.desc() if descending else item.asc() for item in order]
+        leading = self._leading(active) if column is self._key else column
+        order = [self._key] if leading is None else [leading, self._key]
+        directed = [ordered(item, descending=descending) for item in order]
         return Query(statement.order_by(*directed).limit(sa.literal_column(str(limit))), self._row)
+
+    def _leading(self, active: Collection[str]) -> Any:
+        """What stands before the key in the index of a filter, whose order says so although it has one value there.
+
+        Of ids the planner knows that by itself.
+        """
+        equal = [one.column for name, one in self.filters.items() if name in active and type(one) is Filter]
+        return equal[0] if equal and all(keyed(column) for column in equal) else None
+
+    def _behind(self, column: Any, *, descending: bool) -> sa.ColumnElement[bool]:
+        """What follows the row that a cursor names. The index begins at its value; whoever shares that comes by id."""
+        after_id = sa.bindparam("after_id", type_=self._key.type)
+        if column is self._key:
+            return self._key < after_id if descending else self._key > after_id  # type: ignore[no-any-return]
+        after = sa.bindparam("after_value", type_=column.type)
+        here, there = sa.tuple_(collated(column), self._key), sa.tuple_(after, after_id)
+        begun = compared(column, "<=" if descending else ">=", after)
+        return begun & (here < there if descending else here > there)
 
     def _position(self, sort: str, row: R, record: Record) -> list[Any]:
         """What a cursor says: the last row's key, and what is stored of its sort value when that is something else."""

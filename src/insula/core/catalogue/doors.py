@@ -2,6 +2,9 @@
 
 from typing import Final
 
+COMPARISONS: Final = tuple(f"{kind}_{name}" for kind in ("text", "moment") for name in ("lt", "le", "eq", "ge", "gt"))
+"""PostgreSQL's own, which indexes answer before the policy is asked: provision.sql."""
+
 APP_RW: Final = {
     # Reading the context that a door signed.
     "tenant_id": "nothing; tells the context's own tenant",
@@ -33,6 +36,7 @@ APP_RW: Final = {
     "decline_my_invitation": "a context with a user and no tenant; the user's own verified address",
     "my_invitations": "a context with a user and no tenant",
     "may_grant": "nothing; compares two names of roles",
+    **dict.fromkeys(COMPARISONS, "nothing; compares what it is given"),
     # The life of a job, for whoever holds its lease.
     "start_job": "a job's lease",
     "finish_job": "a job's lease",

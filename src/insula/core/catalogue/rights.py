@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from insula.core.catalogue.doors import EXECUTABLE, RUNS_AS_OWNER
+from insula.core.catalogue.doors import COMPARISONS, EXECUTABLE, RUNS_AS_OWNER
 from insula.core.catalogue.facts import LOGINS, OWNERS, Catalogue, Right
 from insula.core.catalogue.grants import APPEND_ONLY
 from insula.core.catalogue.rule import Problems, Rule
@@ -31,9 +31,10 @@ def functions_are_pinned(catalogue: Catalogue) -> Problems:
     for function in catalogue.functions:
         if function.schema != SCHEMA:
             continue
-        if function.name in CONTEXT and function.settings:
+        names_nothing = function.name in CONTEXT or function.name in COMPARISONS
+        if names_nothing and function.settings:
             yield function.signature, "sets something, and its text needs no search_path"
-        elif function.name not in CONTEXT and PINNED not in function.settings:
+        elif not names_nothing and PINNED not in function.settings:
             yield function.signature, "does not SET search_path = pg_catalog, pg_temp"
 
 

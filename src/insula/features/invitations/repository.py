@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from insula.core.db import Transaction
 from insula.core.ids import TypeID, to_uuid
+from insula.core.keyed import compared
 from insula.core.listing import Filter, Listing, Prefix
 from insula.core.queries import Query
 from insula.core.repository import Repository
@@ -82,7 +83,7 @@ class _HonestStatus(Filter):
     def clause(self, name: str) -> sa.ColumnElement[bool]:
         stored = sa.bindparam(f"{name}_stored", type_=sa.ARRAY(sa.Text))
         wanted: Any = sa.bindparam(name, type_=sa.Text)
-        return sa.and_(self.column == sa.any_(stored), wanted == _STATUS)
+        return sa.and_(compared(self.column, "=", sa.any_(stored)), wanted == _STATUS)
 
     def binds(self, name: str, value: str) -> dict[str, Any]:
         return {name: value, f"{name}_stored": ["pending", "expired"] if value == "expired" else [value]}
