@@ -17,7 +17,7 @@ from insula.settings import Settings
 from tests.attacks.test_authentication import give_modern_password
 from tests.benchmarks.process import Client
 from tests.factories import Member, World
-from tests.features.test_identity_letters import PASSWORD
+from tests.features.signing_in import PASSWORD
 from tests.journeys.test_processes import ROOT, Process, answers, environment, free_port
 
 WORKSHOP = """
