@@ -22,7 +22,7 @@ from insula.core.ids import new_id, to_uuid
 from insula.rotation import rotate_door_key
 from tests.conftest import address, running
 from tests.factories import Member, World, settings_for
-from tests.isolation.hostile import FORGED_CONTEXTS
+from tests.isolation.hostile.contexts import FORGED_CONTEXTS
 from tests.isolation.pgbouncer import PgBouncer
 from tests.isolation.standby import DATABASE, Pair
 
