@@ -12,6 +12,8 @@ Rule = Callable[[Source], shape.Findings]
 
 PROGRAM = ("src", "migrations")
 EVERYTHING = ("src", "migrations", "tests")
+CODE = ("src", "tests", "deploy", ".ci")
+"""All of it but migrations: each of those is as long as what it makes, and stays as it was released."""
 
 
 def rules_in(module: ModuleType) -> list[Rule]:
@@ -25,8 +27,9 @@ def rules_in(module: ModuleType) -> list[Rule]:
 RULES = rules_in(shape) + rules_in(data)
 
 SCOPE: dict[Rule, tuple[str, ...]] = {
-    shape.files_have_at_most_300_lines: ("src",),
-    shape.functions_have_at_most_40_lines: ("src",),
+    shape.files_have_at_most_300_lines: CODE,
+    shape.functions_have_at_most_40_lines: CODE,
+    shape.functions_take_at_most_5_parameters: (*CODE, "migrations"),
     shape.names_say_what_a_thing_is: EVERYTHING,
     shape.nothing_is_left_for_later: EVERYTHING,
     shape.skipped_tests_give_a_reason: EVERYTHING,

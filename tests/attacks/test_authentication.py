@@ -15,8 +15,8 @@ from insula.core.ids import to_uuid
 from insula.core.passwords import Passwords
 from insula.features.identity.doors import IdentityDoors
 from tests.factories import Person, World
-from tests.features.test_identity import give_password, sign_in
-from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD, Mailbox
+from tests.features.signing_in import NEW_PASSWORD, PASSWORD, give_password, sign_in
+from tests.features.test_identity_letters import Mailbox
 
 NOT_COMPARED = {"x-request-id", "ratelimit"}
 """Both are about the request, which every caller knows without an account."""

@@ -21,8 +21,7 @@ from insula.embedded import EmbeddedValkey
 from insula.settings import Settings
 from tests.conftest import address, clone
 from tests.factories import Member, World
-from tests.features.test_identity import give_password
-from tests.features.test_identity_letters import PASSWORD
+from tests.features.signing_in import PASSWORD, give_password
 from tests.journeys.test_processes import Process, answers, environment, free_port
 
 SIGN_INS = 20

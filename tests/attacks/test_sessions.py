@@ -16,8 +16,7 @@ from insula.core.logs import redact
 from insula.core.tokens import credential_id, mint
 from tests.conftest import running
 from tests.factories import ORIGIN, Member, Person, World
-from tests.features.test_identity import give_password, sign_in
-from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD
+from tests.features.signing_in import NEW_PASSWORD, PASSWORD, give_password, sign_in
 
 FROM_OUR_PAGE = {"origin": ORIGIN}
 

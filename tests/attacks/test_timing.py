@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from insula.core import passwords
 from tests.attacks.test_authentication import give_modern_password
 from tests.factories import Person, World
-from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD
+from tests.features.signing_in import NEW_PASSWORD, PASSWORD
 
 FEW = 10
 GAP_SECONDS = 0.005

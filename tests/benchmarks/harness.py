@@ -69,21 +69,6 @@ class Bench(msgspec.Struct):
                 headers = [*headers, (b"content-type", b"application/json"), (b"content-length", length)]
             if key is not None:
                 headers = [*headers, (key.encode(), uuid4().hex.encode())]
-            scope = {
-                "type": "http",
-                "asgi": {"version": "3.0"},
-                "http_version": "1.1",
-                "method": method,
-                "path": url,
-                "raw_path": url.encode(),
-                "query_string": b"",
-                "headers": headers,
-                "client": ("203.0.113.7", 1),
-                "server": ("insula.test", 80),
-                "scheme": "http",
-                "root_path": "",
-                "state": {},
-            }
             answer = Answer()
 
             async def receive() -> dict[str, Any]:
@@ -95,11 +80,29 @@ class Bench(msgspec.Struct):
                 else:
                     answer.body += message["body"]
 
-            await self.app(scope, receive, send)
+            await self.app(_scope(method, url, headers), receive, send)
             assert answer.status < 300, f"{method} {url}: {answer.status} {answer.body!r}"
             return answer
 
         return call
+
+
+def _scope(method: str, url: str, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": url,
+        "raw_path": url.encode(),
+        "query_string": b"",
+        "headers": headers,
+        "client": ("203.0.113.7", 1),
+        "server": ("insula.test", 80),
+        "scheme": "http",
+        "root_path": "",
+        "state": {},
+    }
 
 
 def _headers(member: Member) -> list[tuple[bytes, bytes]]:

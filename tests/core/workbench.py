@@ -21,6 +21,8 @@ from insula.core.schemas import Task
 from insula.core.upkeep import Upkeep
 
 ACME = uuid4()
+A, B, C, D, E, F = (UUID(int=number) for number in range(1, 7))
+"""Organizations, in the order in which they take their turns."""
 
 
 class Note(Task, frozen=True):
@@ -154,6 +156,13 @@ class Workbench:
         found = await self.superuser.fetchrow("SELECT * FROM app.outbox WHERE id = $1", to_uuid("job", job_id))
         assert found is not None
         return found
+
+    async def lanes(self) -> list[UUID]:
+        """Whose jobs wait in the queue, in its order."""
+        rows = {}
+        for lease in await self.taken():
+            rows[lease.job_id] = (await self.row(lease.job_id))["lane"]
+        return list(rows.values())
 
     async def statuses(self) -> dict[str, int]:
         rows = await self.superuser.fetch("SELECT status, count(*) FROM app.outbox GROUP BY status")

@@ -18,15 +18,9 @@ from insula.features.projects.schemas import ProjectDeleted
 from insula.settings import Settings
 from tests.events import misfits
 from tests.factories import Person, World
-from tests.features.test_account_events import (
-    NEW,
-    lines,
-    token_in,
-    told,
-    with_password,
-)
-from tests.features.test_identity import sign_in
-from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD, Mailbox
+from tests.features.own_record import NEW, lines, token_in, told, with_password
+from tests.features.signing_in import NEW_PASSWORD, PASSWORD, sign_in
+from tests.features.test_identity_letters import Mailbox
 
 
 async def test_inside_an_organization_sql_sees_and_writes_none_of_it(world: World, litestar: Litestar) -> None:

@@ -14,8 +14,7 @@ from insula.core.catalogue.doors import APP_IDENTITY
 from insula.core.ids import to_uuid
 from insula.settings import Settings
 from tests.factories import Person, World
-from tests.features.test_identity import give_password
-from tests.features.test_identity_letters import PASSWORD
+from tests.features.signing_in import PASSWORD, give_password
 
 _HOUSE = {"tenant_id", "user_id", "prove_untouched", "end_session"}
 _EXECUTABLE = """

@@ -12,9 +12,7 @@ from insula.core.mail import Mail, Mailer, Relay
 from insula.core.runner import Lease, Runner
 from insula.features.identity.jobs import HANDLERS
 from tests.factories import World
-
-PASSWORD = "correct horse battery staple"
-NEW_PASSWORD = "every good boy deserves fudge"
+from tests.features.signing_in import NEW_PASSWORD, PASSWORD
 
 _LEASE = """
 UPDATE app.outbox AS o

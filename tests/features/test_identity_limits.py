@@ -17,7 +17,7 @@ from insula.core.tokens import credential_id, mint
 from insula.settings import Settings
 from tests.conftest import running
 from tests.factories import World
-from tests.features.test_identity import PASSWORD, give_password
+from tests.features.signing_in import PASSWORD, give_password
 
 PER_MINUTE = 4
 

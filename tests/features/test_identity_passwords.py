@@ -11,8 +11,7 @@ from insula.core import passwords as argon2
 from insula.core.errors import RateLimited
 from insula.core.passwords import Passwords
 from tests.factories import World
-from tests.features.test_identity import sign_in
-from tests.features.test_identity_letters import PASSWORD
+from tests.features.signing_in import PASSWORD, sign_in
 
 
 @pytest.mark.attack(131)

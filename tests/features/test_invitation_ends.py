@@ -7,7 +7,6 @@ import pytest
 from insula.core.db import Database
 from insula.core.ids import to_uuid
 from insula.features.invitations.jobs import PURGE
-from insula.settings import Settings
 from tests.factories import World
 from tests.invitations import events_of, expire, fresh_address, invite, token_of
 
@@ -70,7 +69,7 @@ async def test_what_is_over_cannot_be_declined_any_more(world: World) -> None:
     ],
 )
 async def test_an_invitation_goes_ninety_days_after_its_end(
-    world: World, settings: Settings, status: str, updated: int, expires: int, stays: bool
+    world: World, status: str, updated: int, expires: int, stays: bool
 ) -> None:
     owner = await world.owner()
     invitation = await invite(owner, fresh_address())
@@ -79,7 +78,7 @@ async def test_an_invitation_goes_ninety_days_after_its_end(
         " expires_at = now() + $4 * interval '1 day' WHERE id = $1",
         to_uuid("inv", invitation["id"]), status, updated, expires,
     )  # fmt: skip
-    platform = Database(settings.platform_database_url, pool_size=1)
+    platform = Database(world.settings.platform_database_url, pool_size=1)
     await platform.open()
     try:
         async with platform.transaction(read_only=True) as db:

@@ -7,8 +7,7 @@ from typing import Any
 from insula.core.ids import new_id, to_text, to_uuid
 from insula.core.tokens import Kind, credential_id, mint
 from tests.factories import Member, Person, World
-from tests.features.test_identity import give_password
-from tests.features.test_identity_letters import NEW_PASSWORD, PASSWORD
+from tests.features.signing_in import NEW_PASSWORD, PASSWORD, give_password
 from tests.features.test_platform import dead_letter, operator
 from tests.invitations import fresh_address, invite, token_of
 from tests.resources import PREFIXES, TABLES

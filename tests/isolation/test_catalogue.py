@@ -15,7 +15,8 @@ from insula.core.db import BEGIN, Database
 from insula.core.pool import Driver
 from insula.schema import RELEASE
 from tests.conftest import address
-from tests.isolation.breakages import BREAKAGES, PEOPLES_VISITS
+from tests.isolation.breakages import BREAKAGES
+from tests.isolation.breakages.visits import PEOPLES_VISITS
 
 
 async def found(breaker: asyncpg.Connection, deed: str) -> dict[str, str]:

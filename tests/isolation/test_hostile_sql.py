@@ -10,7 +10,8 @@ import pytest
 
 from insula.core import db
 from tests.isolation.arena import Arena, answers, assert_nothing_of
-from tests.isolation.hostile import EXTREMES, HOSTILE
+from tests.isolation.hostile import HOSTILE
+from tests.isolation.hostile.extremes import EXTREMES
 
 PATHS = pytest.mark.parametrize("read_only", [True, False], ids=["in a query", "in a command"])
 

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,11 +13,8 @@ from msgspec.structs import fields
 
 from insula import provision
 from insula.__main__ import main
-from insula.core.db import Database
-from insula.core.reach import Unreachable
 from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT
-from tests.conftest import address
 from tests.factories import settings_for
 
 ADDRESSES = {
@@ -262,30 +258,6 @@ def test_keys_are_rotated_with_the_owners_address_and_the_master_key_alone(
     assert told.exit_code == 1
     assert said in told.output, told.output
     assert "cret" not in told.output.replace("SECRET", "")
-
-
-async def test_a_login_without_database_or_password_is_told_which(addresses: dict[str, str]) -> None:
-    there = urlsplit(address(addresses["admin"], "app_rw", "postgres"))
-    for url, said in (
-        (there._replace(path="/nowhere").geturl(), 'database "nowhere" does not exist'),
-        (
-            there._replace(netloc=f"app_rw:wrong@{there.hostname}:{there.port}").geturl(),
-            "password authentication failed",
-        ),
-    ):
-        with pytest.raises(Unreachable, match=said) as refused:
-            await Database(url).open()
-        assert "wrong" not in str(refused.value).replace("wrong password", "")
-        assert refused.value.login == "app_rw"
-
-
-async def test_what_an_address_says_of_encryption_is_heeded(addresses: dict[str, str]) -> None:
-    there = address(addresses["admin"], "app_rw", "postgres")
-    await (await Database(f"{there}?sslmode=disable").open()).close()
-    owner = address(addresses["admin"], "app_migrator", "postgres")
-    for refused in (Database(f"{there}?sslmode=require").open(), provision.migrate(f"{owner}?sslmode=require")):
-        with pytest.raises(Unreachable, match="rejected SSL upgrade"):
-            await refused
 
 
 def test_there_is_no_demo_in_production(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,11 +153,13 @@ async def test_no_request_fails_while_pepper_data_keys_and_master_key_are_replac
                 later = Crowd(apps, apart, superuser)
                 later._owner = crowd._owner
                 await later.work(during)
-        async with processes(alone) as apps:
-            client = httpx.AsyncClient(
-                transport=httpx.ASGITransport(app=AccessLog(apps[0])), base_url="http://insula.test"
-            )
-            me = await client.get("/v1/me", headers={"authorization": f"Bearer {token}"})
-            assert me.status_code == 200, "a session of before everything"
+        async with processes(alone) as (app,):
+            assert await signed_in(app, token), "a session of before everything"
     finally:
         await superuser.close()
+
+
+async def signed_in(app: Litestar, token: str) -> bool:
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=AccessLog(app)), base_url="http://insula.test")
+    me = await client.get("/v1/me", headers={"authorization": f"Bearer {token}"})
+    return me.status_code == 200

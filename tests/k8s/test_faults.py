@@ -11,15 +11,16 @@ from tests.k8s.rendering import RENDERED, Manifest, named, one, pod, rendered
 pytestmark = pytest.mark.peers
 
 Finder = Callable[[list[Manifest]], object]
+Faults = dict[str, tuple[Callable[[], object], Finder]]
+"""By its name: how each is planted, and what must find it."""
 
 
-def faults(manifests: list[Manifest]) -> dict[str, tuple[Callable[[], object], Finder]]:
-    """By its name: how each is planted, and what must find it."""
+def faults(manifests: list[Manifest]) -> Faults:
+    return of_pods(manifests) | around_pods(manifests)
+
+
+def of_pods(manifests: list[Manifest]) -> Faults:
     api, worker = one(manifests, "Deployment", "api"), one(manifests, "Deployment", "worker")
-    service, budget = one(manifests, "Service", "api"), one(manifests, "PodDisruptionBudget", "api")
-    scaler, deny = one(manifests, "HorizontalPodAutoscaler", "api"), one(manifests, "NetworkPolicy", "default-deny")
-    labels = one(manifests, "Namespace", "insula")["metadata"]["labels"]
-    (settings,) = [each for each in manifests if named(each).startswith("ConfigMap insula/insula-")]
     (container,), (jobs,) = pod(api)["containers"], pod(worker)["containers"]
     key = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "insula-key", "key": "secret_key"}}}
     safety, tagged = container["securityContext"], {"image": "insula:latest"}
@@ -34,6 +35,31 @@ def faults(manifests: list[Manifest]) -> dict[str, tuple[Callable[[], object], F
         "no readiness probe": (lambda: jobs.pop("readinessProbe"), rules.servers_say_when_they_are_ready),
         "no seccomp": (lambda: pod(api)["securityContext"].pop("seccompProfile"), rules.system_calls_are_filtered),
         "the host's network": (lambda: pod(api).update(hostNetwork=True), rules.pods_stay_in_their_own_house),
+        "too little grace": (
+            lambda: pod(worker).update(terminationGracePeriodSeconds=90),
+            rules.there_is_time_to_drain,
+        ),
+        "liveness that asks the database": (
+            lambda: container["livenessProbe"]["httpGet"].update(path="/readyz"),
+            rules.liveness_is_not_readiness,
+        ),
+        "a capability": (
+            lambda: safety.update(capabilities={"drop": ["ALL"], "add": ["NET_ADMIN"]}),
+            rules.nobody_may_become_more,
+        ),
+        "a password in an address": (
+            lambda: container["env"].append({"name": "URL", "value": "postgresql://app_rw:word@db/insula"}),
+            rules.secrets_are_files,
+        ),
+    }
+
+
+def around_pods(manifests: list[Manifest]) -> Faults:
+    service, budget = one(manifests, "Service", "api"), one(manifests, "PodDisruptionBudget", "api")
+    scaler, deny = one(manifests, "HorizontalPodAutoscaler", "api"), one(manifests, "NetworkPolicy", "default-deny")
+    labels = one(manifests, "Namespace", "insula")["metadata"]["labels"]
+    (settings,) = [each for each in manifests if named(each).startswith("ConfigMap insula/insula-")]
+    return {
         "a removed API version": (lambda: budget.update(apiVersion="policy/v1beta1"), rules.versions_are_served),
         "a selector that misses": (
             lambda: service["spec"]["selector"].update({"app.kubernetes.io/name": "insular"}),
@@ -48,27 +74,11 @@ def faults(manifests: list[Manifest]) -> dict[str, tuple[Callable[[], object], F
             rules.autoscalers_have_a_target,
         ),
         "a budget of nothing": (lambda: budget["spec"].update(maxUnavailable=0), rules.nodes_can_be_drained),
-        "too little grace": (
-            lambda: pod(worker).update(terminationGracePeriodSeconds=90),
-            rules.there_is_time_to_drain,
-        ),
         "no default deny": (lambda: manifests.remove(deny), rules.namespaces_deny_by_default),
-        "liveness that asks the database": (
-            lambda: container["livenessProbe"]["httpGet"].update(path="/readyz"),
-            rules.liveness_is_not_readiness,
-        ),
         "a ConfigMap that is missing": (lambda: manifests.remove(settings), rules.what_is_mounted_exists),
         "a namespace without its label": (
             lambda: labels.pop("pod-security.kubernetes.io/enforce"),
             rules.namespaces_are_restricted,
-        ),
-        "a capability": (
-            lambda: safety.update(capabilities={"drop": ["ALL"], "add": ["NET_ADMIN"]}),
-            rules.nobody_may_become_more,
-        ),
-        "a password in an address": (
-            lambda: container["env"].append({"name": "URL", "value": "postgresql://app_rw:word@db/insula"}),
-            rules.secrets_are_files,
         ),
     }
 

@@ -1,0 +1,41 @@
+"""SQL that calls the doors."""
+
+DOORS = {
+    "doors without a key": [
+        "SELECT * FROM app.enter(NULL, '{b}')",
+        "SELECT * FROM app.enter('', '{b}')",
+        "SELECT * FROM app.enter(sha256('x'), '{b}')",
+        "SELECT app.set_context('{b}', '{b_user}')",
+        "SELECT app.context_mac('x')",
+        "SELECT app.clear_context()",
+        "SELECT app.enter_platform('x')",
+        "SELECT * FROM app.enter_job('{b_project}', '')",
+        "SELECT * FROM app.start_job('{b_project}', '', 10)",
+    ],
+    "doors of other logins": [
+        "SELECT app.sign_in_recipe('x')",
+        "SELECT app.password_of_session('x')",
+        "SELECT app.purge_credentials('0', 1000)",
+        "SELECT app.claim_jobs('default', '{{}}', 1, 1, 1, '{b}', '{{}}', '{{}}')",
+        "SELECT app.create_event_partitions(now(), 1)",
+        "SELECT app.drop_event_partitions('90 days')",
+        "SELECT app.purge_organizations(1)",
+        "SELECT app.purge_invitations('1 day', 1)",
+        "SELECT app.add_first_key('credential', 'x', 'x')",
+        "SELECT app.purge_idempotency(1)",
+        "SELECT app.purge_account_events('1 day', 1)",
+        "SELECT app.record_account('{b_user}', 'x', 'user', ARRAY['{b_user}'::uuid], NULL, '{{}}', '{{}}')",
+    ],
+    "doors inside the context": [
+        "SELECT * FROM app.my_organizations()",
+        "SELECT * FROM app.my_sessions()",
+        "SELECT app.revoke_my_session('{b_project}')",
+        'SELECT app.record_mine(\'[{{"type": "x", "version": 1, "target_type": "user", "data": {{}}}}]\')',
+        "SELECT app.arm_credential('{b_project}', sha256('x'), '1 day')",
+        "SELECT * FROM app.my_invitations()",
+        "SELECT app.decline_my_invitation('{b_project}', NULL, '{{}}')",
+        "SELECT app.follow_latest_event('{b}', ARRAY['00000000-0000-7000-8000-000000000000'::uuid])",
+        "SELECT app.milliseconds_of('{b_project}')",
+        "SELECT app.arm_invitations(ARRAY['{b_project}'::uuid], ARRAY[sha256('x')])",
+    ],
+}
