@@ -150,7 +150,8 @@ async def test_lists_are_filtered_sorted_searched_and_paged(world: World) -> Non
     assert await listed(owner, sort="created_at") == ["A1", "A2", "B1", "C1"]
     assert await listed(owner, sort="name") == ["A1", "A2", "B1", "C1"]
     assert await listed(owner, sort="-name") == ["C1", "B1", "A2", "A1"]
-    assert await listed(owner, name_prefix="ALPHA") == ["A2", "A1"]
+    assert await listed(owner, name_prefix="ALPHA") == ["A1", "A2"], "in the order of names"
+    assert await listed(owner, name_prefix="ALPHA", sort="-created_at") == ["A2", "A1"]
     assert await listed(owner, name_prefix="äl") == ["C1"]
     assert await listed(owner, status="paused") == ["A2"]
     assert await listed(owner, key="B1") == ["B1"]

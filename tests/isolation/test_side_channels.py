@@ -18,6 +18,7 @@ COLUMNS = (
     ("app.membership", "name_norm"),
     ("app.organization", "name"),
     ("app.event", "id::text"),
+    ("app.event", "target_id"),
     ('app."user"', "email"),
     ('app."user"', "name"),
     ("app.account_event", "id::text"),
@@ -32,6 +33,24 @@ SHAPES = {
     ),
     "equality": "SELECT 1 FROM {table} WHERE {column} = '{low}'",
     "one of several": "SELECT 1 FROM {table} WHERE {column} = ANY (ARRAY['{low}'])",
+    "a range of keys": (
+        "SELECT 1 FROM {table} WHERE {column} COLLATE \"C\" OPERATOR(app.#>=) '{low}'"
+        " AND {column} COLLATE \"C\" OPERATOR(app.#<) '{high}'"
+    ),
+    "a range of keys within their rows": (
+        "SELECT 1 FROM {table} WHERE {owner} >= '{b}' AND {owner} <= '{b}'"
+        " AND {column} OPERATOR(app.#>=) '{low}' AND {column} OPERATOR(app.#<) '{high}'"
+    ),
+    "an equal key": "SELECT 1 FROM {table} WHERE {column} OPERATOR(app.#=) '{low}'",
+    "one of several keys": "SELECT 1 FROM {table} WHERE {column} OPERATOR(app.#=) ANY (ARRAY['{low}'])",
+    "keys in their order": (
+        "SELECT 1 FROM {table} WHERE {column} OPERATOR(app.#>=) '{low}'"
+        " ORDER BY {column} USING OPERATOR(app.#<), {owner} LIMIT 1"
+    ),
+    "keys of a join": (
+        "SELECT 1 FROM (VALUES ('{low}')) AS v (x) JOIN {table} AS t ON v.x OPERATOR(app.#=) t.{column}"
+        " WHERE t.{owner} = '{b}'"
+    ),
     "the least": "SELECT min({column}) FROM {table} WHERE {column} >= '{low}'",
     "a prefix": "SELECT 1 FROM {table} WHERE starts_with({column}, '{low}')",
     "an estimate that is magnified": (

@@ -7,7 +7,8 @@ from tests.migrations.snapshot import snapshot
 
 _LEFT = """
 SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'app'::regnamespace
- UNION ALL SELECT f.oid::regprocedure::text FROM pg_proc f WHERE f.pronamespace = 'app'::regnamespace
+ UNION ALL SELECT f.oid::regprocedure::text FROM pg_proc f
+            WHERE f.pronamespace = 'app'::regnamespace AND f.prolang <> 12 -- provision.sql makes those: internal
  UNION ALL SELECT t.oid::regtype::text FROM pg_type t WHERE t.typnamespace = 'app'::regnamespace
 """
 

@@ -1,10 +1,4 @@
-"""Comparisons that an index answers under row security: of texts and moments, in keys that begin with whose a row is.
-
-PostgreSQL lets an index answer only what promises to leak nothing, and of its own comparisons those of ids alone may
-promise it here. These are others by their operators and by nothing else (migrations/sql/provision.sql); an index
-answers them where its columns say ``app.text_key_ops`` or ``app.moment_key_ops``. Columns that are in no such key, of
-functions for instance, are compared as ever.
-"""
+"""Comparisons that indexes answer under row security: of texts and moments, in keys that begin with whose they are."""
 
 from typing import Any, Final
 
@@ -17,7 +11,12 @@ _KINDS: Final = (sa.Text, sa.DateTime)
 
 
 def keyed(column: Any) -> bool:
-    """Whether the column is a text or a moment of a table whose key begins with whose a row is."""
+    """Whether the column is a text or a moment of a table whose key begins with whose a row is.
+
+    PostgreSQL lets an index answer only what promises to leak nothing, and of its own comparisons those of ids alone
+    may promise it here. These are others by their operators and by nothing else (migrations/sql/provision.sql); an index
+    answers them where its columns say ``app.text_key_ops`` or ``app.moment_key_ops``. Other columns are compared as ever.
+    """
     table = column.table
     if not isinstance(column.type, _KINDS) or not isinstance(table, sa.Table):
         return False

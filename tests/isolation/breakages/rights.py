@@ -214,6 +214,8 @@ RIGHT_BREAKAGES = {
         "between which ids there are rows, whoever comes first": (
             "CREATE INDEX i ON app.project USING brin (tenant_id, team_id)"
         ),
+        "keys that do not begin with whose a row is": ("CREATE INDEX i ON app.event (id, type app.text_key_ops)"),
+        "keys of what nobody is asked first": ("CREATE INDEX i ON app.outbox (id, task app.text_key_ops)"),
         "an order of a part of a table": (
             "DO $$ BEGIN EXECUTE (SELECT format('CREATE INDEX i ON %s (type)', inhrelid::regclass)"
             " FROM pg_inherits WHERE inhparent = 'app.event'::regclass LIMIT 1); END $$"
@@ -227,6 +229,7 @@ RIGHT_BREAKAGES = {
         "documents looked into before the policy": "ALTER TYPE jsonb SET (SUBSCRIPT = jsonb_subscript_handler)",
         "ids compared before the policy": "ALTER FUNCTION uuid_ge(uuid, uuid) COST 10",
         "texts compared before the policy": "ALTER FUNCTION text_ge(text, text) LEAKPROOF",
+        "comparisons of keys at the price of any": "ALTER FUNCTION app.text_eq(text, text) COST 1",
         "a cast that tells what it cannot cast": "ALTER FUNCTION int4div(integer, integer) LEAKPROOF",
     },
     rights.the_system_keeps_its_secrets: {
