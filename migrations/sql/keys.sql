@@ -1,5 +1,5 @@
--- Versions of keys that nothing needs any more: a newer one is in use, and no credential of before it is alive, or no
--- cursor of before it was made within a month. Returns how many were forgotten.
+-- Versions of keys that nothing needs any more: a newer one has been in use for an hour, and no credential of before it is
+-- alive, or no cursor of before it was made within a month. Returns how many were forgotten.
 CREATE FUNCTION app.forget_keys() RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -7,7 +7,9 @@ DECLARE
 BEGIN
     DELETE FROM app.key AS old
      USING app.key AS newer
-     WHERE newer.purpose = old.purpose AND newer.active_from > old.active_from AND newer.active_from <= now()
+     WHERE newer.purpose = old.purpose AND newer.active_from > old.active_from
+       -- Until then a transaction may be on its way that began before, or a process whose clock is behind.
+       AND newer.active_from < now() - interval '1 hour'
        AND CASE WHEN old.purpose IN ('credential', 'mailed_token') THEN NOT EXISTS (
                     SELECT FROM app.credential AS c
                      WHERE c.revoked_at IS NULL AND c.expires_at > now()

@@ -26,12 +26,18 @@ _POLL_SECONDS: Final = 0.2
 _ADD: Final = (
     "INSERT INTO app.key (purpose, active_from, master, wrapped) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 )
+_NEWEST: Final = """
+SELECT DISTINCT ON (purpose) purpose, active_from, master, wrapped FROM app.key
+ WHERE purpose = any($1) ORDER BY purpose, active_from DESC
+"""
 _UNFINISHED: Final = "SELECT EXISTS (SELECT FROM app.door_key WHERE previous_ipad IS NOT NULL)"
 
 # Every transaction holds the lock of its own virtual id, which everybody may see: CREATE INDEX CONCURRENTLY waits so.
+# Those of other databases have no context of ours, and may take hours: dumps do.
 _UNDER_WAY: Final = """
-SELECT virtualtransaction FROM pg_locks
- WHERE locktype = 'virtualxid' AND granted AND mode = 'ExclusiveLock' AND pid <> pg_backend_pid()
+SELECT l.virtualtransaction FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+ WHERE l.locktype = 'virtualxid' AND l.granted AND l.mode = 'ExclusiveLock' AND l.pid <> pg_backend_pid()
+   AND a.datname = current_database()
 """
 
 
@@ -93,7 +99,8 @@ async def rotate_keys(
     """Give these keys a new version; returns from when on it is used.
 
     What was made with the version of before stays good. Housekeeping forgets that version when nothing alive needs it:
-    for credentials, when the last of them has ended. Raises RotationError while an earlier rotation is still to begin.
+    for credentials, when the last of them has ended. A new version is wrapped by the master key that wrapped the one
+    before, which every process has. Raises RotationError while an earlier rotation is still to begin, KeysUnreadable.
     """
     with reaching(owner_url):
         connection = await asyncpg.connect(owner_url)
@@ -106,9 +113,13 @@ async def rotate_keys(
             if latest is not None:
                 raise RotationError(f"another rotation begins at {latest:%Y-%m-%d %H:%M:%S} UTC")
             active_from: datetime = await connection.fetchval("SELECT date_trunc('milliseconds', now() + $1)", lead)
-            for purpose in purposes:
-                wrapped = await masters[0].wrap(secrets.token_bytes(32), purpose)
-                await connection.execute(_ADD, purpose, active_from, masters[0].name, wrapped)
+            wrapping = dict.fromkeys(purposes, masters[0])
+            for row in await connection.fetch(_NEWEST, purposes):
+                await unwrap(masters, row)
+                wrapping[row["purpose"]] = next(master for master in masters if master.name == row["master"])
+            for purpose, master in wrapping.items():
+                wrapped = await master.wrap(secrets.token_bytes(32), purpose)
+                await connection.execute(_ADD, purpose, active_from, master.name, wrapped)
     finally:
         await connection.close()
     return active_from

@@ -160,7 +160,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def masters(self) -> tuple[Master, ...]:
-        """What wraps the program's keys: the first wraps new ones, each unwraps what it has wrapped."""
+        """What wraps the program's keys, and unwraps what it has wrapped; `insula rotate master-key` asks the first."""
         return _masters(self.kms_command, self.secret_key, self.secret_key_previous)
 
 

@@ -33,6 +33,7 @@ FLOOD = 500
 """Sign-ins a second; the hashes of as many at once would take 9 GiB."""
 FLOOD_BYTES = 256 << 20
 PIECE = b" " * 65_536
+ROUNDS = 12
 FLOOR_SECONDS = 0.02
 """A slower p99 than this is looked at: below it, noise is larger than any share."""
 
@@ -197,8 +198,8 @@ async def test_one_organizations_slow_queries_do_not_slow_the_others_down(
     async with serving(settings, tmp_path, "-c", WORKSHOP, pool_size=8) as api:
         await p99(api.port, other)
         rounds = []
-        # What slows the machine down spoils one round or two; a share that is not kept spoils each.
-        for _ in range(4):
+        # On a crowded machine every other round is spoiled; where a share is not kept, others get no answer in the first.
+        for _ in range(ROUNDS):
             alone = await p99(api.port, other)
             async with flood(api.port, slow, 200) as statuses:
                 beside = await p99(api.port, other)

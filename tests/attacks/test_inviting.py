@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from litestar import Litestar
 
@@ -161,6 +162,19 @@ async def test_a_batch_above_the_days_limit_is_told_so(frugal: World) -> None:
     refused = await owner.client.post(owner.url("/invitations/batch"), json=batch(11))
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/invitations")
     assert (await owner.client.post(owner.url("/invitations/batch"), json=batch(10))).status_code == 201
+
+
+@pytest.mark.attack(90)
+async def test_one_mailbox_gets_fewer_letters_while_redis_is_away_and_the_refusal_says_so(
+    settings: Settings, superuser: asyncpg.Connection
+) -> None:
+    alone = create_litestar(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1"))
+    async with running(alone):
+        owner, victim = await World(AccessLog(alone), settings, superuser).owner(), fresh_address("victim")
+        invitation = await invite(owner, victim)
+        again = await owner.client.post(owner.url(f"/invitations/{invitation['id']}/resending"))
+    assert (again.status_code, again.json()["code"]) == (429, "rate_limited")
+    assert again.json()["detail"].startswith("1 letter a day to one address is sent by one person. ")
 
 
 @pytest.mark.attack(90)

@@ -1,8 +1,6 @@
 """Keys in versions: ids say which one goes with them, and the database keeps them wrapped."""
 
 import asyncio
-import stat
-import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +12,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from insula.core import clock
 from insula.core.db import Database
 from insula.core.ids import new_id, to_text
 from insula.core.keyring import FIRST, PURPOSES, Keyring, Version, since
@@ -23,18 +22,9 @@ from insula.core.vault import Vault
 from insula.rotation import DATA_KEYS, PEPPER, RotationError, rewrap, rotate_keys
 from insula.settings import Settings
 from tests.conftest import address, clone
+from tests.kms import service_in
 
 SECRET, OTHER = b"s" * 32, b"o" * 32
-SERVICE = """#!{python}
-import base64, sys
-verb, purpose = sys.argv[1:]
-given = base64.b64decode(sys.stdin.read())
-pad = (purpose.encode() * 9)[:32]
-if verb == "unwrap" and given[:2] != b"k:":
-    sys.exit("AccessDenied: not wrapped here")
-answer = b"k:" + bytes(a ^ b for a, b in zip(given, pad)) if verb == "wrap" else bytes(a ^ b for a, b in zip(given[2:], pad))
-print(base64.b64encode(answer).decode())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +54,7 @@ async def platform(owner_url: str, superuser: asyncpg.Connection) -> AsyncIterat
 
 @pytest.fixture
 def service(tmp_path: Path) -> str:
-    """A key management service's client, as small as can be."""
-    script = tmp_path / "kms"
-    script.write_text(SERVICE.format(python=sys.executable))
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return str(script)
+    return service_in(tmp_path)
 
 
 def credential_of(moment: datetime) -> str:
@@ -99,7 +85,17 @@ def test_a_mailed_token_is_the_same_whichever_version_is_newest() -> None:
     both.use({purpose: [*found, tomorrow] for purpose, found in both._versions.items()})
     assert both.mailed("reset", credential, to="usr_1") == old.mailed("reset", credential, to="usr_1")
     assert both.mailed("reset", credential, to="usr_1") != old.mailed("reset", credential, to="usr_2")
-    assert both.cursors == [b"n" * 32, *old.cursors]
+
+
+def test_what_carries_no_time_is_made_with_a_new_version_from_its_time_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, both = Keyring.from_secret(SECRET), Keyring.from_secret(SECRET)
+    now = datetime.now(UTC)
+    later = Version(since(now + timedelta(minutes=5)), b"n" * 32)
+    both.use({purpose: [*found, later] for purpose, found in both._versions.items()})
+    assert both.cursors == [*old.cursors, later.key], "all others believe it before anybody signs with it"
+    assert both.pseudonym("x") == old.pseudonym("x")
+    monkeypatch.setattr(clock, "now", lambda: now + timedelta(minutes=5))
+    assert both.cursors == [later.key, *old.cursors]
     assert both.pseudonym("x") != old.pseudonym("x")
 
 
@@ -183,6 +179,17 @@ async def test_a_rotation_adds_a_version_for_later_and_one_at_a_time(platform: D
     assert len(keyring.cursors) == 2
 
 
+async def test_a_new_version_is_wrapped_by_what_opens_the_one_before_which_every_process_has(
+    platform: Database, owner_url: str, superuser: asyncpg.Connection
+) -> None:
+    await Vault(platform, [SecretMaster(SECRET)], Keyring()).open()
+    with pytest.raises(KeysUnreadable, match="INSULA_SECRET_KEY_PREVIOUS"):
+        await rotate_keys(owner_url, [SecretMaster(OTHER)], PEPPER, timedelta(0))
+    assert await superuser.fetchval("SELECT count(*) FROM app.key") == len(PURPOSES)
+    await rotate_keys(owner_url, [SecretMaster(OTHER), SecretMaster(SECRET)], PEPPER, timedelta(0))
+    await Vault(platform, [SecretMaster(SECRET)], Keyring()).open()
+
+
 async def test_a_version_is_forgotten_when_nothing_alive_was_made_with_it(
     platform: Database, owner_url: str, superuser: asyncpg.Connection
 ) -> None:
@@ -202,6 +209,10 @@ async def test_a_version_is_forgotten_when_nothing_alive_was_made_with_it(
 
     assert await forgotten() == set(), "a link of before is alive, cursors of before may be in use"
     await superuser.execute("UPDATE app.credential SET expires_at = now() - interval '1 second'")
+    assert await forgotten() == set(), "by a clock that is behind, or in a transaction, more may still be made with it"
+    await superuser.execute(
+        "UPDATE app.key SET active_from = now() - interval '61 minutes' WHERE active_from > '2020-01-01'"
+    )
     assert await forgotten() == {"credential", "mailed_token"}
     await superuser.execute(
         "UPDATE app.key SET active_from = now() - interval '31 days' WHERE active_from > '2020-01-01'"

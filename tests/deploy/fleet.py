@@ -24,6 +24,12 @@ _PORTS: Final = itertools.count(20_000 + 500 * _WORKER)
 """Below those that a kernel gives away, and each xdist worker's own: whose process is being replaced finds its port again."""
 
 
+def outside() -> dict[str, str]:
+    """The variables of a process of the program that is told nothing yet."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
+    return inherited | {"PYTHONPATH": str(_ROOT / "src")}
+
+
 def _kept_port() -> int:
     return next(port for port in _PORTS if is_free(port))
 
@@ -33,11 +39,13 @@ class Place:
 
     def __init__(self, command: str, settings: Settings, log: Path, **changes: object) -> None:
         self.command, self.log, self.port = command, log, _kept_port()
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
-        changes = {"INSULA_PORT": self.port, **changes}
-        self._environment = inherited | variables(settings) | {name: str(value) for name, value in changes.items()}
-        self._environment["PYTHONPATH"] = str(_ROOT / "src")
+        self.configure(settings, **changes)
         self.log.touch()
+
+    def configure(self, settings: Settings, **changes: object) -> None:
+        """What runs here is started like this from the next time on; ``changes`` are variables."""
+        changes = {"INSULA_PORT": self.port, **changes}
+        self._environment = outside() | variables(settings) | {name: str(value) for name, value in changes.items()}
 
     def start(self) -> None:
         self._seen = self.log.stat().st_size

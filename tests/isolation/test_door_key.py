@@ -77,6 +77,18 @@ async def test_an_interrupted_rotation_is_ended_by_the_next(arena: Arena) -> Non
     assert (last == interrupted, previous) == (False, None)
 
 
+async def test_transactions_of_other_databases_of_the_server_are_not_waited_for(
+    arena: Arena, addresses: dict[str, str]
+) -> None:
+    elsewhere = await asyncpg.connect(addresses["admin"], database="postgres")
+    try:
+        async with elsewhere.transaction():
+            await elsewhere.fetchval("SELECT 1")
+            await rotate_door_key(owner_of(arena), patience=5)
+    finally:
+        await elsewhere.close()
+
+
 async def test_doctor_tells_that_a_rotation_was_interrupted(arena: Arena) -> None:
     await require_one_door_key(owner_of(arena))
     async with arena.inside(arena.a, read_only=True):

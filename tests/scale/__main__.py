@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from tests.scale import kills, noise, throughput
+from tests.scale import jobs, kills, noise, throughput
 from tests.scale.estate import Estate
 
 
@@ -40,6 +40,7 @@ PARTS: dict[str, Callable[[int], Awaitable[bool]]] = {
     "kill": kill,
     "control": control,
     "throughput": throughput.run,
+    "jobs": jobs.run,
     "noise": noise.run,
 }
 

@@ -19,6 +19,8 @@ from tests.scale.estate import Estate
 _NUMBERS: Final = itertools.count()
 _KINDS: Final = 10
 """Of ten requests seven ask for a page, two for one member, one makes a project."""
+_FULL: Final = 0.9
+"""Of a CPU or of all of them: what uses so much has no more to give."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -104,3 +106,12 @@ def cpu_seconds(estate: Estate) -> Counter[str]:
     own = psutil.Process().cpu_times()
     found["clients"] = own.user + own.system
     return found
+
+
+def used_up(spent: Counter[str], seconds: float, shares: dict[str, float]) -> str:
+    """What had no more to give; ``shares`` are those of a CPU that processes with one thread used."""
+    cpus = psutil.cpu_count() or 1
+    full = [f"{name} used {share:.0%} of a CPU" for name, share in shares.items() if share >= _FULL]
+    if (all_of_it := spent.total() / seconds / cpus) >= _FULL:
+        full.append(f"all {cpus} CPUs were used ({all_of_it:.0%})")
+    return "; ".join(full) or f"nothing was used up: {all_of_it:.0%} of {cpus} CPUs"

@@ -1,10 +1,10 @@
-"""The short form of the proof: one kill of each kind, and the control that has to find what is lost without protection."""
+"""Short forms: one kill of each kind, the control that has to find what is lost without protection, a few jobs measured."""
 
 import shutil
 
 import pytest
 
-from tests.scale import kills
+from tests.scale import jobs, kills
 from tests.scale.estate import Estate
 
 pytestmark = [
@@ -35,3 +35,11 @@ async def test_the_same_count_finds_what_clients_without_keys_do_twice() -> None
         if told.report.done_twice():
             break
     assert told.report.done_twice(), told
+
+
+@pytest.mark.parametrize("letters", [False, True])
+async def test_the_cost_of_jobs_is_counted_and_each_is_done(letters: bool) -> None:
+    figures = await jobs.measured(1, tenants=8, jobs=160, letters=letters)
+    print(figures)
+    assert 0 < figures.jobs <= 160
+    assert min(figures.spent[kind] for kind in ("worker", "postgres")) > 0

@@ -1,21 +1,16 @@
 """How many requests one, two and four API processes answer, and which kind of process costs what."""
 
 import statistics
-from collections import Counter
 from typing import Final
-
-import psutil
 
 from tests.benchmarks.harness import plant
 from tests.factories import World
 from tests.scale.estate import Estate
-from tests.scale.load import Load, cpu_seconds
+from tests.scale.load import Load, cpu_seconds, used_up
 
 _SECONDS: Final = 8.0
 _TENANTS: Final = 16
 _CLIENTS: Final = 32
-_FULL: Final = 0.9
-"""Of a CPU or of all of them: what uses so much has no more to give."""
 
 
 async def run(scale: int) -> bool:
@@ -51,14 +46,5 @@ async def _measure(estate: Estate, seconds: float) -> None:
     apis = len(estate.fleet.apis)
     print(f"  {apis} API process{'es' if apis > 1 else '':<3} {answered / seconds:6.0f}/s, p99 {p99:.0f} ms;", end=" ")
     print("CPU ms a request:", ", ".join(f"{kind} {used / answered * 1000:.2f}" for kind, used in spent.most_common()))
-    print(f"    {_used_up(spent, seconds, apis)}", flush=True)
-
-
-def _used_up(spent: Counter[str], seconds: float, apis: int) -> str:
-    """What had no more to give."""
-    cpus = psutil.cpu_count() or 1
     shares = {"each API process": spent["api"] / apis / seconds, "the clients' process": spent["clients"] / seconds}
-    full = [f"{name} used {share:.0%} of a CPU" for name, share in shares.items() if share >= _FULL]
-    if (all_of_it := spent.total() / seconds / cpus) >= _FULL:
-        full.append(f"all {cpus} CPUs were used ({all_of_it:.0%})")
-    return "; ".join(full) or f"nothing was used up: {all_of_it:.0%} of {cpus} CPUs"
+    print(f"    {used_up(spent, seconds, shares)}", flush=True)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from insula.core import tokens
+from insula.core import clock, tokens
 from insula.core.crypto import derive
 from insula.core.ids import to_text
 
@@ -59,12 +59,16 @@ class Keyring:
     @property
     def cursors(self) -> list[bytes]:
         """What signs pagination cursors: the first signs, all are believed."""
-        return [version.key for version in self._versions["cursor"]]
+        current = self._current("cursor")
+        return [current, *(version.key for version in self._versions["cursor"] if version.key != current)]
 
     def pseudonym(self, text: str) -> str:
         """A name for something that Redis is not to learn. After a rotation it is another one."""
-        key = self._versions["pseudonym"][0].key
-        return hashlib.blake2b(text.encode(), key=key, digest_size=32).hexdigest()
+        return hashlib.blake2b(text.encode(), key=self._current("pseudonym"), digest_size=32).hexdigest()
+
+    def _current(self, purpose: Purpose) -> bytes:
+        """Never one that is still to come, of which other processes may not have heard."""
+        return self._of(purpose, since(clock.now()))
 
     def _of(self, purpose: Purpose, minted: str) -> bytes:
         """The newest version that was there when it was minted; the oldest, where that one is forgotten already."""

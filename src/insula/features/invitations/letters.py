@@ -40,9 +40,7 @@ class Letters:
             limits += [(cache.key(*counter, "letters", address), _TO_ONE_ADDRESS) for address in hidden]
             decision = await self._limiter.check(limits)
             if not decision.allowed:
-                to_one = " to one address" if decision.limit is _TO_ONE_ADDRESS else ""
-                most = f"{decision.limit.quantity} letters a day{to_one} are sent by {sender}."
-                raise RateLimited(decision.retry_after, reason=most)
+                raise RateLimited(decision.retry_after, reason=_most(decision.limit, sender))
 
     def token_digest(self, invitation: Invitation) -> bytes:
         """What is stored of the token that the invitation's latest letter will carry."""
@@ -53,6 +51,13 @@ class Letters:
     def _all_at_once(self, letters: int) -> Limit:
         """The limiter takes one at a time: so many letters are one that takes as many times as long to pay off."""
         return Limit("invitations", self._per_day, letters * _DAY, burst=self._per_day // letters, strict=True)
+
+
+def _most(limit: Limit, sender: str) -> str:
+    """A limit is another one while Redis is away; its name stays."""
+    to_one = " to one address" if limit.name == _TO_ONE_ADDRESS.name else ""
+    letters, are = ("letter", "is") if limit.quantity == 1 else ("letters", "are")
+    return f"{limit.quantity} {letters} a day{to_one} {are} sent by {sender}."
 
 
 def addressee(organization: str, invitation: str, email_norm: str) -> str:
