@@ -14,8 +14,9 @@ def keyed(column: Any) -> bool:
     """Whether the column is a text or a moment of a table whose key begins with whose a row is.
 
     PostgreSQL lets an index answer only what promises to leak nothing, and of its own comparisons those of ids alone
-    may promise it here. These are others by their operators and by nothing else (migrations/sql/provision.sql); an index
-    answers them where its columns say ``app.text_key_ops`` or ``app.moment_key_ops``. Other columns are compared as ever.
+    may promise it here. These are others by their operators and by nothing else (migrations/sql/provision.sql); an
+    index answers them where its columns say ``app.text_key_ops`` or ``app.moment_key_ops``. Other columns are compared
+    as ever.
     """
     table = column.table
     if not isinstance(column.type, _KINDS) or not isinstance(table, sa.Table):
