@@ -9,8 +9,9 @@ from litestar.types import Scope
 from msgspec import Meta
 
 from insula.core.db import Transaction
-from insula.core.errors import InvalidRequest, PreconditionFailed, PreconditionRequired, Wrong
+from insula.core.errors import PreconditionRequired
 from insula.core.http.door import DB
+from insula.core.http.preconditions import sent_versions, version_of
 from insula.core.listing import DEFAULT_LIMIT, MAX_LIMIT, PageRequest
 from insula.core.permissions import Principal
 
@@ -57,16 +58,21 @@ def provide_version(
     """
     if if_match is None:
         raise PreconditionRequired
-    if sum(name == b"if-match" for name, _ in scope["headers"]) > 1:
-        raise InvalidRequest.about("header/If-Match", Wrong.REPEATED, "one ETag, in one header")
-    text = if_match.strip().removeprefix("W/")  # as a proxy may have weakened it: it names a version all the same
-    if text == "*":
-        return None
-    if len(text) > 2 and text[0] == text[-1] == '"' and text[1:-1].isascii() and text[1:-1].isdigit():
-        return min(int(text[1:-1][:18]), 2**31)
-    if text.startswith('"') and "," not in text:
-        raise PreconditionFailed  # a tag of somebody's, but not one that we gave
-    raise InvalidRequest.about("header/If-Match", Wrong.MALFORMED, 'an ETag such as "3"')
+    return version_of(sent_versions(scope))
+
+
+def provide_version_if_sent(
+    scope: Scope,
+    if_match: Annotated[
+        str | None,
+        HeaderParameter(
+            name="If-Match",
+            description="The ETag you read, where nothing is to happen to any other version: the answer is 412 then.",
+        ),
+    ] = None,
+) -> int | None:
+    """The version an action insists on; None for any. It loses no update of others, and so may do without."""
+    return None if if_match is None else version_of(sent_versions(scope))
 
 
 DEPENDENCIES: Final = {
@@ -74,6 +80,7 @@ DEPENDENCIES: Final = {
     "principal": Provide(provide_principal, sync_to_thread=False),
     "page": Provide(provide_page, sync_to_thread=False),
     "version": Provide(provide_version, sync_to_thread=False),
+    "version_if_sent": Provide(provide_version_if_sent, sync_to_thread=False),
 }
 
 

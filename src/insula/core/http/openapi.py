@@ -98,7 +98,8 @@ _CONFIG: Final = OpenAPIConfig(
     description=(
         "A multi-tenant SaaS backend: organizations, members, teams, invitations, and what you build on them. "
         "Errors are problem details (RFC 9457), and each operation lists the codes of its own. "
-        "Lists are cursor pages. Resources that change carry an ETag.\n\n"
+        "Lists are cursor pages. Resources that change carry an ETag; where nothing does, an ETag in `If-Match` is "
+        "refused with 412.\n\n"
         "To sign in, send e-mail address and password to `POST /v1/auth/sign-in`, and the `token` of its answer with "
         "every request, as `Authorization: Bearer ins_ses_...`; in the interactive documentation, put it under "
         "*Authorize*. Who has no account begins with `POST /v1/auth/sign-up`; `insula up` prints demo accounts."
@@ -199,7 +200,7 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler,
         operation["deprecated"] = True
     private = "public" not in handler.opt
     for parameter in parameters:
-        if parameter["name"] == "If-Match":
+        if parameter["name"] == "If-Match" and "version" in hints:
             parameter["required"] = True  # its absence has an answer of its own
     if method == "POST" and takes_key(handler):
         parameters.append(_IDEMPOTENCY_KEY)

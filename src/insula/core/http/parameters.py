@@ -12,6 +12,7 @@ from insula.core.http.bodies import read_body
 from insula.core.http.complaints import complaint_about_text
 from insula.core.http.idempotency import replay
 from insula.core.http.methods import options_of
+from insula.core.http.preconditions import refuse_untagged
 
 _LONGEST: Final = 8192
 _MOST: Final = 32
@@ -24,11 +25,12 @@ Litestar converts them as well, but in ``T | None`` it forgets what T was annota
 
 
 async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | None:
-    """Refuse query parameters that are unknown, wrong or given twice, and bodies; answer repeats from the store."""
+    """Refuse what is unknown, wrong or given twice in query and body, and idle conditions; answer repeats."""
     if request.method == "OPTIONS":
         return options_of(request)
     if request.scope["query_string"]:
         _refuse_wrong(request)
+    refuse_untagged(request)
     await read_body(request)
     return replay(request)
 

@@ -143,9 +143,10 @@ class InvitationController(Controller):
         db: NamedDependency[Transaction],
         inviting: NamedDependency[InvitationService],
         invitation_id: FromPath[InvitationId],
+        version_if_sent: NamedDependency[int | None],
     ) -> InvitationRead:
         """Send another letter, also after the time is over; the link of the earlier one is dead."""
-        await inviting.resend(invitation_id)
+        await inviting.resend(invitation_id, version_if_sent)
         return await _found(db, invitation_id)
 
     @post(
@@ -159,9 +160,10 @@ class InvitationController(Controller):
         db: NamedDependency[Transaction],
         inviting: NamedDependency[InvitationService],
         invitation_id: FromPath[InvitationId],
+        version_if_sent: NamedDependency[int | None],
     ) -> InvitationRead:
         """Withdraw an invitation."""
-        await inviting.revoke(invitation_id)
+        await inviting.revoke(invitation_id, version_if_sent)
         return await _found(db, invitation_id)
 
 

@@ -126,9 +126,11 @@ class OrganizationController(Controller):
         status_code=200,
         refusals=[NotDeleted, RestoreWindowOver],
     )
-    async def restore_organization(self, organizations: NamedDependency[OrganizationService]) -> OrganizationRead:
+    async def restore_organization(
+        self, organizations: NamedDependency[OrganizationService], version_if_sent: NamedDependency[int | None]
+    ) -> OrganizationRead:
         """Restore a deleted organization."""
-        return OrganizationRead.of(await organizations.restore())
+        return OrganizationRead.of(await organizations.restore(version_if_sent))
 
 
 class MemberController(Controller):
@@ -203,24 +205,35 @@ class MemberController(Controller):
         refusals=[LastOwner, RoleAboveYours, SuspendsThemselves],
     )
     async def suspend_member(
-        self, members: NamedDependency[MemberService], member_id: FromPath[MemberId]
+        self,
+        members: NamedDependency[MemberService],
+        member_id: FromPath[MemberId],
+        version_if_sent: NamedDependency[int | None],
     ) -> MemberRead:
         """Suspend a member: their next request is refused."""
-        return MemberRead.of(await members.suspend(member_id))
+        return MemberRead.of(await members.suspend(member_id, version_if_sent))
 
     @post(
         "/members/{member_id:str}/reinstatement", permission=MANAGE_MEMBERS, status_code=200, refusals=[RoleAboveYours]
     )
     async def reinstate_member(
-        self, members: NamedDependency[MemberService], member_id: FromPath[MemberId]
+        self,
+        members: NamedDependency[MemberService],
+        member_id: FromPath[MemberId],
+        version_if_sent: NamedDependency[int | None],
     ) -> MemberRead:
         """Let a suspended member in again."""
-        return MemberRead.of(await members.reinstate(member_id))
+        return MemberRead.of(await members.reinstate(member_id, version_if_sent))
 
     @post("/departure", permission=OWN_PROFILE, status_code=204, refusals=[LastOwner])
-    async def leave_organization(self, members: NamedDependency[MemberService]) -> None:
-        """Leave the organization."""
-        await members.leave()
+    async def leave_organization(
+        self, members: NamedDependency[MemberService], version_if_sent: NamedDependency[int | None]
+    ) -> None:
+        """Leave the organization.
+
+        `If-Match` is about your own membership, which ends.
+        """
+        await members.leave(version_if_sent)
 
     @post(
         "/ownership-transfer",
@@ -230,10 +243,16 @@ class MemberController(Controller):
         refusals=[MemberSuspended, RoleAboveYours, UnknownReference, YoursAlready],
     )
     async def transfer_ownership(
-        self, members: NamedDependency[MemberService], data: JSONBody[OwnershipTransfer]
+        self,
+        members: NamedDependency[MemberService],
+        version_if_sent: NamedDependency[int | None],
+        data: JSONBody[OwnershipTransfer],
     ) -> MemberRead:
-        """Make another member the owner in your place; you become an admin."""
-        return MemberRead.of(await members.transfer_ownership(data.member_id))
+        """Make another member the owner in your place; you become an admin.
+
+        `If-Match` is about that other member, whom the answer shows.
+        """
+        return MemberRead.of(await members.transfer_ownership(data.member_id, version_if_sent))
 
 
 async def _found_member(db: Transaction, member_id: str) -> MemberRead:

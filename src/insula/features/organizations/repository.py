@@ -37,10 +37,10 @@ class MembershipRepository(Repository[Membership]):
 
     model_type = Membership
 
-    async def referred_to(self, member_id: str, pointer: str) -> Membership:
-        """The member that a body names at ``pointer``. Raises Unprocessable when there is none."""
+    async def referred_to(self, member_id: str, pointer: str, version: int | None) -> Membership:
+        """The member that a body names at ``pointer``. Raises UnknownReference when there is none, and as ``get``."""
         try:
-            return await self.get(member_id)
+            return await self.get(member_id, version=version)
         except NotFound as error:
             raise UnknownReference(pointer) from error
 

@@ -106,9 +106,9 @@ class OrganizationService:
             OrganizationDeleted(target_id=organization.id, restorable_until=organization.restorable_until),
         )
 
-    async def restore(self) -> Organization:
+    async def restore(self, version: int | None) -> Organization:
         """Reopen a deleted organization. Raises NotDeleted and RestoreWindowOver."""
-        organization = await self._get(DELETE, deleted=True)
+        organization = await self._get(DELETE, version=version, deleted=True)
         if not organization.restorable(await self._organizations.now()):
             raise RestoreWindowOver
         organization.restore()
@@ -154,10 +154,10 @@ class MemberService:
         member = await self._members.get(str(_principal(self._db).membership_id), version=version)
         return await self._update(member, data.changes())
 
-    async def suspend(self, member_id: str) -> Membership:
+    async def suspend(self, member_id: str, version: int | None) -> Membership:
         """Keep a member out for now. Raises RoleAboveYours, SuspendsThemselves and LastOwner."""
         actor = await self._actor()
-        member = await self._members.get(member_id)
+        member = await self._members.get(member_id, version=version)
         self._require_authority(actor, member.role)
         await self._require_owner_beside(member)
         if member.id == actor.id:
@@ -168,10 +168,10 @@ class MemberService:
             record(self._db, MemberWasSuspended(target_id=member.id, **_who(member)))
         return member
 
-    async def reinstate(self, member_id: str) -> Membership:
+    async def reinstate(self, member_id: str, version: int | None) -> Membership:
         """Let a suspended member in again. Raises RoleAboveYours."""
         actor = await self._actor()
-        member = await self._members.get(member_id)
+        member = await self._members.get(member_id, version=version)
         self._require_authority(actor, member.role)
         if member.status != "active":
             member.status = "active"
@@ -188,18 +188,18 @@ class MemberService:
         await self._members.delete(member)
         record(self._db, MemberRemoved(target_id=member.id, user_id=member.user_id, role=member.role, **_who(member)))
 
-    async def leave(self) -> None:
+    async def leave(self, version: int | None) -> None:
         """End the caller's own membership. Raises LastOwner."""
-        member = await self._actor()
+        member = await self._actor(version)
         await self._require_owner_beside(member)
         await self._members.delete(member)
         record(self._db, MemberLeft(target_id=member.id, user_id=member.user_id, role=member.role, **_who(member)))
 
-    async def transfer_ownership(self, member_id: str) -> Membership:
+    async def transfer_ownership(self, member_id: str, version: int | None) -> Membership:
         """Make another member an owner and the caller an admin. Raises RoleAboveYours and MemberSuspended."""
         actor = await self._actor()
         self._require_authority(actor, Role.OWNER)
-        heir = await self._members.referred_to(member_id, "/member_id")
+        heir = await self._members.referred_to(member_id, "/member_id", version)
         if heir is actor:
             raise YoursAlready
         if heir.status != "active":
@@ -214,10 +214,10 @@ class MemberService:
         )
         return heir
 
-    async def _actor(self) -> Membership:
+    async def _actor(self, version: int | None = None) -> Membership:
         """Lock the organization, then whoever acts: as they are now, not as they were at the door."""
         await OrganizationRepository(self._db).get(str(_principal(self._db).organization_id))
-        return await _acting(self._db)
+        return await _acting(self._db, version)
 
     def _require_authority(self, actor: Membership, *roles: str) -> None:
         for role in roles:
@@ -237,9 +237,9 @@ class MemberService:
         return member
 
 
-async def _acting(db: Transaction) -> Membership:
+async def _acting(db: Transaction, version: int | None = None) -> Membership:
     """The caller's membership as it is now; the organization is locked."""
-    actor = await MembershipRepository(db).get(str(_principal(db).membership_id))
+    actor = await MembershipRepository(db).get(str(_principal(db).membership_id), version=version)
     if actor.status != "active":
         raise MembershipSuspended
     db.ask_again = None  # nobody changes what is locked

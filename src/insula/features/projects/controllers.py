@@ -106,13 +106,16 @@ class ProjectController(Controller):
         refusals=[LimitReached, NotDeleted, ProjectKeyTaken],
     )
     async def restore_project(
-        self, projects: NamedDependency[ProjectService], project_id: FromPath[ProjectId]
+        self,
+        projects: NamedDependency[ProjectService],
+        project_id: FromPath[ProjectId],
+        version_if_sent: NamedDependency[int | None],
     ) -> ProjectRead:
         """Restore a deleted project.
 
         Where another one has its key by now, that one must have another key first.
         """
-        return ProjectRead.of(await projects.restore(project_id))
+        return ProjectRead.of(await projects.restore(project_id, version_if_sent))
 
 
 CONTROLLERS = (ProjectController,)

@@ -66,9 +66,9 @@ class ProjectService:
         project.delete(clock.now())
         record(self._db, ProjectDeleted(target_id=project.id, name=project.name, key=project.key))
 
-    async def restore(self, project_id: str) -> Project:
+    async def restore(self, project_id: str, version: int | None) -> Project:
         """Bring a deleted project back. Raises NotDeleted, and LimitReached: deleted projects do not count."""
-        project = await self._projects.get(project_id, deleted=True)
+        project = await self._projects.get(project_id, version=version, deleted=True)
         await QUOTA.require_room(self._db)
         project.restore()
         await self._db.flush()

@@ -86,12 +86,17 @@ class TeamController(Controller):
         status_code=200,
         refusals=[LimitReached, NotDeleted, TeamNameTaken],
     )
-    async def restore_team(self, teams: NamedDependency[TeamService], team_id: FromPath[TeamId]) -> TeamRead:
+    async def restore_team(
+        self,
+        teams: NamedDependency[TeamService],
+        team_id: FromPath[TeamId],
+        version_if_sent: NamedDependency[int | None],
+    ) -> TeamRead:
         """Restore a deleted team, with its members and what it owned.
 
         Where another one has its name by now, that one must have another name first.
         """
-        return TeamRead.of(await teams.restore(team_id))
+        return TeamRead.of(await teams.restore(team_id, version_if_sent))
 
 
 class TeamMemberController(Controller):

@@ -58,9 +58,9 @@ class TeamService:
         team.delete(clock.now())
         record(self._db, TeamDeleted(target_id=team.id, name=team.name))
 
-    async def restore(self, team_id: str) -> Team:
+    async def restore(self, team_id: str, version: int | None) -> Team:
         """Bring a deleted team back. Raises NotDeleted, and LimitReached: deleted teams do not count."""
-        team = await self._teams.get(team_id, deleted=True)
+        team = await self._teams.get(team_id, version=version, deleted=True)
         await QUOTA.require_room(self._db)
         team.restore()
         await self._db.flush()
