@@ -42,9 +42,15 @@ async def test_every_answer_with_a_version_carries_its_tag(world: World) -> None
         ("1", 400),
         ("", 400),
         ("x", 400),
-        ('"1', 412),
-        ('"1", "2"', 400),
+        ('"0", "2"', 412),
+        (', W/"2",,"3" ,', 412),
+        ('"1,2"', 412),
+        ('"1', 400),
+        ('"1" "2"', 400),
+        ('"0", 1', 400),
+        ('"1", *', 400),
         ("*, *", 400),
+        (",", 400),
     ],
 )
 @pytest.mark.attack(119)
@@ -61,11 +67,22 @@ async def test_a_tag_that_is_missing_stale_or_forged_changes_nothing(
     assert (await owner.client.get(url)).json()["name"] == "Website"
 
 
-@pytest.mark.parametrize("tag", ['"1"', "*", ' "1" '])
-async def test_the_current_tag_or_a_star_lets_a_change_through(world: World, tag: str) -> None:
+@pytest.mark.parametrize("tag", ['"1"', "*", ' "1" ', '"1", "2"', ' ,W/"7" ,\t"1",', '"0","a,b","1"'])
+async def test_the_current_tag_among_others_or_a_star_lets_a_change_through(world: World, tag: str) -> None:
     owner = await world.owner()
     url = await project(owner)
     assert (await owner.client.patch(url, json={"name": "x"}, headers={"if-match": tag})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [(['"0"', '"1"'], 200), (['"1"', '"0", "2"'], 200), (['"0"', '"2"'], 412), (['"1"', "*"], 400), (["*", "*"], 400)],
+)
+async def test_several_headers_are_the_same_as_a_list(world: World, tags: list[str], status: int) -> None:
+    owner = await world.owner()
+    url = await project(owner)
+    answer = await owner.client.patch(url, json={"name": "x"}, headers=[("if-match", tag) for tag in tags])
+    assert answer.status_code == status, answer.text
 
 
 async def test_of_two_changes_of_one_version_one_is_refused(world: World) -> None:

@@ -121,7 +121,7 @@ async def test_who_may_not_act_is_told_that_and_not_which_version_there_is(world
     assert answer.status_code == 403
 
 
-@pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"a"'])
+@pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"a"', '"1", "2"'])
 async def test_where_nothing_has_a_tag_none_is_the_current_one(world: World, tag: str) -> None:
     owner = await world.owner()
     other = await world.member(owner.organization_id, "member")

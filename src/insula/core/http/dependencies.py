@@ -10,8 +10,9 @@ from msgspec import Meta
 
 from insula.core.db import Transaction
 from insula.core.errors import PreconditionRequired
+from insula.core.etags import ETags
 from insula.core.http.door import DB
-from insula.core.http.preconditions import sent_versions, version_of
+from insula.core.http.preconditions import sent_tags, tags_of
 from insula.core.listing import DEFAULT_LIMIT, MAX_LIMIT, PageRequest
 from insula.core.permissions import Principal
 
@@ -48,17 +49,17 @@ def provide_version(
         str | None,
         HeaderParameter(
             name="If-Match",
-            description="The ETag you read, or * for any version. Without it the answer is 428.",
+            description="The ETag you read, one of several, or * for any version. Without it the answer is 428.",
         ),
     ] = None,
-) -> int | None:
-    """The version a write is based on; None for ``If-Match: *`` (RFC 9110, section 13.1.1).
+) -> ETags | None:
+    """The versions a write may be based on; None for ``If-Match: *`` (RFC 9110, section 13.1.1).
 
     Raises PreconditionRequired (428) without the header: blind writes lose updates.
     """
     if if_match is None:
         raise PreconditionRequired
-    return version_of(sent_versions(scope))
+    return tags_of(sent_tags(scope))
 
 
 def provide_version_if_sent(
@@ -70,9 +71,9 @@ def provide_version_if_sent(
             description="The ETag you read, where nothing is to happen to any other version: the answer is 412 then.",
         ),
     ] = None,
-) -> int | None:
-    """The version an action insists on; None for any. It loses no update of others, and so may do without."""
-    return None if if_match is None else version_of(sent_versions(scope))
+) -> ETags | None:
+    """The versions an action insists on; None for any. It loses no update of others, and so may do without."""
+    return None if if_match is None else tags_of(sent_tags(scope))
 
 
 DEPENDENCIES: Final = {

@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
 from insula.core.errors import NotDeleted, NotFound, UnknownReference
+from insula.core.etags import ETags
 from insula.core.http.door import PRESENTED
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal, Role
@@ -106,7 +107,7 @@ class OrganizationController(Controller):
     async def update_organization(
         self,
         organizations: NamedDependency[OrganizationService],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
         data: JSONBody[OrganizationUpdate],
     ) -> OrganizationRead:
         """Change an organization."""
@@ -114,7 +115,7 @@ class OrganizationController(Controller):
 
     @delete(_ONE, permission=DELETE)
     async def delete_organization(
-        self, state: State, organizations: NamedDependency[OrganizationService], version: NamedDependency[int | None]
+        self, state: State, organizations: NamedDependency[OrganizationService], version: NamedDependency[ETags | None]
     ) -> None:
         """Delete an organization; it can be restored for a while."""
         await organizations.delete(version, timedelta(days=state.settings.organization_restore_days))
@@ -127,7 +128,7 @@ class OrganizationController(Controller):
         refusals=[NotDeleted, RestoreWindowOver],
     )
     async def restore_organization(
-        self, organizations: NamedDependency[OrganizationService], version_if_sent: NamedDependency[int | None]
+        self, organizations: NamedDependency[OrganizationService], version_if_sent: NamedDependency[ETags | None]
     ) -> OrganizationRead:
         """Restore a deleted organization."""
         return OrganizationRead.of(await organizations.restore(version_if_sent))
@@ -166,7 +167,7 @@ class MemberController(Controller):
     async def update_own_member(
         self,
         members: NamedDependency[MemberService],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
         data: JSONBody[ProfileUpdate],
     ) -> MemberRead:
         """Change how this organization knows you."""
@@ -182,7 +183,7 @@ class MemberController(Controller):
         self,
         members: NamedDependency[MemberService],
         member_id: FromPath[MemberId],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
         data: JSONBody[MemberUpdate],
     ) -> MemberRead:
         """Change a member's role or name."""
@@ -193,7 +194,7 @@ class MemberController(Controller):
         self,
         members: NamedDependency[MemberService],
         member_id: FromPath[MemberId],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
     ) -> None:
         """Remove a member; what they made remains."""
         await members.remove(member_id, version)
@@ -208,7 +209,7 @@ class MemberController(Controller):
         self,
         members: NamedDependency[MemberService],
         member_id: FromPath[MemberId],
-        version_if_sent: NamedDependency[int | None],
+        version_if_sent: NamedDependency[ETags | None],
     ) -> MemberRead:
         """Suspend a member: their next request is refused."""
         return MemberRead.of(await members.suspend(member_id, version_if_sent))
@@ -220,14 +221,14 @@ class MemberController(Controller):
         self,
         members: NamedDependency[MemberService],
         member_id: FromPath[MemberId],
-        version_if_sent: NamedDependency[int | None],
+        version_if_sent: NamedDependency[ETags | None],
     ) -> MemberRead:
         """Let a suspended member in again."""
         return MemberRead.of(await members.reinstate(member_id, version_if_sent))
 
     @post("/departure", permission=OWN_PROFILE, status_code=204, refusals=[LastOwner])
     async def leave_organization(
-        self, members: NamedDependency[MemberService], version_if_sent: NamedDependency[int | None]
+        self, members: NamedDependency[MemberService], version_if_sent: NamedDependency[ETags | None]
     ) -> None:
         """Leave the organization.
 
@@ -245,7 +246,7 @@ class MemberController(Controller):
     async def transfer_ownership(
         self,
         members: NamedDependency[MemberService],
-        version_if_sent: NamedDependency[int | None],
+        version_if_sent: NamedDependency[ETags | None],
         data: JSONBody[OwnershipTransfer],
     ) -> MemberRead:
         """Make another member the owner in your place; you become an admin.
