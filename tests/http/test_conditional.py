@@ -1,11 +1,12 @@
 """ETag and If-Match: nobody overwrites what they have not seen."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from tests.factories import Member, World
-from tests.invitations import accept, invite, join, token_of
+from tests.invitations import accept, expire, invite, join, token_of
 
 
 async def project(member: Member) -> str:
@@ -114,6 +115,38 @@ async def test_who_has_the_current_version_is_told_so_and_no_more(world: World) 
     changed = await owner.client.patch(url, json={"name": "x"}, headers={"if-match": '"1"', "if-none-match": '"2"'})
     assert changed.status_code == 200
     assert (await owner.client.get(url, headers={"if-none-match": '"1"'})).json()["name"] == "x"
+
+
+async def test_what_time_and_others_change_has_another_tag_without_a_new_version(world: World) -> None:
+    owner = await world.owner()
+    admin = await world.member(owner.organization_id, "admin")
+    made = await invite(admin)
+    url = owner.url(f"/invitations/{made['id']}")
+    tags = []
+    for happens in (None, partial(demotion, owner, admin), partial(expire, world, made)):
+        if happens is not None:
+            await happens()
+        got = await owner.client.get(url)
+        tags.append(got.headers["etag"])
+        assert got.json()["version"] == 1
+        for known in [*tags, *(f"W/{tag}" for tag in tags)]:
+            again = await owner.client.get(url, headers={"if-none-match": known})
+            assert again.status_code == (304 if tags[-1] in known else 200), (known, tags)
+            assert again.headers["etag"] == tags[-1]
+    assert len(set(tags)) == 3, tags
+    for stale in (*tags[:-1], '"1"'):
+        for verb in ("resending", "revocation"):
+            assert (await owner.client.post(f"{url}/{verb}", headers={"if-match": stale})).status_code == 412
+    again = await owner.client.post(f"{url}/resending", headers={"if-match": tags[-1]})
+    assert again.status_code == 200
+    assert again.headers["etag"] == (await owner.client.get(url)).headers["etag"] not in tags
+
+
+async def demotion(owner: Member, admin: Member) -> None:
+    """Who invited may do so no longer."""
+    place = owner.url(f"/members/{admin.membership_id}")
+    done = await owner.client.patch(place, json={"role": "viewer"}, headers={"if-match": "*"})
+    assert done.status_code == 200, done.text
 
 
 async def test_a_new_resource_says_where_it_is(world: World) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from insula.core.db import Transaction
 from insula.core.errors import NotDeleted, NotFound, PreconditionFailed
-from insula.core.etags import ETags
+from insula.core.etags import ETags, tag_of
 from insula.core.ids import to_uuid
 from insula.core.inserts import insert_of
 from insula.core.queries import DIALECT
@@ -76,9 +76,13 @@ class Repository(SQLAlchemyAsyncRepository[M]):
             raise NotDeleted
         if not rows:
             raise NotFound
-        if version is not None and str(rows[0].version) not in version:
+        if version is not None and await self.tag_of(rows[0]) not in version:
             raise PreconditionFailed
         return rows[0]
+
+    async def tag_of(self, row: M) -> str | None:
+        """The entity tag of a locked row as it is shown now."""
+        return tag_of(row)
 
     async def locked(self, statement: Select[tuple[M]]) -> Sequence[M]:
         """The rows, locked for changing. Whoever waited for them may have lost the right to: Overtaken is raised."""

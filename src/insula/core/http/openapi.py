@@ -68,7 +68,7 @@ _HEADERS: Final = {
         "string",
     ),
     "RateLimit-Policy": ("The limit that applies.", "string"),
-    "ETag": ("The version; send it in If-Match when you write, in If-None-Match when you ask again.", "string"),
+    "ETag": ("Changes with all that is shown, also by time; for If-Match in writes, else If-None-Match.", "string"),
     "Location": ("Where the new resource is.", "string"),
     "Link": ('The next page, rel="next" (RFC 8288).', "string"),
     "Retry-After": ("Seconds to wait.", "integer"),
@@ -213,7 +213,7 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler,
         operation["requestBody"] = {"required": True, "content": {"application/json": body}}
     returned = hints["return"]
     _answer(operation, handler, returned, schemas)
-    if method == "GET" and "version" in getattr(returned, "__struct_fields__", ()) and not returned.MOVES:
+    if method == "GET" and "version" in getattr(returned, "__struct_fields__", ()):
         parameters.append(_IF_NONE_MATCH)
         headers = operation["responses"]["200"]["headers"]
         operation["responses"]["304"] = {"description": "You have the current version.", "headers": headers}
