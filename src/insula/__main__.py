@@ -20,6 +20,8 @@ The wrapper ./insula knows two more:
   test    Run the tests; pytest's own arguments follow.
   python  Run Python with the program and its packages.
 """
+_SIGN_IN = "identity_database_url"
+"""What every process needs but a worker, which signs nobody in."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_WRAPPER)
@@ -73,7 +75,7 @@ def api() -> None:
     from insula.core.logs import configure_logs
     from insula.server import run
 
-    settings = _settings()
+    settings = _settings(_SIGN_IN)
     configure_logs(settings.log_level, json=settings.log_json)
     _run(run(settings))
 
@@ -175,7 +177,7 @@ def provision() -> None:
     """Create logins and database once, over INSULA_ADMIN_DATABASE_URL (a superuser), as the other URLs name them."""
     from insula.provision import provision_for
 
-    settings = _settings("admin_database_url", "owner_database_url")
+    settings = _settings(_SIGN_IN, "admin_database_url", "owner_database_url")
     with plainly():
         asyncio.run(provision_for(settings))
     click.echo("Logins and database are there; next: insula migrate")
@@ -187,7 +189,7 @@ def seed() -> None:
     from insula.seed import plant
 
     with plainly():
-        planted = asyncio.run(plant(_settings()))
+        planted = asyncio.run(plant(_settings(_SIGN_IN)))
     click.echo("The demo is planted." if planted else "The demo is there already.")
 
 
@@ -246,7 +248,7 @@ def _examined(console: Console) -> Settings:
         none = f", and nothing is up in {_home()}; start something with `insula up`."
         found = none if environment is os.environ else up
         console.print(f"No INSULA_* variables describe an installation{found}", highlight=False)
-    return load(environment)
+    return load(environment, also=(_SIGN_IN,))
 
 
 def _environment() -> Mapping[str, str]:

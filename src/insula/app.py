@@ -53,6 +53,7 @@ class Databases(msgspec.Struct, frozen=True):
             pool, old = settings.pool_size, settings.pgbouncer
             return Database(url, pool_size=pool, old_pgbouncer=old, standby=standby)
 
+        assert settings.identity_database_url is not None
         return cls(
             database(settings.database_url),
             database(settings.identity_database_url),

@@ -82,6 +82,7 @@ async def _instance(settings: Settings) -> AsyncIterator[Diagnosis]:
 
 
 async def _databases(settings: Settings) -> AsyncIterator[Diagnosis]:
+    assert settings.identity_database_url is not None
     logins = {
         "INSULA_DATABASE_URL": settings.database_url,
         "INSULA_IDENTITY_DATABASE_URL": settings.identity_database_url,

@@ -188,6 +188,7 @@ async def provision_for(settings: Settings) -> None:
     """Provision the server that the settings' URLs lead to, with the passwords they carry. Raises PasswordsMissing."""
     assert settings.admin_database_url is not None
     assert settings.owner_database_url is not None
+    assert settings.identity_database_url is not None
     urls = [
         settings.owner_database_url,
         settings.database_url,

@@ -47,8 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     what the key is for, it reads base64 from its input and writes base64."""
     database_url: str
     """PostgreSQL as app_rw: the API and the workers."""
-    identity_database_url: str
-    """PostgreSQL as app_identity: sign-up, sign-in, reset."""
+    identity_database_url: str | None = None
+    """PostgreSQL as app_identity: sign-up, sign-in, reset. `insula worker` alone goes without it."""
     platform_database_url: str
     """PostgreSQL as app_platform: relay, sweeps, operators."""
     replica_database_url: str | None = None

@@ -26,10 +26,16 @@ PLANTED = {
         ("features/identity/service.py", "import insula.features.organizations.schemas"),
         ("features/stray/__init__.py", ""),
     ],
-    "Inside a feature: controllers and jobs, service, repository, schemas, models": [
+    "Inside a feature: controllers and jobs, service, what else it has, repository, schemas, models": [
         ("features/projects/models.py", "import insula.features.projects.schemas"),
         ("features/teams/repository.py", "import insula.features.teams.service"),
         ("features/organizations/jobs.py", "import insula.features.organizations.controllers"),
+        ("features/identity/models.py", "import insula.features.identity.throttle"),
+        ("features/identity/throttle.py", "import insula.features.identity.controllers"),
+        ("features/organizations/models.py", "import insula.features.organizations.slugs"),
+        ("features/invitations/letters.py", "import insula.features.invitations.service"),
+        ("features/invitations/repository.py", "import insula.features.invitations.letters"),
+        ("features/teams/stray.py", ""),
     ],
     "Only controllers and core/http know litestar": [
         ("features/projects/service.py", "import litestar"),

@@ -6,7 +6,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
-from litestar import Litestar, Response, get, post
+from litestar import Litestar, Response, delete, get, patch, post
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
@@ -153,3 +154,63 @@ def test_every_operation_has_a_summary_and_a_tag(litestar: Litestar) -> None:
         for method, operation in item.items():
             assert operation.get("summary", "").endswith("."), (method, path)
             assert operation.get("tags"), (method, path)
+
+
+def unconditional(app: Litestar) -> list[str]:
+    """Verbs that change what has an ETag and do not look at If-Match; a POST may leave it out, the others may not."""
+    routes = list(declared_routes(app))
+    shown = {path for method, path, handler in routes if method == "GET" and _has_version(handler)}
+    creations = creations_of(app)
+    return [
+        f"{method} {path}"
+        for method, path, handler in routes
+        if method != "GET" and not (method == "POST" and path in creations)
+        if _has_version(handler) or (path.rpartition("/")[0] if method == "POST" else path) in shown
+        if not {"version", *(["version_if_sent"] if method == "POST" else [])} & set(get_type_hints(handler.fn))
+    ]
+
+
+def _has_version(handler: HTTPRouteHandler) -> bool:
+    returned = get_type_hints(handler.fn).get("return")
+    answer = get_args(returned)[0] if get_origin(returned) is Response else returned
+    return "version" in getattr(answer, "__struct_fields__", ())
+
+
+def test_every_verb_on_what_has_a_version_takes_the_one_that_was_read(litestar: Litestar) -> None:
+    assert unconditional(litestar) == [], "version for PUT, PATCH and DELETE, version_if_sent for POST"
+
+
+def test_a_verb_that_ignores_the_version_is_noticed() -> None:
+    class Thing(msgspec.Struct):
+        version: int
+
+    @get("/things/{thing_id:str}")
+    async def get_thing(thing_id: FromPath[str]) -> Thing: ...
+
+    @delete("/things/{thing_id:str}")
+    async def delete_thing(thing_id: FromPath[str]) -> None: ...
+
+    @patch("/things/{thing_id:str}")
+    async def update_thing(thing_id: FromPath[str], version_if_sent: NamedDependency[int | None]) -> Thing: ...
+
+    @post("/things/{thing_id:str}/closure", status_code=204)
+    async def close_thing(thing_id: FromPath[str]) -> None: ...
+
+    @post("/things/{thing_id:str}/opening", status_code=200)
+    async def open_thing(thing_id: FromPath[str], version_if_sent: NamedDependency[int | None]) -> Thing: ...
+
+    @post("/deleted-things/{thing_id:str}/restoration", status_code=200)
+    async def restore_thing(thing_id: FromPath[str]) -> Response[Thing]: ...
+
+    @post("/things")
+    async def create_thing() -> Thing: ...
+
+    planted = [get_thing, delete_thing, update_thing, close_thing, open_thing, restore_thing, create_thing]
+    given = {"version_if_sent": Provide(lambda: None, sync_to_thread=False)}
+    app = Litestar(planted, dependencies=given, openapi_config=None, logging_config=None)
+    assert unconditional(app) == [
+        "POST /deleted-things/{thing_id}/restoration",
+        "DELETE /things/{thing_id}",
+        "PATCH /things/{thing_id}",
+        "POST /things/{thing_id}/closure",
+    ]

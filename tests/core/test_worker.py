@@ -26,7 +26,7 @@ from tests.factories import settings_for
 def settings_on(bench: Workbench, **changes: Any) -> Settings:
     urls = {
         "database_url": bench.urls["app_rw"],
-        "identity_database_url": bench.urls["app_rw"],
+        "identity_database_url": None,
         "platform_database_url": bench.urls["app_platform"],
         "redis_url": bench.urls["redis"],
     }

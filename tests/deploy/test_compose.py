@@ -162,6 +162,7 @@ def settings_of(name: str, folder: Path) -> Settings:
 def test_api_and_workers_start_with_what_they_are_given(name: str, filled: Path) -> None:
     settings = settings_of(name, filled)
     assert settings.environment == "production"
+    assert (settings.identity_database_url is None) is (name == "worker"), "which signs nobody in"
     assert (settings.smtp_username, settings.smtp_password) == ((None, None) if name == "api" else ("insula", "word"))
     word = urlsplit(settings.redis_url).password
     assert f"requirepass {word}\n" in (filled / "secrets" / "redis_conf").read_text()

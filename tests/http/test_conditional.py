@@ -1,11 +1,12 @@
 """ETag and If-Match: nobody overwrites what they have not seen."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from tests.factories import Member, World
-from tests.invitations import accept, invite, join, token_of
+from tests.invitations import accept, expire, invite, join, token_of
 
 
 async def project(member: Member) -> str:
@@ -42,9 +43,15 @@ async def test_every_answer_with_a_version_carries_its_tag(world: World) -> None
         ("1", 400),
         ("", 400),
         ("x", 400),
-        ('"1', 412),
-        ('"1", "2"', 400),
+        ('"0", "2"', 412),
+        (', W/"2",,"3" ,', 412),
+        ('"1,2"', 412),
+        ('"1', 400),
+        ('"1" "2"', 400),
+        ('"0", 1', 400),
+        ('"1", *', 400),
         ("*, *", 400),
+        (",", 400),
     ],
 )
 @pytest.mark.attack(119)
@@ -61,11 +68,22 @@ async def test_a_tag_that_is_missing_stale_or_forged_changes_nothing(
     assert (await owner.client.get(url)).json()["name"] == "Website"
 
 
-@pytest.mark.parametrize("tag", ['"1"', "*", ' "1" '])
-async def test_the_current_tag_or_a_star_lets_a_change_through(world: World, tag: str) -> None:
+@pytest.mark.parametrize("tag", ['"1"', "*", ' "1" ', '"1", "2"', ' ,W/"7" ,\t"1",', '"0","a,b","1"'])
+async def test_the_current_tag_among_others_or_a_star_lets_a_change_through(world: World, tag: str) -> None:
     owner = await world.owner()
     url = await project(owner)
     assert (await owner.client.patch(url, json={"name": "x"}, headers={"if-match": tag})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [(['"0"', '"1"'], 200), (['"1"', '"0", "2"'], 200), (['"0"', '"2"'], 412), (['"1"', "*"], 400), (["*", "*"], 400)],
+)
+async def test_several_headers_are_the_same_as_a_list(world: World, tags: list[str], status: int) -> None:
+    owner = await world.owner()
+    url = await project(owner)
+    answer = await owner.client.patch(url, json={"name": "x"}, headers=[("if-match", tag) for tag in tags])
+    assert answer.status_code == status, answer.text
 
 
 async def test_of_two_changes_of_one_version_one_is_refused(world: World) -> None:
@@ -97,6 +115,38 @@ async def test_who_has_the_current_version_is_told_so_and_no_more(world: World) 
     changed = await owner.client.patch(url, json={"name": "x"}, headers={"if-match": '"1"', "if-none-match": '"2"'})
     assert changed.status_code == 200
     assert (await owner.client.get(url, headers={"if-none-match": '"1"'})).json()["name"] == "x"
+
+
+async def test_what_time_and_others_change_has_another_tag_without_a_new_version(world: World) -> None:
+    owner = await world.owner()
+    admin = await world.member(owner.organization_id, "admin")
+    made = await invite(admin)
+    url = owner.url(f"/invitations/{made['id']}")
+    tags = []
+    for happens in (None, partial(demotion, owner, admin), partial(expire, world, made)):
+        if happens is not None:
+            await happens()
+        got = await owner.client.get(url)
+        tags.append(got.headers["etag"])
+        assert got.json()["version"] == 1
+        for known in [*tags, *(f"W/{tag}" for tag in tags)]:
+            again = await owner.client.get(url, headers={"if-none-match": known})
+            assert again.status_code == (304 if tags[-1] in known else 200), (known, tags)
+            assert again.headers["etag"] == tags[-1]
+    assert len(set(tags)) == 3, tags
+    for stale in (*tags[:-1], '"1"'):
+        for verb in ("resending", "revocation"):
+            assert (await owner.client.post(f"{url}/{verb}", headers={"if-match": stale})).status_code == 412
+    again = await owner.client.post(f"{url}/resending", headers={"if-match": tags[-1]})
+    assert again.status_code == 200
+    assert again.headers["etag"] == (await owner.client.get(url)).headers["etag"] not in tags
+
+
+async def demotion(owner: Member, admin: Member) -> None:
+    """Who invited may do so no longer."""
+    place = owner.url(f"/members/{admin.membership_id}")
+    done = await owner.client.patch(place, json={"role": "viewer"}, headers={"if-match": "*"})
+    assert done.status_code == 200, done.text
 
 
 async def test_a_new_resource_says_where_it_is(world: World) -> None:

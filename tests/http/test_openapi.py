@@ -94,7 +94,8 @@ def test_every_parameter_is_described_and_typed(operations: list[Operation]) -> 
         for parameter in parameters:
             assert parameter.get("description"), (path, parameter["name"])
             assert parameter["schema"].get("type"), (path, parameter["name"])
-            assert parameter["required"] == (parameter["in"] == "path" or parameter["name"] == "If-Match")
+            insists = parameter["name"] == "If-Match" and "428" in operation["responses"]
+            assert parameter["required"] == (parameter["in"] == "path" or insists)
         named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
         assert named == set(PARAMETERS.findall(path)), path
 
@@ -125,7 +126,8 @@ def test_a_newcomer_learns_how_to_sign_in_and_what_is_asked_for(
     assert "at least 15 characters" in schemas["SignUp"]["properties"]["password"]["description"]
     headers = [each for _, _, operation in operations for each in operation["parameters"] if each["name"] == "If-Match"]
     assert headers
-    assert all("Without it the answer is 428" in each["description"] for each in headers)
+    assert all(("Without it the answer is 428" in each["description"]) == each["required"] for each in headers)
+    assert all("412" in each["description"] for each in headers if not each["required"])
 
 
 def test_patterns_are_those_of_json_schema(document: dict[str, Any]) -> None:
@@ -223,7 +225,8 @@ def test_every_answer_is_declared_with_its_content_and_headers(
         assert (method == "get") == ("408" not in refused) == ("409" not in refused), path
         assert ("requestBody" in operation) == ("415" in refused), path
         assert "413" in refused or "requestBody" not in operation, path
-        assert any(p["name"] == "If-Match" for p in operation["parameters"]) == ("412" in refused) == ("428" in refused)
+        assert (method == "get") == ("412" not in refused), path
+        assert any(p["name"] == "If-Match" and p["required"] for p in operation["parameters"]) == ("428" in refused)
         for status in refused:
             name = operation["responses"][status]["$ref"].rpartition("/")[2]
             examples = components[name]["content"]["application/problem+json"]["examples"]

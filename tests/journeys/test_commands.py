@@ -122,6 +122,17 @@ def test_doctor_tells_of_two_servers_that_are_away(monkeypatch: pytest.MonkeyPat
     assert found == ["INSULA_DATABASE_URL", "INSULA_PLATFORM_DATABASE_URL"]
 
 
+@pytest.mark.parametrize("command", ["api", "seed", "provision", "doctor", "worker"])
+def test_only_a_worker_needs_no_login_for_signing_people_in(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables(settings_for(**ADDRESSES)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("INSULA_IDENTITY_DATABASE_URL")
+    refused = insula(command)
+    assert refused.exit_code == 1
+    assert ("INSULA_IDENTITY_DATABASE_URL is missing" in refused.output) is (command != "worker"), refused.output
+    assert ("INSULA_DATABASE_URL" in refused.output) is (command == "worker"), "whose server is away"
+
+
 def test_a_worker_of_a_queue_that_there_is_not_says_in_a_line_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables(settings_for(**ADDRESSES, worker_queues="bulk,mail")).items():
         monkeypatch.setenv(name, value)
@@ -159,7 +170,7 @@ def test_a_migration_that_cannot_be_made_is_told_in_a_line(monkeypatch: pytest.M
 
 def test_provision_names_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     required = {field.name for field in fields(Settings) if field.required}
-    needed = required | {"secret_key", "owner_database_url", "admin_database_url"}
+    needed = required | {"secret_key", "identity_database_url", "owner_database_url", "admin_database_url"}
     told = insula("provision")
     assert told.exit_code == 1
     assert set(re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output)) == {name.upper() for name in needed}

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from insula.core.db import Transaction
 from insula.core.errors import NotDeleted, NotFound, PreconditionFailed
+from insula.core.etags import ETags, tag_of
 from insula.core.ids import to_uuid
 from insula.core.inserts import insert_of
 from insula.core.queries import DIALECT
@@ -60,11 +61,11 @@ class Repository(SQLAlchemyAsyncRepository[M]):
         await driver.fetchval(_delete_from(table), to_uuid(row.ID_PREFIX, row.id))
         self.session.expunge(row)
 
-    async def get(self, item_id: str, *, version: int | None = None, deleted: bool = False) -> M:  # type: ignore[override]  # one way to load, not advanced-alchemy's dozen
+    async def get(self, item_id: str, *, version: ETags | None = None, deleted: bool = False) -> M:  # type: ignore[override]  # one way to load, not advanced-alchemy's dozen
         """One row, locked for changing.
 
         Raises NotFound, also for what belongs to somebody else, PreconditionFailed when ``version`` (If-Match,
-        RFC 9110 section 13.1.1) is given and no longer current, and NotDeleted where a ``deleted`` one is living.
+        RFC 9110 section 13.1.1) is given without the current one, and NotDeleted where a ``deleted`` one is living.
         """
         model = self.model_type
         statement = select(model).where(model.id == item_id)
@@ -75,9 +76,13 @@ class Repository(SQLAlchemyAsyncRepository[M]):
             raise NotDeleted
         if not rows:
             raise NotFound
-        if version is not None and rows[0].version != version:
+        if version is not None and await self.tag_of(rows[0]) not in version:
             raise PreconditionFailed
         return rows[0]
+
+    async def tag_of(self, row: M) -> str | None:
+        """The entity tag of a locked row as it is shown now."""
+        return tag_of(row)
 
     async def locked(self, statement: Select[tuple[M]]) -> Sequence[M]:
         """The rows, locked for changing. Whoever waited for them may have lost the right to: Overtaken is raised."""

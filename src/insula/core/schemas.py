@@ -35,8 +35,11 @@ class Change(_Body, frozen=True, kw_only=True, omit_defaults=True):
 class Read(msgspec.Struct, frozen=True):
     """An answer."""
 
-    MOVES: ClassVar[bool] = False
-    """Whether it shows what changes without a new version: nobody is told then that they have it already."""
+    MOVES: ClassVar[tuple[str, ...]] = ()
+    """The fields that change without a new version: its entity tag holds them, so they are short and printable.
+
+    The repository of what is shown then says in ``tag_of`` which tag is the current one.
+    """
 
     @classmethod
     def of(cls, row: Any) -> Self:

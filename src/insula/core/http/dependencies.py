@@ -9,8 +9,10 @@ from litestar.types import Scope
 from msgspec import Meta
 
 from insula.core.db import Transaction
-from insula.core.errors import InvalidRequest, PreconditionFailed, PreconditionRequired, Wrong
+from insula.core.errors import PreconditionRequired
+from insula.core.etags import ETags
 from insula.core.http.door import DB
+from insula.core.http.preconditions import sent_tags, tags_of
 from insula.core.listing import DEFAULT_LIMIT, MAX_LIMIT, PageRequest
 from insula.core.permissions import Principal
 
@@ -47,26 +49,31 @@ def provide_version(
         str | None,
         HeaderParameter(
             name="If-Match",
-            description="The ETag you read, or * for any version. Without it the answer is 428.",
+            description="The ETag you read, one of several, or * for any version. Without it the answer is 428.",
         ),
     ] = None,
-) -> int | None:
-    """The version a write is based on; None for ``If-Match: *`` (RFC 9110, section 13.1.1).
+) -> ETags | None:
+    """The versions a write may be based on; None for ``If-Match: *`` (RFC 9110, section 13.1.1).
 
     Raises PreconditionRequired (428) without the header: blind writes lose updates.
     """
     if if_match is None:
         raise PreconditionRequired
-    if sum(name == b"if-match" for name, _ in scope["headers"]) > 1:
-        raise InvalidRequest.about("header/If-Match", Wrong.REPEATED, "one ETag, in one header")
-    text = if_match.strip().removeprefix("W/")  # as a proxy may have weakened it: it names a version all the same
-    if text == "*":
-        return None
-    if len(text) > 2 and text[0] == text[-1] == '"' and text[1:-1].isascii() and text[1:-1].isdigit():
-        return min(int(text[1:-1][:18]), 2**31)
-    if text.startswith('"') and "," not in text:
-        raise PreconditionFailed  # a tag of somebody's, but not one that we gave
-    raise InvalidRequest.about("header/If-Match", Wrong.MALFORMED, 'an ETag such as "3"')
+    return tags_of(sent_tags(scope))
+
+
+def provide_version_if_sent(
+    scope: Scope,
+    if_match: Annotated[
+        str | None,
+        HeaderParameter(
+            name="If-Match",
+            description="The ETag you read, where nothing is to happen to any other version: the answer is 412 then.",
+        ),
+    ] = None,
+) -> ETags | None:
+    """The versions an action insists on; None for any. It loses no update of others, and so may do without."""
+    return None if if_match is None else tags_of(sent_tags(scope))
 
 
 DEPENDENCIES: Final = {
@@ -74,6 +81,7 @@ DEPENDENCIES: Final = {
     "principal": Provide(provide_principal, sync_to_thread=False),
     "page": Provide(provide_page, sync_to_thread=False),
     "version": Provide(provide_version, sync_to_thread=False),
+    "version_if_sent": Provide(provide_version_if_sent, sync_to_thread=False),
 }
 
 

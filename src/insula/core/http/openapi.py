@@ -68,7 +68,7 @@ _HEADERS: Final = {
         "string",
     ),
     "RateLimit-Policy": ("The limit that applies.", "string"),
-    "ETag": ("The version; send it in If-Match when you write, in If-None-Match when you ask again.", "string"),
+    "ETag": ("Changes with all that is shown, also by time; for If-Match in writes, else If-None-Match.", "string"),
     "Location": ("Where the new resource is.", "string"),
     "Link": ('The next page, rel="next" (RFC 8288).', "string"),
     "Retry-After": ("Seconds to wait.", "integer"),
@@ -98,7 +98,8 @@ _CONFIG: Final = OpenAPIConfig(
     description=(
         "A multi-tenant SaaS backend: organizations, members, teams, invitations, and what you build on them. "
         "Errors are problem details (RFC 9457), and each operation lists the codes of its own. "
-        "Lists are cursor pages. Resources that change carry an ETag.\n\n"
+        "Lists are cursor pages. Resources that change carry an ETag; where nothing does, an ETag in `If-Match` is "
+        "refused with 412.\n\n"
         "To sign in, send e-mail address and password to `POST /v1/auth/sign-in`, and the `token` of its answer with "
         "every request, as `Authorization: Bearer ins_ses_...`; in the interactive documentation, put it under "
         "*Authorize*. Who has no account begins with `POST /v1/auth/sign-up`; `insula up` prints demo accounts."
@@ -201,7 +202,7 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler,
         operation["deprecated"] = True
     private = "public" not in handler.opt
     for parameter in parameters:
-        if parameter["name"] == "If-Match":
+        if parameter["name"] == "If-Match" and "version" in hints:
             parameter["required"] = True  # its absence has an answer of its own
     if method == "POST" and takes_key(handler):
         parameters.append(_IDEMPOTENCY_KEY)
@@ -214,7 +215,7 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler,
         operation["requestBody"] = {"required": True, "content": {"application/json": body}}
     returned = hints["return"]
     _answer(operation, handler, returned, schemas)
-    if method == "GET" and "version" in getattr(returned, "__struct_fields__", ()) and not returned.MOVES:
+    if method == "GET" and "version" in getattr(returned, "__struct_fields__", ()):
         parameters.append(_IF_NONE_MATCH)
         headers = operation["responses"]["200"]["headers"]
         operation["responses"]["304"] = {"description": "You have the current version.", "headers": headers}

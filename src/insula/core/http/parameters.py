@@ -9,9 +9,10 @@ from msgspec import inspect
 
 from insula.core.errors import FieldError, InvalidRequest, Wrong
 from insula.core.http.bodies import read_body
-from insula.core.http.complaints import complaint_about_text
+from insula.core.http.complaints import WHOLE, complaint_about_text
 from insula.core.http.idempotency import replay
 from insula.core.http.methods import options_of
+from insula.core.http.preconditions import refuse_untagged
 
 _LONGEST: Final = 8192
 _MOST: Final = 32
@@ -24,11 +25,12 @@ Litestar converts them as well, but in ``T | None`` it forgets what T was annota
 
 
 async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | None:
-    """Refuse query parameters that are unknown, wrong or given twice, and bodies; answer repeats from the store."""
+    """Refuse what is unknown, wrong or given twice in query and body, and idle conditions; answer repeats."""
     if request.method == "OPTIONS":
         return options_of(request)
     if request.scope["query_string"]:
         _refuse_wrong(request)
+    refuse_untagged(request)
     await read_body(request)
     return replay(request)
 
@@ -44,19 +46,27 @@ def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
             wrong.append(FieldError(f"query/{name[:100]}", Wrong.UNKNOWN, "unknown parameter"))
         elif len(values) > 1:
             wrong.append(FieldError(f"query/{name}", Wrong.REPEATED, "given more than once"))
-        else:
-            try:
-                msgspec.convert(values[0], known[name], strict=_is_text(known[name]))
-            except msgspec.ValidationError:
-                wrong.append(complaint_about_text(values[0], known[name], f"query/{name}"))
+        elif not _is_valid(values[0], known[name]):
+            wrong.append(complaint_about_text(values[0], known[name], f"query/{name}"))
     if wrong:
         raise InvalidRequest(errors=wrong[:20])
 
 
+def _is_valid(text: str, annotation: Any) -> bool:
+    kind = _kind_of(annotation)
+    if isinstance(kind, inspect.IntType) and not WHOLE.fullmatch(text):  # msgspec takes 5.0 and 1e1 for numbers as well
+        return False
+    try:
+        # As text where it is text in JSON too: otherwise msgspec would read seconds since 1970 as a moment.
+        msgspec.convert(text, annotation, strict=isinstance(kind, inspect.StrType | inspect.DateTimeType))
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 @cache
-def _is_text(annotation: Any) -> bool:
-    """Whether a parameter is text in JSON as well. Otherwise msgspec would read seconds since 1970 as a moment."""
+def _kind_of(annotation: Any) -> inspect.Type:
     kind = inspect.type_info(annotation)
     while isinstance(kind, inspect.Metadata):
         kind = kind.type
-    return isinstance(kind, inspect.StrType | inspect.DateTimeType)
+    return kind

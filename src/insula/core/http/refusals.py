@@ -42,6 +42,7 @@ def derived_refusals(
 ) -> set[type[DomainError]]:
     """Those that door, guard and framework answer before its handler runs, and the database to any."""
     parameters = {parameter["name"] for parameter in operation["parameters"]}
+    required = {parameter["name"] for parameter in operation["parameters"] if parameter["required"]}
     writes, session = method not in _SAFE, bool(operation["security"])
     permission: Permission | None = options.get("permission")
     body, keyed = "requestBody" in operation, "Idempotency-Key" in parameters
@@ -53,10 +54,10 @@ def derived_refusals(
         (permission is not None, _KEPT_OUT),
         (permission is not None and not permission.of_every_role, (errors.PermissionMissing,)),
         ("{" in path or "operator" in options, (errors.NotFound,)),
-        (writes, (errors.RequestTimeout, errors.Conflict)),
+        (writes, (errors.RequestTimeout, errors.Conflict, errors.PreconditionFailed)),
         (body or keyed or (writes and "public" in options), (errors.TooLarge,)),
         (body, (errors.UnsupportedMediaType,)),
-        ("If-Match" in parameters, (errors.PreconditionFailed, errors.PreconditionRequired)),
+        ("If-Match" in required, (errors.PreconditionRequired,)),
         (keyed, (RequestInProgress, KeyReused)),
     ]
     return {error for applies, refused in rules if applies for error in refused}

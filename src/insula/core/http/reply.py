@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from litestar import Litestar, Request, Response
 from litestar.response.base import ASGIResponse
 
+from insula.core.etags import tag_of
 from insula.core.http.creations import address_of
 from insula.core.listing import Page
 
@@ -17,11 +18,11 @@ class Reply(Response[Any]):
 
     def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **options: Any) -> ASGIResponse:
         content = self.content
-        version = getattr(content, "version", None)
-        if version is not None:
-            tag = f'"{version}"'
+        known = tag_of(content)
+        if known is not None:
+            tag = f'"{known}"'
             self.headers.setdefault("etag", tag)
-            if request.method == "GET" and not getattr(content, "MOVES", False) and _is_known(request, tag):
+            if request.method == "GET" and _is_known(request, tag):
                 self.content, self.status_code = None, 304
         elif isinstance(content, Page) and content.next_cursor is not None:
             self.headers.setdefault("link", _next(request, content.next_cursor))

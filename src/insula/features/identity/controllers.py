@@ -13,6 +13,7 @@ from structlog.contextvars import bind_contextvars
 from insula.core import clock
 from insula.core.db import Transaction
 from insula.core.errors import Unauthenticated
+from insula.core.etags import ETags
 from insula.core.http.authentication import COOKIE, presented, refuse_forgery
 from insula.core.http.door import facts_of
 from insula.core.http.openapi import SESSION
@@ -234,7 +235,7 @@ class MeController(Controller):
 
     @patch("/", authenticated_only=_OWN)
     async def update_me(
-        self, me: NamedDependency[MeService], version: NamedDependency[int | None], data: JSONBody[MeUpdate]
+        self, me: NamedDependency[MeService], version: NamedDependency[ETags | None], data: JSONBody[MeUpdate]
     ) -> MeRead:
         """Change your account."""
         return MeRead.of(await me.change(data, version))

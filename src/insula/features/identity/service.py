@@ -7,6 +7,7 @@ import structlog
 from insula.core import metrics
 from insula.core.db import Transaction
 from insula.core.errors import NotFound, RateLimited, Unauthenticated
+from insula.core.etags import ETags
 from insula.core.events import changed, record
 from insula.core.passwords import Passwords, outdated
 from insula.core.permissions import Principal
@@ -143,7 +144,7 @@ class MeService:
     def __init__(self, db: Transaction, principal: Principal) -> None:
         self._db, self._principal = db, principal
 
-    async def change(self, data: MeUpdate, version: int | None) -> User:
+    async def change(self, data: MeUpdate, version: ETags | None) -> User:
         """Change the fields that were sent. The profiles that organizations keep stay as they are."""
         assert self._principal.user_id is not None
         me = await UserRepository(self._db).get(self._principal.user_id, version=version)

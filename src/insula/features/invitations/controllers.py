@@ -11,6 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
 from insula.core.errors import MembershipSuspended, NotFound
+from insula.core.etags import ETags
 from insula.core.http.door import facts_of
 from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
@@ -143,9 +144,10 @@ class InvitationController(Controller):
         db: NamedDependency[Transaction],
         inviting: NamedDependency[InvitationService],
         invitation_id: FromPath[InvitationId],
+        version_if_sent: NamedDependency[ETags | None],
     ) -> InvitationRead:
         """Send another letter, also after the time is over; the link of the earlier one is dead."""
-        await inviting.resend(invitation_id)
+        await inviting.resend(invitation_id, version_if_sent)
         return await _found(db, invitation_id)
 
     @post(
@@ -159,9 +161,10 @@ class InvitationController(Controller):
         db: NamedDependency[Transaction],
         inviting: NamedDependency[InvitationService],
         invitation_id: FromPath[InvitationId],
+        version_if_sent: NamedDependency[ETags | None],
     ) -> InvitationRead:
         """Withdraw an invitation."""
-        await inviting.revoke(invitation_id)
+        await inviting.revoke(invitation_id, version_if_sent)
         return await _found(db, invitation_id)
 
 

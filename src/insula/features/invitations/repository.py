@@ -7,6 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from insula.core.db import Transaction
+from insula.core.etags import tag_of
 from insula.core.ids import TypeID, to_uuid
 from insula.core.keyed import compared
 from insula.core.listing import Filter, Listing, Prefix
@@ -25,6 +26,10 @@ class InvitationRepository(Repository[Invitation]):
     """Invitations, for changing them."""
 
     model_type = Invitation
+
+    async def tag_of(self, row: Invitation) -> str | None:
+        """Of what its reader saw: that its time is over, or that its inviter may not invite any more, is part of it."""
+        return tag_of(await INVITATION.one_or_none(self._db, id=row.id))
 
     async def pending_for(self, addresses: Collection[str]) -> Sequence[Invitation]:
         """What is pending for these normalised addresses, expired ones included, locked."""

@@ -50,9 +50,11 @@ class InvitationBatch(Write, frozen=True, kw_only=True):
 
 
 class InvitationRead(Read, frozen=True):
-    """An invitation, without the token, which its letter says. It expires by itself, and with its inviter's role."""
+    """An invitation, without the token, which its letter says. It expires by itself, and with its inviter's role; its
+    ETag is another one then, though its version is not.
+    """
 
-    MOVES = True
+    MOVES = ("status", "acceptable")
 
     id: InvitationId
     email: Email

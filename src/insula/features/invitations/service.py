@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from insula.core import clock
 from insula.core.db import Transaction
 from insula.core.errors import DomainError, FieldError, Wrong
+from insula.core.etags import ETags
 from insula.core.events import record, record_denied
 from insula.core.jobs import enqueue
 from insula.core.listing import normalize
@@ -79,12 +80,12 @@ class InvitationService:
             raise InvitationsRefused(errors=refused)
         return await self._send_all(people)
 
-    async def resend(self, invitation_id: str) -> None:
+    async def resend(self, invitation_id: str, version: ETags | None) -> None:
         """Send another letter; the earlier one's link is dead, and the caller answers for the invitation now.
 
         Raises InvitationClosed, and as ``invite``.
         """
-        invitation = await self._pending(invitation_id)
+        invitation = await self._pending(invitation_id, version)
         if await self._invitations.members_among([invitation.email_norm]):
             raise AlreadyMember
         await self._letters.take(self._principal, [invitation.email_norm])
@@ -94,15 +95,15 @@ class InvitationService:
             self._db, InvitationResent(target_id=invitation.id, email=invitation.email, sendings=invitation.sendings)
         )
 
-    async def revoke(self, invitation_id: str) -> None:
+    async def revoke(self, invitation_id: str, version: ETags | None) -> None:
         """Withdraw an invitation. Raises InvitationClosed and RoleAboveYours."""
-        invitation = await self._pending(invitation_id)
+        invitation = await self._pending(invitation_id, version)
         invitation.status = "revoked"
         await disarm(self._db, [invitation.id])
         record(self._db, InvitationRevoked(target_id=invitation.id, email=invitation.email))
 
-    async def _pending(self, invitation_id: str) -> Invitation:
-        invitation = await self._invitations.get(invitation_id)
+    async def _pending(self, invitation_id: str, version: ETags | None) -> Invitation:
+        invitation = await self._invitations.get(invitation_id, version=version)
         self._require_grantable(invitation.role)
         if invitation.status != "pending":
             raise InvitationClosed(f"It is {invitation.status}.")

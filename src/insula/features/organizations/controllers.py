@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
 from insula.core.errors import NotDeleted, NotFound, UnknownReference
+from insula.core.etags import ETags
 from insula.core.http.door import PRESENTED
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal, Role
@@ -106,7 +107,7 @@ class OrganizationController(Controller):
     async def update_organization(
         self,
         organizations: NamedDependency[OrganizationService],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
         data: JSONBody[OrganizationUpdate],
     ) -> OrganizationRead:
         """Change an organization."""
@@ -114,7 +115,7 @@ class OrganizationController(Controller):
 
     @delete(_ONE, permission=DELETE)
     async def delete_organization(
-        self, state: State, organizations: NamedDependency[OrganizationService], version: NamedDependency[int | None]
+        self, state: State, organizations: NamedDependency[OrganizationService], version: NamedDependency[ETags | None]
     ) -> None:
         """Delete an organization; it can be restored for a while."""
         await organizations.delete(version, timedelta(days=state.settings.organization_restore_days))
@@ -126,9 +127,11 @@ class OrganizationController(Controller):
         status_code=200,
         refusals=[NotDeleted, RestoreWindowOver],
     )
-    async def restore_organization(self, organizations: NamedDependency[OrganizationService]) -> OrganizationRead:
+    async def restore_organization(
+        self, organizations: NamedDependency[OrganizationService], version_if_sent: NamedDependency[ETags | None]
+    ) -> OrganizationRead:
         """Restore a deleted organization."""
-        return OrganizationRead.of(await organizations.restore())
+        return OrganizationRead.of(await organizations.restore(version_if_sent))
 
 
 class MemberController(Controller):
@@ -164,7 +167,7 @@ class MemberController(Controller):
     async def update_own_member(
         self,
         members: NamedDependency[MemberService],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
         data: JSONBody[ProfileUpdate],
     ) -> MemberRead:
         """Change how this organization knows you."""
@@ -180,7 +183,7 @@ class MemberController(Controller):
         self,
         members: NamedDependency[MemberService],
         member_id: FromPath[MemberId],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
         data: JSONBody[MemberUpdate],
     ) -> MemberRead:
         """Change a member's role or name."""
@@ -191,7 +194,7 @@ class MemberController(Controller):
         self,
         members: NamedDependency[MemberService],
         member_id: FromPath[MemberId],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
     ) -> None:
         """Remove a member; what they made remains."""
         await members.remove(member_id, version)
@@ -203,24 +206,35 @@ class MemberController(Controller):
         refusals=[LastOwner, RoleAboveYours, SuspendsThemselves],
     )
     async def suspend_member(
-        self, members: NamedDependency[MemberService], member_id: FromPath[MemberId]
+        self,
+        members: NamedDependency[MemberService],
+        member_id: FromPath[MemberId],
+        version_if_sent: NamedDependency[ETags | None],
     ) -> MemberRead:
         """Suspend a member: their next request is refused."""
-        return MemberRead.of(await members.suspend(member_id))
+        return MemberRead.of(await members.suspend(member_id, version_if_sent))
 
     @post(
         "/members/{member_id:str}/reinstatement", permission=MANAGE_MEMBERS, status_code=200, refusals=[RoleAboveYours]
     )
     async def reinstate_member(
-        self, members: NamedDependency[MemberService], member_id: FromPath[MemberId]
+        self,
+        members: NamedDependency[MemberService],
+        member_id: FromPath[MemberId],
+        version_if_sent: NamedDependency[ETags | None],
     ) -> MemberRead:
         """Let a suspended member in again."""
-        return MemberRead.of(await members.reinstate(member_id))
+        return MemberRead.of(await members.reinstate(member_id, version_if_sent))
 
     @post("/departure", permission=OWN_PROFILE, status_code=204, refusals=[LastOwner])
-    async def leave_organization(self, members: NamedDependency[MemberService]) -> None:
-        """Leave the organization."""
-        await members.leave()
+    async def leave_organization(
+        self, members: NamedDependency[MemberService], version_if_sent: NamedDependency[ETags | None]
+    ) -> None:
+        """Leave the organization.
+
+        `If-Match` is about your own membership, which ends.
+        """
+        await members.leave(version_if_sent)
 
     @post(
         "/ownership-transfer",
@@ -230,10 +244,16 @@ class MemberController(Controller):
         refusals=[MemberSuspended, RoleAboveYours, UnknownReference, YoursAlready],
     )
     async def transfer_ownership(
-        self, members: NamedDependency[MemberService], data: JSONBody[OwnershipTransfer]
+        self,
+        members: NamedDependency[MemberService],
+        version_if_sent: NamedDependency[ETags | None],
+        data: JSONBody[OwnershipTransfer],
     ) -> MemberRead:
-        """Make another member the owner in your place; you become an admin."""
-        return MemberRead.of(await members.transfer_ownership(data.member_id))
+        """Make another member the owner in your place; you become an admin.
+
+        `If-Match` is about that other member, whom the answer shows.
+        """
+        return MemberRead.of(await members.transfer_ownership(data.member_id, version_if_sent))
 
 
 async def _found_member(db: Transaction, member_id: str) -> MemberRead:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from insula.core import events
 from insula.core.db import Transaction
 from insula.core.errors import NotFound, UnknownReference
+from insula.core.etags import ETags
 from insula.core.ids import TypeID, new_uuid
 from insula.core.listing import Filter, Listing, Prefix, normalize
 from insula.core.queries import Query, columns_of
@@ -37,10 +38,10 @@ class MembershipRepository(Repository[Membership]):
 
     model_type = Membership
 
-    async def referred_to(self, member_id: str, pointer: str) -> Membership:
-        """The member that a body names at ``pointer``. Raises Unprocessable when there is none."""
+    async def referred_to(self, member_id: str, pointer: str, version: ETags | None) -> Membership:
+        """The member that a body names at ``pointer``. Raises UnknownReference when there is none, and as ``get``."""
         try:
-            return await self.get(member_id)
+            return await self.get(member_id, version=version)
         except NotFound as error:
             raise UnknownReference(pointer) from error
 

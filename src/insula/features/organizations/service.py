@@ -10,6 +10,7 @@ from insula.core.errors import (
     PermissionMissing,
     Unauthenticated,
 )
+from insula.core.etags import ETags
 from insula.core.events import changed, record, record_denied
 from insula.core.permissions import Permission, Principal, Role, may_grant
 from insula.features.organizations.models import Membership, Organization
@@ -80,7 +81,7 @@ class OrganizationService:
         assert organization is not None
         return organization
 
-    async def change(self, data: OrganizationUpdate, version: int | None) -> Organization:
+    async def change(self, data: OrganizationUpdate, version: ETags | None) -> Organization:
         """Change the fields that were sent; a taken slug is refused by the database."""
         organization = await self._get(UPDATE, version=version)
         values = data.changes()
@@ -96,7 +97,7 @@ class OrganizationService:
             record(self._db, OrganizationUpdated(target_id=organization.id, before=before, after=after))
         return organization
 
-    async def delete(self, version: int | None, window: timedelta) -> None:
+    async def delete(self, version: ETags | None, window: timedelta) -> None:
         """Close the organization; an owner can restore it within ``window``."""
         organization = await self._get(DELETE, version=version)
         organization.delete(await self._organizations.now(), window)
@@ -106,9 +107,9 @@ class OrganizationService:
             OrganizationDeleted(target_id=organization.id, restorable_until=organization.restorable_until),
         )
 
-    async def restore(self) -> Organization:
+    async def restore(self, version: ETags | None) -> Organization:
         """Reopen a deleted organization. Raises NotDeleted and RestoreWindowOver."""
-        organization = await self._get(DELETE, deleted=True)
+        organization = await self._get(DELETE, version=version, deleted=True)
         if not organization.restorable(await self._organizations.now()):
             raise RestoreWindowOver
         organization.restore()
@@ -116,7 +117,7 @@ class OrganizationService:
         record(self._db, OrganizationRestored(target_id=organization.id))
         return organization
 
-    async def _get(self, right: Permission, *, version: int | None = None, deleted: bool = False) -> Organization:
+    async def _get(self, right: Permission, *, version: ETags | None = None, deleted: bool = False) -> Organization:
         """The organization, locked. Whoever waited for that may have lost their ``right`` to it meanwhile."""
         principal = _principal(self._db)
         organization = await self._organizations.get(str(principal.organization_id), version=version, deleted=deleted)
@@ -138,7 +139,7 @@ class MemberService:
         self._db = db
         self._members = MembershipRepository(db)
 
-    async def change(self, member_id: str, data: MemberUpdate, version: int | None) -> Membership:
+    async def change(self, member_id: str, data: MemberUpdate, version: ETags | None) -> Membership:
         """Change a member's role or profile. Raises RoleAboveYours and LastOwner."""
         actor = await self._actor()
         member = await self._members.get(member_id, version=version)
@@ -149,15 +150,15 @@ class MemberService:
             await self._require_owner_beside(member)
         return await self._update(member, values)
 
-    async def rename(self, data: ProfileUpdate, version: int | None) -> Membership:
+    async def rename(self, data: ProfileUpdate, version: ETags | None) -> Membership:
         """Change how the organization knows the caller."""
         member = await self._members.get(str(_principal(self._db).membership_id), version=version)
         return await self._update(member, data.changes())
 
-    async def suspend(self, member_id: str) -> Membership:
+    async def suspend(self, member_id: str, version: ETags | None) -> Membership:
         """Keep a member out for now. Raises RoleAboveYours, SuspendsThemselves and LastOwner."""
         actor = await self._actor()
-        member = await self._members.get(member_id)
+        member = await self._members.get(member_id, version=version)
         self._require_authority(actor, member.role)
         await self._require_owner_beside(member)
         if member.id == actor.id:
@@ -168,10 +169,10 @@ class MemberService:
             record(self._db, MemberWasSuspended(target_id=member.id, **_who(member)))
         return member
 
-    async def reinstate(self, member_id: str) -> Membership:
+    async def reinstate(self, member_id: str, version: ETags | None) -> Membership:
         """Let a suspended member in again. Raises RoleAboveYours."""
         actor = await self._actor()
-        member = await self._members.get(member_id)
+        member = await self._members.get(member_id, version=version)
         self._require_authority(actor, member.role)
         if member.status != "active":
             member.status = "active"
@@ -179,7 +180,7 @@ class MemberService:
             record(self._db, MemberReinstated(target_id=member.id, **_who(member)))
         return member
 
-    async def remove(self, member_id: str, version: int | None) -> None:
+    async def remove(self, member_id: str, version: ETags | None) -> None:
         """Put a member out; their places in teams end with it. Raises RoleAboveYours and LastOwner."""
         actor = await self._actor()
         member = await self._members.get(member_id, version=version)
@@ -188,18 +189,18 @@ class MemberService:
         await self._members.delete(member)
         record(self._db, MemberRemoved(target_id=member.id, user_id=member.user_id, role=member.role, **_who(member)))
 
-    async def leave(self) -> None:
+    async def leave(self, version: ETags | None) -> None:
         """End the caller's own membership. Raises LastOwner."""
-        member = await self._actor()
+        member = await self._actor(version)
         await self._require_owner_beside(member)
         await self._members.delete(member)
         record(self._db, MemberLeft(target_id=member.id, user_id=member.user_id, role=member.role, **_who(member)))
 
-    async def transfer_ownership(self, member_id: str) -> Membership:
+    async def transfer_ownership(self, member_id: str, version: ETags | None) -> Membership:
         """Make another member an owner and the caller an admin. Raises RoleAboveYours and MemberSuspended."""
         actor = await self._actor()
         self._require_authority(actor, Role.OWNER)
-        heir = await self._members.referred_to(member_id, "/member_id")
+        heir = await self._members.referred_to(member_id, "/member_id", version)
         if heir is actor:
             raise YoursAlready
         if heir.status != "active":
@@ -214,10 +215,10 @@ class MemberService:
         )
         return heir
 
-    async def _actor(self) -> Membership:
+    async def _actor(self, version: ETags | None = None) -> Membership:
         """Lock the organization, then whoever acts: as they are now, not as they were at the door."""
         await OrganizationRepository(self._db).get(str(_principal(self._db).organization_id))
-        return await _acting(self._db)
+        return await _acting(self._db, version)
 
     def _require_authority(self, actor: Membership, *roles: str) -> None:
         for role in roles:
@@ -237,9 +238,9 @@ class MemberService:
         return member
 
 
-async def _acting(db: Transaction) -> Membership:
+async def _acting(db: Transaction, version: ETags | None = None) -> Membership:
     """The caller's membership as it is now; the organization is locked."""
-    actor = await MembershipRepository(db).get(str(_principal(db).membership_id))
+    actor = await MembershipRepository(db).get(str(_principal(db).membership_id), version=version)
     if actor.status != "active":
         raise MembershipSuspended
     db.ask_again = None  # nobody changes what is locked

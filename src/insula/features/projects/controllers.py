@@ -6,6 +6,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
 from insula.core.errors import NotDeleted, NotFound, UnknownReference
+from insula.core.etags import ETags
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, WORKERS, Permission, Principal
 from insula.core.quotas import LimitReached
@@ -83,7 +84,7 @@ class ProjectController(Controller):
         self,
         projects: NamedDependency[ProjectService],
         project_id: FromPath[ProjectId],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
         data: JSONBody[ProjectUpdate],
     ) -> ProjectRead:
         """Change a project."""
@@ -94,7 +95,7 @@ class ProjectController(Controller):
         self,
         projects: NamedDependency[ProjectService],
         project_id: FromPath[ProjectId],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
     ) -> None:
         """Delete a project; it can be restored."""
         await projects.delete(project_id, version)
@@ -106,13 +107,16 @@ class ProjectController(Controller):
         refusals=[LimitReached, NotDeleted, ProjectKeyTaken],
     )
     async def restore_project(
-        self, projects: NamedDependency[ProjectService], project_id: FromPath[ProjectId]
+        self,
+        projects: NamedDependency[ProjectService],
+        project_id: FromPath[ProjectId],
+        version_if_sent: NamedDependency[ETags | None],
     ) -> ProjectRead:
         """Restore a deleted project.
 
         Where another one has its key by now, that one must have another key first.
         """
-        return ProjectRead.of(await projects.restore(project_id))
+        return ProjectRead.of(await projects.restore(project_id, version_if_sent))
 
 
 CONTROLLERS = (ProjectController,)

@@ -6,6 +6,7 @@ from msgspec import UNSET
 from insula.core import clock
 from insula.core.db import Transaction
 from insula.core.errors import UnknownReference
+from insula.core.etags import ETags
 from insula.core.events import changed, record
 from insula.core.quotas import Quota
 from insula.features.projects.models import Project
@@ -48,7 +49,7 @@ class ProjectService:
         record(self._db, ProjectCreated(target_id=project.id, name=project.name, key=project.key))
         return project
 
-    async def change(self, project_id: str, data: ProjectUpdate, version: int | None) -> Project:
+    async def change(self, project_id: str, data: ProjectUpdate, version: ETags | None) -> Project:
         """Change the fields that were sent."""
         project = await self._projects.get(project_id, version=version)
         if data.team_id is not UNSET and data.team_id != project.team_id:
@@ -59,16 +60,16 @@ class ProjectService:
             record(self._db, ProjectUpdated(target_id=project.id, before=before, after=after))
         return project
 
-    async def delete(self, project_id: str, version: int | None) -> None:
+    async def delete(self, project_id: str, version: ETags | None) -> None:
         """Hide a project; it can be restored for a while. Raises LimitReached where too many wait to be."""
         project = await self._projects.get(project_id, version=version)
         await DELETED.require_room(self._db)
         project.delete(clock.now())
         record(self._db, ProjectDeleted(target_id=project.id, name=project.name, key=project.key))
 
-    async def restore(self, project_id: str) -> Project:
+    async def restore(self, project_id: str, version: ETags | None) -> Project:
         """Bring a deleted project back. Raises NotDeleted, and LimitReached: deleted projects do not count."""
-        project = await self._projects.get(project_id, deleted=True)
+        project = await self._projects.get(project_id, version=version, deleted=True)
         await QUOTA.require_room(self._db)
         project.restore()
         await self._db.flush()

@@ -6,6 +6,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from insula.core.db import Transaction
 from insula.core.errors import NotDeleted, NotFound
+from insula.core.etags import ETags
 from insula.core.listing import Page, PageRequest
 from insula.core.permissions import READERS, STAFF, Permission
 from insula.core.quotas import LimitReached
@@ -57,7 +58,7 @@ class TeamController(Controller):
         self,
         teams: NamedDependency[TeamService],
         team_id: FromPath[TeamId],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
         data: JSONBody[TeamUpdate],
     ) -> TeamRead:
         """Change a team."""
@@ -68,7 +69,7 @@ class TeamController(Controller):
         self,
         teams: NamedDependency[TeamService],
         team_id: FromPath[TeamId],
-        version: NamedDependency[int | None],
+        version: NamedDependency[ETags | None],
     ) -> None:
         """Delete a team; it can be restored, and what it owns remains."""
         await teams.dissolve(team_id, version)
@@ -86,12 +87,17 @@ class TeamController(Controller):
         status_code=200,
         refusals=[LimitReached, NotDeleted, TeamNameTaken],
     )
-    async def restore_team(self, teams: NamedDependency[TeamService], team_id: FromPath[TeamId]) -> TeamRead:
+    async def restore_team(
+        self,
+        teams: NamedDependency[TeamService],
+        team_id: FromPath[TeamId],
+        version_if_sent: NamedDependency[ETags | None],
+    ) -> TeamRead:
         """Restore a deleted team, with its members and what it owned.
 
         Where another one has its name by now, that one must have another name first.
         """
-        return TeamRead.of(await teams.restore(team_id))
+        return TeamRead.of(await teams.restore(team_id, version_if_sent))
 
 
 class TeamMemberController(Controller):

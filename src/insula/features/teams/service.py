@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from insula.core import clock
 from insula.core.db import Transaction
 from insula.core.errors import NotFound
+from insula.core.etags import ETags
 from insula.core.events import changed, record
 from insula.core.quotas import Quota
 from insula.features.teams.models import Team, TeamMember
@@ -39,7 +40,7 @@ class TeamService:
         record(self._db, TeamCreated(target_id=team.id, name=team.name))
         return team
 
-    async def change(self, team_id: str, data: TeamUpdate, version: int | None) -> Team:
+    async def change(self, team_id: str, data: TeamUpdate, version: ETags | None) -> Team:
         """Change the fields that were sent."""
         team = await self._teams.get(team_id, version=version)
         before, after = changed(team, data.changes())
@@ -48,7 +49,7 @@ class TeamService:
             record(self._db, TeamUpdated(target_id=team.id, before=before, after=after))
         return team
 
-    async def dissolve(self, team_id: str, version: int | None) -> None:
+    async def dissolve(self, team_id: str, version: ETags | None) -> None:
         """Hide a team; it can be restored for a while, and until then keeps its members and what it owns.
 
         Raises LimitReached where too many wait to be.
@@ -58,9 +59,9 @@ class TeamService:
         team.delete(clock.now())
         record(self._db, TeamDeleted(target_id=team.id, name=team.name))
 
-    async def restore(self, team_id: str) -> Team:
+    async def restore(self, team_id: str, version: ETags | None) -> Team:
         """Bring a deleted team back. Raises NotDeleted, and LimitReached: deleted teams do not count."""
-        team = await self._teams.get(team_id, deleted=True)
+        team = await self._teams.get(team_id, version=version, deleted=True)
         await QUOTA.require_room(self._db)
         team.restore()
         await self._db.flush()
