@@ -207,7 +207,7 @@ async def test_a_start_while_a_migration_is_committed_looks_again(
 ) -> None:
     """The revision was read before, what the schema is made of after."""
     revisions = iter([RELEASE.revision, RELEASE.revision, "9999", "9999", "9999", "9999"])
-    newer = [*RELEASE.inventory, "column app.project.initial text"]
+    newer = [*RELEASE.inventory, "column app.project initial text"]
 
     async def revision_of(_: object) -> str:
         return next(revisions)
