@@ -46,7 +46,7 @@ async def test_a_team_is_made_read_changed_and_deleted(world: World) -> None:
     assert (await owner.client.delete(url, headers={"if-match": '"2"'})).status_code == 204
     assert (await owner.client.get(url)).status_code == 404
     assert await events_of(world, team["id"]) == [
-        ("team.created", {"name": "Design"}),
+        ("team.created", {"name": "Design", "description": "Draws."}),
         ("team.updated", {"before": {"name": "Design"}, "after": {"name": "Brand"}}),
         ("team.deleted", {"name": "Brand"}),
     ]
