@@ -64,7 +64,11 @@ class Filter:
 class Prefix(Filter):
     """Starts with, over a normalised column in the C collation: a range of it, asked after row security."""
 
-    MEANING = "Only those that start with this, in upper or lower case."
+    MEANING = (
+        "Only those that start with this, in upper or lower case. However many blanks stand between words are one, and"
+        " those in front are none; a blank at the end says that another word follows: `foo ` finds `Foo bar`, and"
+        " neither `Foo` nor `Foobar`."
+    )
 
     def clause(self, name: str) -> sa.ColumnElement[bool]:
         column = self.column.collate("C")
@@ -72,7 +76,8 @@ class Prefix(Filter):
         return (column >= start) & (column < sa.bindparam(f"{name}_end", type_=sa.Text))  # type: ignore[no-any-return]
 
     def binds(self, name: str, value: str) -> dict[str, Any]:
-        start = unicodedata.normalize("NFC", value).casefold()
+        words = normalize(value)
+        start = f"{words} " if words and value[-1].isspace() else words
         return {name: start, f"{name}_end": start + "\U0010ffff"}
 
 
