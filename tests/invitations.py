@@ -79,6 +79,11 @@ async def events_of(world: World, target: str) -> list[tuple[str, dict[str, Any]
     return [(row["type"], json.loads(row["data"])) for row in rows]
 
 
+def creation_of(invitation: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The event that an invitation begins with: all that was made."""
+    return "invitation.created", {name: invitation[name] for name in ("role", "invited_by", "expires_at")}
+
+
 async def letters_for(world: World, invitation: dict[str, Any]) -> list[str]:
     """The jobs that send this invitation's letters."""
     rows = await world.superuser.fetch(

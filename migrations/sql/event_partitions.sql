@@ -41,7 +41,7 @@ END $$;
 
 -- Drop the months that ended before anything kept began. Not below 90 days: whoever could say so could hide what they did.
 CREATE FUNCTION app.drop_event_partitions(kept interval) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1500ms' AS $$
 DECLARE
     name text;
     dropped integer := 0;

@@ -63,7 +63,7 @@ BEGIN
            app.type_id('crd', founder.credential_id), e.target_type, e.target_id, e.data, e.personal, facts
       FROM (VALUES
                (events[1], 'organization.created', 'organization', app.type_id('org', organization),
-                jsonb_build_object('name', organization_name, 'slug', slug), NULL),
+                jsonb_build_object('name', organization_name, 'slug', slug, 'metadata', metadata), NULL),
                (events[2], 'member.added', 'member', app.type_id('mem', membership),
                 jsonb_build_object('user_id', app.type_id('usr', founder.id), 'role', 'owner'),
                 jsonb_build_object('name', founder.name, 'email', founder.email))

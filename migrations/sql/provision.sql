@@ -6,7 +6,8 @@ GRANT USAGE ON LANGUAGE plpgsql TO app_owner, app_door;
 REVOKE EXECUTE ON FUNCTION
     lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea), lo_put(oid, bigint, bytea), lo_open(oid, integer),
     loread(integer, integer), lowrite(integer, bytea), lo_unlink(oid), lo_truncate(integer, integer),
-    lo_truncate64(integer, bigint), lo_get(oid), lo_get(oid, bigint, integer)
+    lo_truncate64(integer, bigint), lo_get(oid), lo_get(oid, bigint, integer), lo_close(integer),
+    lo_lseek(integer, integer, integer), lo_lseek64(integer, bigint, integer), lo_tell(integer), lo_tell64(integer)
     FROM PUBLIC;
 -- Advisory locks of a session outlive its transaction, and fill the table of locks for everybody.
 REVOKE EXECUTE ON FUNCTION

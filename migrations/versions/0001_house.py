@@ -55,7 +55,7 @@ def moment(name: str, *, required: bool = False, default: bool = False) -> sa.Co
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     run_script(op, SQL / "context.sql", role="app_door")
     op.execute("SET LOCAL ROLE app_door")
     op.execute(
@@ -357,7 +357,7 @@ def program() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("SET LOCAL ROLE app_door")
     for function in (
         "purge_idempotency",

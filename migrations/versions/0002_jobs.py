@@ -39,7 +39,7 @@ FUNCTIONS = (
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.add_column("outbox", sa.Column("started_at", sa.DateTime(timezone=True)), schema="app")
     allow(f"{STATUSES}, 'waiting'")
     op.execute(WAIT)
@@ -63,7 +63,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("SET LOCAL ROLE app_door")
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION app.{function}")

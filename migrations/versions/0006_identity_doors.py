@@ -47,14 +47,14 @@ FUNCTIONS = (
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute('CREATE INDEX user_unverified ON app."user" USING brin (created_at) WHERE email_verified_at IS NULL')
     run_script(op, SQL / "account_events.sql", role="app_door")
     run_script(op, SQL / "identity.sql", role="app_door")
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("SET LOCAL ROLE app_door")
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION app.{function}")

@@ -15,7 +15,7 @@ FUNCTIONS = ("purge_organizations", "my_organizations", "claim_slug", "create_or
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     restorable_until = sa.Column("restorable_until", sa.DateTime(timezone=True))
     op.add_column("organization", restorable_until, schema="app")
     op.execute(f"ALTER TABLE app.organization ADD CHECK ({bound_of(restorable_until)})")
@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("SET LOCAL ROLE app_door")
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION app.{function}")

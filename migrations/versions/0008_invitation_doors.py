@@ -32,12 +32,12 @@ FUNCTIONS = (
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     run_script(op, SQL / "invitations.sql", role="app_door")
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("SET LOCAL ROLE app_door")
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION app.{function}")

@@ -19,7 +19,7 @@ RESERVED = (
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     # Only doors read the column, and none of them meets a row without a tenant.
     op.execute(
         "-- squawk-ignore ban-drop-not-null\nALTER TABLE app.organization_slug ALTER COLUMN tenant_id DROP NOT NULL"
@@ -31,7 +31,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("DELETE FROM app.organization_slug WHERE tenant_id IS NULL")
     op.execute("COMMENT ON COLUMN app.organization_slug.tenant_id IS NULL")
     op.execute("ALTER TABLE app.organization_slug ALTER COLUMN tenant_id SET NOT NULL")

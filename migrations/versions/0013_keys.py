@@ -14,7 +14,7 @@ SQL = Path(__file__).parent.parent / "sql"
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.create_table(
         "key",
         *bounded(
@@ -32,7 +32,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("SET LOCAL ROLE app_door")
     op.execute("DROP FUNCTION app.add_first_key")
     op.execute("DROP FUNCTION app.forget_keys")

@@ -14,12 +14,12 @@ FUNCTIONS = ("enter_by_grant", "enter_for_replica", "grant_mac")
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     run_script(op, SQL / "replicas.sql", role="app_door")
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.execute("SET LOCAL lock_timeout = '1500ms'")
     op.execute("SET LOCAL ROLE app_door")
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION app.{function}")

@@ -259,3 +259,15 @@ async def test_who_gave_their_right_away_is_answered_as_before_and_does_nothing_
         told = (await heir.client.get(owner.url("/events"), params=denied)).json()["data"]
         assert [event["data"]["operation"] for event in told] == ["transfer_ownership"], "told once"
     assert (await owner.client.post(path, json=body)).status_code == 403
+
+
+async def test_who_ended_their_own_session_or_membership_is_out_also_with_the_key(world: World) -> None:
+    owner = await world.owner()
+    member = await world.member(owner.organization_id, "member")
+    keyed = {"idempotency-key": "5f2c1d0e"}
+    answers = [await member.client.post(member.url("/departure"), headers=keyed) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [204, 404]
+    listed = (await member.client.get("/v1/me/sessions")).json()["data"]
+    path = f"/v1/me/sessions/{listed[0]['id']}/revocation"
+    answers = [await member.client.post(path, headers=keyed) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [204, 401]

@@ -234,7 +234,13 @@ def _beside(request: Request[Any, Any, Any], project: Project, answer: _ServiceR
             credential_id=principal.credential_id,
             target_type="project",
             target_id=project.id,
-            data={"name": project.name, "key": project.key},
+            data={
+                "name": project.name,
+                "key": project.key,
+                "status": project.status,
+                "team_id": project.team_id,
+                "metadata": project.metadata_,
+            },
             context={"request_id": facts.request_id, "ip": facts.ip, "user_agent": facts.user_agent},
         ),
         _Outbox(

@@ -35,6 +35,19 @@ def test_it_runs_the_program_from_any_folder_and_through_links(project: Path, tm
         assert done.stderr == ""
 
 
+@pytest.mark.parametrize("home", ["state", "../state", "/var/lib/my state"])
+def test_its_state_lies_in_the_checkout_unless_another_folder_is_named(
+    project: Path, tmp_path: Path, home: str
+) -> None:
+    python = project / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\nprintf "%s" "$INSULA_HOME"\n')
+    (tmp_path / "link").symlink_to(project / "insula")
+    for script in (project / "insula", tmp_path / "link"):
+        assert insula(script, "env", cwd=tmp_path).stdout == f"{project}/.insula"
+        assert insula(script, "env", cwd=tmp_path, INSULA_HOME="").stdout == f"{project}/.insula"
+        assert insula(script, "env", cwd=tmp_path, INSULA_HOME=home).stdout == home
+
+
 def test_it_runs_the_tests_in_the_projects_folder(project: Path, tmp_path: Path) -> None:
     assert insula(project / "insula", "test", "-k", "a b", cwd=tmp_path).stdout == (
         f"{project}|{project}/src|-m|pytest|-k|a b|"

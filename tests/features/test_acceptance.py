@@ -14,6 +14,7 @@ from tests.invitations import (
     JOIN,
     PASSWORD,
     PREVIEW,
+    creation_of,
     events_of,
     expire,
     fresh_address,
@@ -86,7 +87,7 @@ async def test_a_new_person_signs_up_by_the_invitation_and_is_a_member(world: Wo
         "invitation.accepted",
     ]
     assert await events_of(world, invitation["id"]) == [
-        ("invitation.created", {"role": "viewer"}),
+        creation_of(invitation),
         ("invitation.accepted", {"member_id": membership["member_id"]}),
     ]
     assert await events_of(world, membership["member_id"]) == [

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.factories import World
-from tests.invitations import events_of, expire, fresh_address, invite, letters_for, token_of
+from tests.invitations import creation_of, events_of, expire, fresh_address, invite, letters_for, token_of
 
 
 async def test_a_batch_invites_everybody_in_its_order(world: World) -> None:
@@ -15,7 +15,7 @@ async def test_a_batch_invites_everybody_in_its_order(world: World) -> None:
     assert all(row["acceptable"] for row in made.json()["data"])
     for row in made.json()["data"][::33]:
         assert len(await letters_for(world, row)) == 1
-        assert await events_of(world, row["id"]) == [("invitation.created", {"role": "viewer"})]
+        assert await events_of(world, row["id"]) == [creation_of(row)]
         preview = await world.client().post("/v1/auth/invitations/preview", json={"token": await token_of(world, row)})
         assert preview.json()["email"] == row["email"]
 

@@ -19,7 +19,7 @@ from insula.core.runner import Lease, Runner
 from insula.features.invitations.jobs import HANDLERS
 from insula.features.invitations.letters import Letters
 from tests.factories import World
-from tests.invitations import events_of, fresh_address, invite, letters_for, token_of
+from tests.invitations import creation_of, events_of, fresh_address, invite, letters_for, token_of
 
 
 class Postbox:
@@ -71,7 +71,7 @@ async def test_somebody_is_invited_by_a_letter(world: World, litestar: Litestar)
     assert invitation["invited_by"] == owner.membership_id
     assert "token" not in made.text
     assert (await owner.client.get(owner.url(f"/invitations/{invitation['id']}"))).json() == invitation
-    assert await events_of(world, invitation["id"]) == [("invitation.created", {"role": "admin"})]
+    assert await events_of(world, invitation["id"]) == [creation_of(invitation)]
 
     (job,) = await letters_for(world, invitation)
     ((to, text),) = await deliver(world, litestar, job)

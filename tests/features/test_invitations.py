@@ -10,7 +10,7 @@ from insula.core.ids import new_id, to_uuid
 from insula.core.permissions import Role, may_grant
 from insula.features.invitations.letters import Letters
 from tests.factories import World
-from tests.invitations import events_of, expire, fresh_address, invite, letters_for, token_of
+from tests.invitations import creation_of, events_of, expire, fresh_address, invite, letters_for, token_of
 
 
 async def test_an_address_has_one_open_invitation_whatever_its_case(world: World) -> None:
@@ -118,10 +118,20 @@ async def test_an_expired_invitation_can_be_sent_again(world: World) -> None:
     assert (dead.status_code, dead.json()["code"]) == (400, "link_invalid")
     alive = await stranger.post("/v1/auth/invitations/preview", json={"token": await token_of(world, invitation)})
     assert alive.status_code == 200, alive.text
-    assert await events_of(world, invitation["id"]) == [
-        ("invitation.created", {"role": "member"}),
-        ("invitation.resent", {"sendings": 2}),
-    ]
+    made, (_, then) = await events_of(world, invitation["id"])
+    assert made == creation_of(invitation)
+    assert then["before"].keys() == then["after"].keys() == {"invited_by", "expires_at", "sendings"}
+    assert (then["before"]["sendings"], then["after"]["sendings"]) == (1, 2)
+    assert then["before"]["expires_at"] < then["after"]["expires_at"] == again.json()["expires_at"]
+
+
+async def test_who_answers_for_an_invitation_is_recorded_when_somebody_else_sends_it_again(world: World) -> None:
+    owner = await world.owner()
+    admin = await world.member(owner.organization_id, "admin")
+    invitation = await invite(owner)
+    assert (await admin.client.post(admin.url(f"/invitations/{invitation['id']}/resending"))).status_code == 200
+    _, (_, resent) = await events_of(world, invitation["id"])
+    assert [resent[side]["invited_by"] for side in ("before", "after")] == [owner.membership_id, admin.membership_id]
 
 
 async def test_resending_works_after_the_credential_was_purged(world: World) -> None:

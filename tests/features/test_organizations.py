@@ -1,6 +1,7 @@
 """Organizations over HTTP: made, named, listed and changed."""
 
 import asyncio
+import json
 
 import asyncpg
 import pytest
@@ -38,6 +39,7 @@ async def test_whoever_makes_an_organization_owns_it_and_is_in_it(world: World, 
         ("organization.created", organization["id"], person.id),
         ("member.added", me["id"], person.id),
     ]
+    assert json.loads(rows[0]["data"]) == {"name": "Engines", "slug": slug, "metadata": {"plan": "x"}}
     assert rows[0]["credential_id"].startswith("crd_")
     assert '"ip"' in rows[0]["context"]
 

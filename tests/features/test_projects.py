@@ -52,7 +52,9 @@ async def test_a_project_is_created_read_changed_deleted_and_restored(world: Wor
 
 async def test_each_change_leaves_one_event_with_what_was_and_what_is(world: World) -> None:
     owner = await world.owner()
-    project = await create(owner)
+    team = (await owner.client.post(owner.url("/teams"), json={"name": "Web"})).json()["id"]
+    more = {"status": "archived", "team_id": team, "metadata": {"cost_center": 4711}}
+    project = await create(owner, **more)
     url = owner.url(f"/projects/{project['id']}")
     await owner.client.patch(url, json={"name": "Shop", "status": "paused"}, headers={"if-match": "*"})
     await owner.client.patch(url, json={"name": "Shop"}, headers={"if-match": "*"})  # nothing changes: no event
@@ -65,9 +67,10 @@ async def test_each_change_leaves_one_event_with_what_was_and_what_is(world: Wor
         "project.deleted",
         "project.restored",
     ]
+    assert events[3]["data"] == {"name": "Website", "key": "WEB"} | more
     updated = events[2]
     assert updated["data"] == {
-        "before": {"name": "Website", "status": "active"},
+        "before": {"name": "Website", "status": "archived"},
         "after": {"name": "Shop", "status": "paused"},
     }
 

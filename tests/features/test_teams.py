@@ -46,7 +46,7 @@ async def test_a_team_is_made_read_changed_and_deleted(world: World) -> None:
     assert (await owner.client.delete(url, headers={"if-match": '"2"'})).status_code == 204
     assert (await owner.client.get(url)).status_code == 404
     assert await events_of(world, team["id"]) == [
-        ("team.created", {"name": "Design"}),
+        ("team.created", {"name": "Design", "description": "Draws."}),
         ("team.updated", {"before": {"name": "Design"}, "after": {"name": "Brand"}}),
         ("team.deleted", {"name": "Brand"}),
     ]
@@ -60,6 +60,28 @@ async def test_a_change_that_changes_nothing_leaves_no_trace(world: World) -> No
     )
     assert same.json() == team
     assert [kind for kind, _ in await events_of(world, team["id"])] == ["team.created"]
+
+
+@pytest.mark.parametrize(
+    ("sought", "found"),
+    [
+        ("foo  b", ["Foo  bar"]),
+        ("foo\u00a0\tb", ["Foo  bar"]),
+        ("  foo b", ["Foo  bar"]),
+        ("foo", ["Foo", "Foo  bar", "Foobar"]),
+        ("foo ", ["Foo  bar"]),
+        ("foo  ", ["Foo  bar"]),
+        ("Foo  bar  ", []),
+        (" ", ["Foo", "Foo  bar", "Foobar", "Other"]),
+    ],
+)
+async def test_a_name_is_looked_for_as_it_is_compared(world: World, sought: str, found: list[str]) -> None:
+    """Blanks between words are one, those in front are none, and one at the end says that another word follows."""
+    owner = await world.owner()
+    for name in ("Other", "Foobar", "Foo  bar", "Foo"):
+        assert (await owner.client.post(owner.url("/teams"), json={"name": name})).status_code == 201
+    answer = await owner.client.get(owner.url("/teams"), params={"name_prefix": sought, "sort": "name"})
+    assert [row["name"] for row in answer.json()["data"]] == found
 
 
 @pytest.mark.parametrize("name", ["design   TEAM", "De\u0301sign Team"])

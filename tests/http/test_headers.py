@@ -190,6 +190,17 @@ async def test_who_asks_too_much_is_told_when_to_come_again(settings: Settings, 
             assert ";r=0;" in refused.headers["ratelimit"]
 
 
+async def test_what_one_person_asks_is_counted_for_each_organization_and_for_themselves(
+    settings: Settings, superuser: asyncpg.Connection
+) -> None:
+    async with workshop.opened(settings, superuser, rate_per_minute=2) as world:
+        owner, elsewhere = await world.owner(), await world.owner()
+        guest = await world.member(elsewhere.organization_id, "viewer", owner.person)
+        sessions = [owner.client, world.client(await world.session(owner.person.id)), owner.client]
+        for path in (owner.url("/projects"), guest.url("/projects"), "/v1/me"):
+            assert [(await session.get(path)).status_code for session in sessions] == [200, 200, 429], path
+
+
 async def test_a_route_that_will_go_says_since_when_and_until_when(shop: World) -> None:
     owner = await shop.owner()
     answer = await owner.client.get(owner.url("/workshop/relics"))

@@ -288,7 +288,19 @@ async def test_strangers_are_told_which_credential_would_do(world: World, owner:
 async def test_a_missing_permission_is_named(world: World, owner: Member) -> None:
     viewer = await world.member(owner.organization_id, "viewer")
     answer = await viewer.client.post(viewer.url("/projects"), json={"name": "x", "key": "XX"})
-    assert "projects:write" in problem(answer, 403, "permission_missing")["detail"]
+    assert problem(answer, 403, "permission_missing")["permission"] == "projects:write"
+    absent = await viewer.client.get(viewer.url("/projects/prj_01j865wyhvfh6rwqv0e619795n"))
+    assert "permission" not in problem(absent, 404, "not_found")
+    document = (await world.client().get("/openapi.json")).json()
+    assert "permission" in document["components"]["schemas"]["Problem"]["properties"]
+    shown = [
+        media["examples"]["permission_missing"]["value"]
+        for response in document["components"]["responses"].values()
+        for media in response.get("content", {}).values()
+        if "permission_missing" in media.get("examples", {})
+    ]
+    assert shown
+    assert all(example["permission"] for example in shown)
 
 
 async def test_what_the_server_got_wrong_is_told_to_the_log_only(shop: World) -> None:

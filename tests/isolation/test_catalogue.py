@@ -143,6 +143,21 @@ async def test_the_check_finds(breaker: asyncpg.Connection, rule: Callable[..., 
     assert rule.__name__ in await found(breaker, deed)
 
 
+async def test_each_function_of_large_objects_is_found(breaker: asyncpg.Connection) -> None:
+    functions = [
+        row[0]
+        for row in await breaker.fetch(
+            "SELECT oid::regprocedure::text FROM pg_proc"
+            " WHERE prosrc ~ '^be_lo' AND pronamespace = 'pg_catalog'::regnamespace"
+        )
+    ]
+    assert {"lo_close(integer)", "lo_lseek64(integer,bigint,integer)", "lo_tell(integer)"} <= set(functions)
+    await breaker.execute(f"GRANT EXECUTE ON FUNCTION {', '.join(functions)} TO app_rw")
+    await breaker.execute("SET LOCAL SESSION AUTHORIZATION app_rw")
+    told = {finding.object for finding in await check_catalogue(breaker) if "app_rw holds EXECUTE" in finding.wrong}
+    assert told == {f"large object function {function}" for function in functions}
+
+
 def test_every_rule_has_been_seen_to_find_something() -> None:
     tried = {rule.__name__ for _, rule, _ in BREAKAGES}
     assert {rule.check.__name__ for rule in RULES} == tried
@@ -208,7 +223,7 @@ async def test_a_start_while_a_migration_is_committed_looks_again(
 ) -> None:
     """The revision was read before, what the schema is made of after."""
     revisions = iter([RELEASE.revision, RELEASE.revision, "9999", "9999", "9999", "9999"])
-    newer = [*RELEASE.inventory, "column app.project.initial text"]
+    newer = [*RELEASE.inventory, "column app.project initial text"]
 
     async def revision_of(_: object) -> str:
         return next(revisions)

@@ -174,6 +174,18 @@ async def test_no_lock_can_be_left_behind_nor_anybody_be_ended(arena: Arena) -> 
     assert await arena.superuser.fetchval(held) == 0
 
 
+async def test_no_large_object_is_touched(arena: Arena) -> None:
+    for call in (
+        "lo_open(1, 1)",
+        "lo_close(0)",
+        "lo_lseek(0, 0, 0)",
+        "lo_lseek64(0, 0, 0)",
+        "lo_tell(0)",
+        "lo_tell64(0)",
+    ):
+        assert "permission denied" in await arena.attack([f"SELECT {call}"], read_only=True), call
+
+
 async def test_values_travel_as_binds_only(arena: Arena) -> None:
     for tenant in (arena.a, arena.b):
         await arena.works_for(tenant)

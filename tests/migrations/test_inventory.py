@@ -12,7 +12,6 @@ from tests.migrations.diagram import DIAGRAM, drawn
 
 async def inventory(connection: asyncpg.Connection) -> list[str]:
     async with connection.transaction():
-        await connection.execute("SET LOCAL search_path = pg_catalog")
         return await read_inventory(connection)
 
 
@@ -44,6 +43,10 @@ async def test_the_diagram_is_that_of_the_migrations(addresses: dict[str, str], 
     )
 
 
+MONTH = """DO $do$ BEGIN EXECUTE (
+    SELECT format($${}$$, relname) FROM pg_class WHERE relname ~ '^event_[0-9_]+$' AND relispartition ORDER BY 1 LIMIT 1);
+END $do$"""
+"""Done to one partition."""
 DEEDS = {
     "a function with another body": (
         "CREATE OR REPLACE FUNCTION app.tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL RESTRICTED"
@@ -62,6 +65,65 @@ DEEDS = {
     ),
     "a publication": "CREATE PUBLICATION everything FOR ALL TABLES",
     "a sequence": "CREATE SEQUENCE app.numbers",
+    "jobs that a crash forgets": "ALTER TABLE app.outbox SET UNLOGGED",
+    "a month of events that a crash forgets": MONTH.format("ALTER TABLE app.%I SET UNLOGGED"),
+    "members who are owners": "ALTER TABLE app.membership ALTER role SET DEFAULT 'owner'",
+    "another default": "ALTER TABLE app.outbox ALTER created_at SET DEFAULT '2001-01-01'",
+    "a default that is gone": "ALTER TABLE app.outbox ALTER due_at DROP DEFAULT",
+    "a moment that is no longer computed": "ALTER TABLE app.account_event ALTER occurred_at DROP EXPRESSION",
+    "a moment that is computed otherwise": (
+        "ALTER TABLE app.account_event DROP occurred_at; ALTER TABLE app.account_event"
+        " ADD occurred_at timestamptz NOT NULL GENERATED ALWAYS AS ('2001-01-01 00:00:00+00'::timestamptz) STORED"
+    ),
+    "a default in a month of events": MONTH.format("ALTER TABLE app.%I ALTER version SET DEFAULT 7"),
+    "a CHECK in a month of events": MONTH.format("ALTER TABLE app.%I ADD CHECK (version < 100)"),
+    "an index of a month of events": MONTH.format("CREATE INDEX ON app.%I (tenant_id, version)"),
+    "a door shut to a month of events": MONTH.format("DROP POLICY door ON app.%I"),
+    "a month of events that is not vacuumed": MONTH.format("ALTER TABLE app.%I SET (autovacuum_enabled = off)"),
+    "a trigger of a month of events": MONTH.format(
+        "CREATE TRIGGER slow BEFORE INSERT ON app.%I FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
+    ),
+    "a CHECK of another meaning": (
+        'ALTER TABLE app."user" DROP CONSTRAINT user_address, ADD CONSTRAINT user_address'
+        " CHECK (email_norm IS NOT NULL AND email IS NOT NULL)"
+    ),
+    "a key that deletes what refers to it": (
+        "ALTER TABLE app.membership DROP CONSTRAINT membership_user, ADD CONSTRAINT membership_user"
+        ' FOREIGN KEY (user_id) REFERENCES app."user" (id) ON DELETE CASCADE DEFERRABLE'
+    ),
+    "an index of other rows": (
+        "DROP INDEX app.project_name_order; CREATE INDEX project_name_order ON app.project (tenant_id, name_norm, id)"
+        " WHERE version > 1"
+    ),
+    "a policy of another meaning": "ALTER POLICY door ON app.credential USING (revoked_at IS NULL)",
+    "a trigger at another time": (
+        "DROP TRIGGER wait_until_due ON app.outbox; CREATE TRIGGER wait_until_due AFTER DELETE ON app.outbox"
+        " FOR EACH ROW EXECUTE FUNCTION app.wait_until_due()"
+    ),
+    "a column compared in another way": 'ALTER TABLE app.outbox ALTER task TYPE text COLLATE "POSIX"',
+    "a column stored in another way": "ALTER TABLE app.outbox ALTER payload SET STORAGE EXTERNAL",
+    "a table that is not vacuumed": "ALTER TABLE app.credential SET (autovacuum_enabled = off)",
+    "a table whose rows are shown whole to replicas": "ALTER TABLE app.password REPLICA IDENTITY FULL",
+    "a table whose rows replicas cannot tell apart": "ALTER TABLE app.password REPLICA IDENTITY NOTHING",
+    "row security of the revision": "ALTER TABLE migration.version ENABLE ROW LEVEL SECURITY",
+    "a function that answers nothing to NULL": "ALTER FUNCTION app.enter(bytea, uuid) STRICT",
+    "a function that the owner may no longer ask": "REVOKE EXECUTE ON FUNCTION app.tenant_id() FROM app_owner",
+    "a stranger who looks into the schema": "CREATE ROLE stranger; GRANT USAGE ON SCHEMA app TO stranger",
+    "functions to come that are everybody's": (
+        "ALTER DEFAULT PRIVILEGES FOR ROLE app_door GRANT EXECUTE ON FUNCTIONS TO PUBLIC"
+    ),
+    "tables to come that somebody reads": (
+        "ALTER DEFAULT PRIVILEGES FOR ROLE app_owner IN SCHEMA app GRANT SELECT ON TABLES TO app_platform"
+    ),
+    "what runs when the schema changes": (
+        "CREATE FUNCTION public.slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); END';"
+        " CREATE EVENT TRIGGER slow ON ddl_command_end EXECUTE FUNCTION public.slow()"
+    ),
+    "what writes from another server": (
+        "CREATE SUBSCRIPTION copy CONNECTION 'dbname=elsewhere' PUBLICATION everything"
+        " WITH (connect = false, slot_name = NONE)"
+    ),
+    "a kind of value": "CREATE DOMAIN app.address AS text CHECK (length(VALUE) < 10)",
 }
 
 

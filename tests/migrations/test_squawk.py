@@ -87,7 +87,7 @@ async def test_what_the_migrations_send_passes(own: Path, schema: Schema, sent: 
 def test_the_scripts_pass(tmp_path: Path) -> None:
     """Each as the migration runs it, which has set a timeout for locks."""
     for script in SCRIPTS:
-        (tmp_path / script.name).write_text("SET LOCAL lock_timeout = '2s';\n" + script.read_text(encoding="utf-8"))
+        (tmp_path / script.name).write_text("SET LOCAL lock_timeout = '1500ms';\n" + script.read_text(encoding="utf-8"))
     verdict = squawk(*tmp_path.glob("*.sql"))
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
 
@@ -105,5 +105,5 @@ def test_the_scripts_pass(tmp_path: Path) -> None:
     ],
 )
 def test_the_linter_stops_what_breaks_a_running_program(statement: str, tmp_path: Path) -> None:
-    (tmp_path / "planted.sql").write_text(f"SET LOCAL lock_timeout = '2s';\n{statement}\n")
+    (tmp_path / "planted.sql").write_text(f"SET LOCAL lock_timeout = '1500ms';\n{statement}\n")
     assert squawk(tmp_path / "planted.sql").returncode == 1

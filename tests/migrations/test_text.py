@@ -7,10 +7,21 @@ from pathlib import Path
 import pytest
 
 from insula.core.catalogue.rights import CONTEXT
-from tests.architecture.sources import parse
+from insula.schema import MIGRATIONS
+from tests.architecture.sources import ROOT, parse
 from tests.migrations.conftest import SCRIPTS, VERSIONS
 
-LOCK_TIMEOUT = re.compile(r"SET LOCAL lock_timeout = '[0-9]+m?s'")
+LOCK_TIMEOUT = re.compile(r"\bSET (?:LOCAL )?lock_timeout = '(\w+)'")
+FIRST = re.compile(r"op\.execute\([\"']SET LOCAL lock_timeout = '1500ms'[\"']\)")
+"""More than deadlock_timeout (1 s), after which PostgreSQL sends an autovacuum away, and less than anybody may wait."""
+WALK = ROOT / "src" / "insula" / "features" / "projects" / "README.md"
+TOLD = [
+    MIGRATIONS / "script.py.mako",
+    WALK,
+    *SCRIPTS,
+    *VERSIONS,
+    *sorted(Path(__file__).with_name("expansion").glob("own_*.py")),
+]
 every_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda path: path.stem)
 
 
@@ -20,7 +31,12 @@ def test_the_way_up_and_the_way_down_wait_for_locks_only_briefly(version: Path) 
     source = parse(version.name, version.read_text(encoding="utf-8"))
     for function in source.functions():
         if function.name in {"upgrade", "downgrade"}:
-            assert LOCK_TIMEOUT.search(ast.unparse(function.body[0])), function.name
+            assert FIRST.fullmatch(ast.unparse(function.body[0])), function.name
+
+
+@pytest.mark.parametrize("text", TOLD, ids=lambda path: path.name)
+def test_one_time_is_told_wherever_a_migration_waits_for_a_lock(text: Path) -> None:
+    assert set(LOCK_TIMEOUT.findall(text.read_text(encoding="utf-8"))) <= {"1500ms"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

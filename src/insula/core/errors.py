@@ -55,6 +55,8 @@ class DomainError(Exception):
     title: ClassVar[str] = "Something went wrong on our side"
     pointer: ClassVar[str | None] = None
     """The body's field that is to blame, where it is always the same one; where no body is taken, nobody is told."""
+    permission: str | None = None
+    """The one that the caller's role lacks, where that is why."""
 
     def __init__(
         self,

@@ -65,14 +65,19 @@ class Filter:
 class Prefix(Filter):
     """Starts with, over a normalised column in the C collation: a range of it, which an index finds in its order."""
 
-    MEANING = "Only those that start with this, in upper or lower case; sorted by it, where `sort` says nothing else."
+    MEANING = (
+        "Only those that start with this, in upper or lower case. However many blanks stand between words are one, and"
+        " those in front are none; a blank at the end says that another word follows: `foo ` finds `Foo bar`, and"
+        " neither `Foo` nor `Foobar`. They come in its order, where `sort` says nothing else."
+    )
 
     def clause(self, name: str) -> sa.ColumnElement[bool]:
         start, end = sa.bindparam(name, type_=sa.Text), sa.bindparam(f"{name}_end", type_=sa.Text)
         return compared(self.column, ">=", start) & compared(self.column, "<", end)
 
     def binds(self, name: str, value: str) -> dict[str, Any]:
-        start = unicodedata.normalize("NFC", value).casefold()
+        words = normalize(value)
+        start = f"{words} " if words and value[-1].isspace() else words
         return {name: start, f"{name}_end": start + "\U0010ffff"}
 
 

@@ -232,7 +232,7 @@ async def read_catalogue(driver: Driver) -> Catalogue:
 
     Everything else is then rendered with its schema, and the text of a policy or a CHECK can be compared.
     """
-    await driver.execute("SET LOCAL search_path = pg_catalog; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'")
+    await driver.execute(queries.SPELLING)
     return Catalogue(
         tables=await _read(driver, Table, queries.TABLES),
         columns=await _read(driver, Column, queries.COLUMNS),

@@ -2,6 +2,12 @@
 
 from typing import Final
 
+SPELLING: Final = (
+    "SET LOCAL search_path = pg_catalog; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO';"
+    " SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL quote_all_identifiers = off"
+)
+"""How names, moments and lengths of time are written in definitions, whatever a server prefers."""
+
 # What is in our schemas, and what refers to that from elsewhere: parts, views, what has a foreign key. Other things are
 # their owner's, those of extensions too: into their schemas nobody of ours may look.
 TABLES: Final = """

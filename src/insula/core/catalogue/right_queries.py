@@ -20,11 +20,9 @@ SELECT role, kind, object, privilege
       FROM pg_language l
      WHERE l.lanpltrusted AND l.lanname <> 'sql' AND role <> 'app_door' AND has_language_privilege(role, l.oid, 'USAGE')
      UNION ALL
-    SELECT 'large object function', p.proname::text, 'EXECUTE'
+    SELECT 'large object function', p.oid::regprocedure::text, 'EXECUTE'
       FROM pg_proc p
      WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_|loread$|lowrite$)'
-       -- What works on a descriptor that only lo_open could have given.
-       AND p.proname !~ '^lo_(close|tell|lseek)(64)?$'
        AND has_function_privilege(role, p.oid, 'EXECUTE')
      UNION ALL
     SELECT 'function', p.oid::regprocedure::text, 'EXECUTE'

@@ -27,7 +27,8 @@ BREATH_SECONDS: Final = 0.02
 
 
 class RateLimits:
-    """Limits per person, all sessions together (per credential where nobody stands behind it), and per organization.
+    """Limits per person and organization, all sessions together (per credential where nobody stands behind it), and per
+    organization; outside of organizations a person has a count of their own.
 
     They are asked after the door, which alone knows whose request it is: a stranger must not be able to use up an
     organization's requests. Refused credentials are counted by address, strictly.

@@ -52,7 +52,9 @@ _OF_LITESTAR: Final = {405: errors.MethodNotAllowed, 413: errors.TooLarge, 415: 
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Problem details: ``type`` and ``code`` are stable, ``detail`` is for people, ``errors`` name fields."""
+    """Problem details: ``type`` and ``code`` are stable, ``detail`` is for people, ``errors`` name fields. With the
+    code ``permission_missing``, ``permission`` is the one that the caller's role lacks (RFC 9457, section 3.2).
+    """
 
     type: str
     title: str
@@ -60,6 +62,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str
     detail: str | None = None
     errors: list[FieldError] = []
+    permission: str | None = None
     request_id: str | None = None
 
 
@@ -117,6 +120,7 @@ def _domain_error(
         code=error.code,
         detail=error.detail,
         errors=[each for each in error.errors if _was_sent(request, each)],
+        permission=error.permission,
         request_id=request.scope.get("state", {}).get("request_id"),
     )
     return Reply(problem, status_code=error.status, headers=error.headers, media_type="application/problem+json")

@@ -125,7 +125,14 @@ def _name(codes: set[str]) -> str:
 
 
 def _example(kind: type[DomainError], *, body: bool) -> dict[str, Any]:
-    told = {"type": f"urn:insula:problem:{kind.code}", "title": kind.title, "status": kind.status, "code": kind.code}
+    told: dict[str, Any] = {
+        "type": f"urn:insula:problem:{kind.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "code": kind.code,
+    }
+    if kind is errors.PermissionMissing:
+        told["permission"] = "projects:write"
     if kind.pointer is None or not body:
         return told
     return told | {"errors": [{"pointer": kind.pointer, "code": kind.code, "detail": kind.title}]}

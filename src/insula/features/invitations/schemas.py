@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from insula.core.errors import Conflict
 from insula.core.events import Event, OfAccount
@@ -195,6 +195,16 @@ class InvitationCreated(AboutInvitation, frozen=True, kw_only=True):
     TYPE = "invitation.created"
 
     role: str
+    invited_by: str | None
+    expires_at: Timestamp
+
+
+class InvitationSending(Struct, frozen=True, forbid_unknown_fields=True):
+    """What every letter of an invitation decides anew."""
+
+    invited_by: str | None
+    expires_at: Timestamp
+    sendings: int
 
 
 class InvitationResent(AboutInvitation, frozen=True, kw_only=True):
@@ -202,7 +212,8 @@ class InvitationResent(AboutInvitation, frozen=True, kw_only=True):
 
     TYPE = "invitation.resent"
 
-    sendings: int
+    before: InvitationSending
+    after: InvitationSending
 
 
 class InvitationRevoked(AboutInvitation, frozen=True, kw_only=True):

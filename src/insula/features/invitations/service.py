@@ -28,6 +28,7 @@ from insula.features.invitations.schemas import (
     InvitationOpen,
     InvitationResent,
     InvitationRevoked,
+    InvitationSending,
     InvitationsRefused,
     SendInvitation,
 )
@@ -89,11 +90,13 @@ class InvitationService:
         if await self._invitations.members_among([invitation.email_norm]):
             raise AlreadyMember
         await self._letters.take(self._principal, [invitation.email_norm])
+        before = _sending_of(invitation)
         invitation.resend(self._principal.membership_id, clock.now() + self._lifetime)
         await self._post([invitation])
-        record(
-            self._db, InvitationResent(target_id=invitation.id, email=invitation.email, sendings=invitation.sendings)
+        told = InvitationResent(
+            target_id=invitation.id, email=invitation.email, before=before, after=_sending_of(invitation)
         )
+        record(self._db, told)
 
     async def revoke(self, invitation_id: str, version: ETags | None) -> None:
         """Withdraw an invitation. Raises InvitationClosed and RoleAboveYours."""
@@ -132,7 +135,14 @@ class InvitationService:
         await self._invitations.add_many(invitations)
         await self._post(invitations)
         for invitation in invitations:
-            record(self._db, InvitationCreated(target_id=invitation.id, email=invitation.email, role=invitation.role))
+            told = InvitationCreated(
+                target_id=invitation.id,
+                email=invitation.email,
+                role=invitation.role,
+                invited_by=invitation.invited_by,
+                expires_at=invitation.expires_at,
+            )
+            record(self._db, told)
         return [invitation.id for invitation in invitations]
 
     async def _expire_for(self, addresses: Sequence[str]) -> None:
@@ -159,6 +169,10 @@ class InvitationService:
     def _principal(self) -> Principal:
         assert self._db.principal is not None
         return self._db.principal
+
+
+def _sending_of(invitation: Invitation) -> InvitationSending:
+    return InvitationSending(invitation.invited_by, invitation.expires_at, invitation.sendings)
 
 
 def _complaint(

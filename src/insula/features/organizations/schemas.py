@@ -176,6 +176,7 @@ class OrganizationCreated(Event, frozen=True, kw_only=True):
 
     name: str
     slug: str
+    metadata: Metadata
 
 
 class OrganizationUpdated(Changed, frozen=True, kw_only=True):

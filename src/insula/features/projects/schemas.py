@@ -74,6 +74,9 @@ class ProjectCreated(Event, frozen=True, kw_only=True):
 
     name: str
     key: str
+    status: ProjectStatus
+    team_id: str | None
+    metadata: Metadata
 
 
 class ProjectUpdated(Changed, frozen=True, kw_only=True):

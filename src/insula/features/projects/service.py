@@ -1,5 +1,6 @@
 """What people do with projects."""
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
 
@@ -46,7 +47,7 @@ class ProjectService:
                 created_by=created_by,
             )
         )
-        record(self._db, ProjectCreated(target_id=project.id, name=project.name, key=project.key))
+        record(self._db, ProjectCreated(target_id=project.id, **msgspec.structs.asdict(data)))
         return project
 
     async def change(self, project_id: str, data: ProjectUpdate, version: ETags | None) -> Project:

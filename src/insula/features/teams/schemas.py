@@ -74,6 +74,7 @@ class TeamCreated(Event, frozen=True, kw_only=True):
     TARGET = "team"
 
     name: str
+    description: str
 
 
 class TeamUpdated(Changed, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ class TeamService:
         """Make a team. Raises LimitReached; a taken name is refused by the database."""
         await QUOTA.require_room(self._db)
         team = await self._teams.add(Team(name=data.name, description=data.description))
-        record(self._db, TeamCreated(target_id=team.id, name=team.name))
+        record(self._db, TeamCreated(target_id=team.id, name=team.name, description=team.description))
         return team
 
     async def change(self, team_id: str, data: TeamUpdate, version: ETags | None) -> Team:
