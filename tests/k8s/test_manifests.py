@@ -23,7 +23,8 @@ SECRETS = {
     "identity_database_url": "postgresql://app_identity:word@db/insula",
     "platform_database_url": "postgresql://app_platform:word@db/insula",
     "owner_database_url": "postgresql://app_migrator:word@db/insula",
-    "redis_url": "redis://:word@redis",
+    "redis_url": "redis://:word@cache",
+    "jobs_redis_url": "redis://:word@redis",
     "smtp_username": "insula",
     "smtp_password": "word",
 }
@@ -67,8 +68,8 @@ def test_each_process_holds_the_logins_that_it_uses_and_no_other(folder: str, tm
     held = {name: {path for path in mounted(ours[name]) if "url" in path} for name in ("api", "worker", "migrate")}
     more = {"replica_database_url"} if folder == REPLICAS else set()
     assert held == {
-        "api": {"database_url", "identity_database_url", "platform_database_url", "redis_url"} | more,
-        "worker": {"database_url", "platform_database_url", "redis_url"},
+        "api": {"database_url", "identity_database_url", "platform_database_url", "redis_url", "jobs_redis_url"} | more,
+        "worker": {"database_url", "platform_database_url", "jobs_redis_url"},
         "migrate": {"owner_database_url"},
     }
     assert load_owner_database_url(environment(manifests, ours["migrate"], tmp_path)) == SECRETS["owner_database_url"]
