@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from insula.settings import Settings, load, load_owner_database_url
+from tests.authority import Authority
 from tests.k8s.readers import ALLOWED, checkov_complaints
 from tests.k8s.rendering import RENDERED, REPLICAS, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
 
@@ -18,13 +19,13 @@ pytestmark = pytest.mark.peers
 README = (ROOT / "k8s" / "README.md").read_text()
 SECRETS = {
     "secret_key": "A" * 43 + "=",
-    "database_url": "postgresql://app_rw:word@db/insula",
-    "replica_database_url": "postgresql://app_rw:word@standby/insula",
-    "identity_database_url": "postgresql://app_identity:word@db/insula",
-    "platform_database_url": "postgresql://app_platform:word@db/insula",
-    "owner_database_url": "postgresql://app_migrator:word@db/insula",
-    "redis_url": "redis://:word@cache",
-    "jobs_redis_url": "redis://:word@redis",
+    "database_url": "postgresql://app_rw:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "replica_database_url": "postgresql://app_rw:word@standby/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "identity_database_url": "postgresql://app_identity:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "platform_database_url": "postgresql://app_platform:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "owner_database_url": "postgresql://app_migrator:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "redis_url": "rediss://:word@cache?ssl_ca_certs=/run/secrets/tls/ca.crt",
+    "jobs_redis_url": "rediss://:word@redis?ssl_ca_certs=/run/secrets/tls/ca.crt",
     "smtp_username": "insula",
     "smtp_password": "word",
 }
@@ -39,8 +40,12 @@ def environment(manifests: list[Manifest], workload: Manifest, folder: Path) -> 
     found |= {each["name"]: each["value"] for each in container.get("env", [])}
     for path in mounted(workload):
         (folder / path).write_text(SECRETS[path])
-    (mount,) = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "secrets"]
-    return {name: value.replace(mount, str(folder)) for name, value in found.items()}
+    chain, key = Authority(folder).certificate("api.insula.svc")
+    chain.rename(folder / "tls.crt")
+    key.rename(folder / "tls.key")
+    for mount in [each["mountPath"] for each in container["volumeMounts"] if each["name"] in {"secrets", "tls"}]:
+        found = {name: value.replace(mount, str(folder)) for name, value in found.items()}
+    return found
 
 
 def mounted(workload: Manifest) -> set[str]:
@@ -56,6 +61,7 @@ def test_the_program_accepts_the_settings_it_is_given(name: str, folder: str, tm
     found = environment(manifests, one(manifests, "Deployment", name), tmp_path)
     assert isinstance(load(found), Settings)
     known = {f"INSULA_{each.upper()}{end}" for each in Settings.__struct_fields__ for end in ("", "_FILE")}
+    known.add("OTEL_EXPORTER_OTLP_CERTIFICATE")  # the exporter's own
     assert found.keys() <= known
 
 
@@ -96,17 +102,27 @@ def test_every_secret_that_is_asked_for_is_made(folder: str) -> None:
     made |= {
         (each["metadata"]["namespace"], each["spec"]["target"]["name"]) for each in of_kind(manifests, "ExternalSecret")
     }
+    made |= {
+        (each["metadata"]["namespace"], each["spec"]["secretName"]) for each in of_kind(manifests, "Certificate")
+    } - {("cert-manager", "insula-inside"), ("insula", "insula-tls")}  # the authority's and the gateway's
     asked = {
         (workload["metadata"]["namespace"], source["secret"]["name"])
         for workload in workloads(manifests)
         for volume in pod(workload)["volumes"]
-        for source in volume.get("projected", {}).get("sources", [])
+        for source in [*volume.get("projected", {}).get("sources", []), {"secret": secret_of(volume)}]
+        if source["secret"]
     }
     (cluster,) = of_kind(manifests, "Cluster")
     asked |= {("insula-data", each["passwordSecret"]["name"]) for each in cluster["spec"]["managed"]["roles"][1:]}
+    asked |= {("insula-data", name) for name in cluster["spec"].get("certificates", {}).values()}
     for store in of_kind(manifests, "ObjectStore"):
         asked |= {("insula-data", each["name"]) for each in store["spec"]["configuration"]["s3Credentials"].values()}
     assert asked == made
+
+
+def secret_of(volume: dict[str, Any]) -> dict[str, str]:
+    """The Secret that is a volume by itself."""
+    return {"name": volume["secret"]["secretName"]} if "secret" in volume else {}
 
 
 @pytest.mark.parametrize("folder", ["overlays/dev", "overlays/production"])
@@ -127,9 +143,13 @@ def test_the_alerts_are_those_that_are_proven() -> None:
     ]
 
 
-def test_haproxy_reads_the_way_to_the_master() -> None:
+def test_haproxy_reads_the_way_to_the_master(tmp_path: Path) -> None:
     proxy = ROOT / "k8s" / "components" / "redis" / "haproxy.cfg"
-    read = subprocess.run(["haproxy", "-c", "-f", str(proxy)], capture_output=True, text=True, check=False)
+    text = proxy.read_text()
+    assert "/run/secrets/tls/ca.crt" in text
+    changed = tmp_path / "haproxy.cfg"
+    changed.write_text(text.replace("/run/secrets/tls/ca.crt", str(Authority(tmp_path).file)))
+    read = subprocess.run(["haproxy", "-c", "-f", str(changed)], capture_output=True, text=True, check=False)
     assert read.returncode == 0, read.stderr
 
 

@@ -10,4 +10,6 @@ set -eu
     echo "user default on >$(cat /run/secrets/cache/password) ~* &* +@all -@admin -@dangerous"
     echo "user health on nopass resetkeys -@all +ping"
 } >/run/valkey/cache.conf
-exec valkey-server /run/valkey/cache.conf
+tls=/run/secrets/tls
+exec valkey-server /run/valkey/cache.conf --port 0 --tls-port 6379 \
+    --tls-cert-file "$tls/tls.crt" --tls-key-file "$tls/tls.key" --tls-ca-cert-file "$tls/ca.crt" --tls-auth-clients no
