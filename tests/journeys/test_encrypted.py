@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -104,6 +105,8 @@ async def encrypt(postgres: EmbeddedPostgres, files: tuple[Path, Path]) -> None:
     admin = await asyncpg.connect(postgres.dsn())
     await admin.execute("ALTER SYSTEM SET ssl = on")
     await admin.execute("SELECT pg_reload_conf()")
+    while await admin.fetchval("SHOW ssl") != "on":
+        await asyncio.sleep(0.05)
     await admin.close()
 
 
@@ -168,6 +171,11 @@ async def test_every_connection_inside_is_encrypted(inside: Inside, started: lis
             async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=inside.stranger.file)) as doubting:
                 with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                     await doubting.get(url)
+        for process in started:  # with connections open to it
+            process.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.process.wait, 40) == 0, process.log.read_text()
+    assert '"api stopped"' in started[0].log.read_text()
+    assert "panicked" not in started[0].log.read_text()
     assert "limits are counted per process" not in started[0].log.read_text()
     assert "is trusted" not in started[0].log.read_text()
     await admin.close()
