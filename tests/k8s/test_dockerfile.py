@@ -53,6 +53,7 @@ def test_the_images_own_probe_asks_as_the_metrics_are_served(tls: bool, tmp_path
         served.server_close()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()
         TLS_REMAINING.set_function(lambda: float("inf"))
     assert probed.returncode == 0, probed.stderr
 
