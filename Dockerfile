@@ -46,6 +46,6 @@ USER 65532:65532
 EXPOSE 8000 9464
 # Whether the event loop turns, of the API and of the worker alike; never whether the database answers.
 HEALTHCHECK --interval=15s --timeout=8s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ.get(\"INSULA_METRICS_PORT\", \"9464\")}/livez', timeout=7)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request; tls = 's' * ('INSULA_TLS_CERTIFICATE_FILE' in os.environ); urllib.request.urlopen(f'http{tls}://127.0.0.1:{os.environ.get(\"INSULA_METRICS_PORT\", \"9464\")}/livez', timeout=7, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["tini", "--", "python", "-P", "-m", "insula"]
 CMD ["api"]

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from insula.core.cache import connect
 from insula.core.catalogue import lasting_findings
+from insula.core.certificate import certificate_of
 from insula.core.db import Database
 from insula.core.feature import queues_of
 from insula.core.keyring import Keyring
@@ -22,6 +23,7 @@ from insula.product import FEATURES
 from insula.rotation import require_one_door_key
 from insula.schema import NEEDED, RELEASE, SchemaBehind, require_migrated
 from insula.settings import Settings, SettingsError
+from insula.unencrypted import TRUSTED
 from insula.worker import served
 
 _NOT_COMPARED: Final = (
@@ -29,6 +31,7 @@ _NOT_COMPARED: Final = (
     " and signed was compared"
 )
 
+_ENDS_SOON_SECONDS: Final = 14 * 86_400
 _LOCALHOST: Final = "127.0.0.1"
 _EVERYTHING: Final = "everything"
 """The cause beside which no other is worth looking for."""
@@ -47,7 +50,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 async def examine(settings: Settings, console: Console) -> bool:
     """Look at everything, print each finding, of those with one cause the first; returns whether all is well."""
     well, told, untold = True, set[str](), list[str]()
-    for look in (_instance, _databases, _schema, _catalogue, _keys, _door_key, _redis, _queues, _mail):
+    for look in (_instance, _connections, _databases, _schema, _catalogue, _keys, _door_key, _redis, _queues, _mail):
         async for diagnosis in look(settings):
             well = well and not diagnosis.wrong
             if diagnosis.same in told:
@@ -79,6 +82,20 @@ async def _instance(settings: Settings) -> AsyncIterator[Diagnosis]:
             if error.is_away:
                 mend = "Start it again and read `insula env` anew, for it may have other ports; or unset INSULA_*."
                 yield Diagnosis("the `insula up` of these variables", f"it has ended: {error}", mend, _EVERYTHING)
+
+
+async def _connections(settings: Settings) -> AsyncIterator[Diagnosis]:
+    """What is wrong with the certificate's files is told of the settings; here, how long it is good for."""
+    if settings.trusted_network:
+        yield Diagnosis(f"INSULA_TRUSTED_NETWORK: {TRUSTED}")
+    certificate = certificate_of(settings.tls_certificate_file, settings.tls_key_file)
+    if certificate is not None:
+        subject = f"the certificate in {certificate.chain}"
+        if certificate.remaining_seconds < _ENDS_SOON_SECONDS:
+            wrong = f"it ends on {certificate.ends:%Y-%m-%d at %H:%M} UTC"
+            yield Diagnosis(subject, wrong, "Renew it; processes read it at their next start.")
+        else:
+            yield Diagnosis(subject)
 
 
 async def _databases(settings: Settings) -> AsyncIterator[Diagnosis]:

@@ -6,16 +6,18 @@ import socket
 from typing import Final
 
 import structlog
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
 
 from insula.app import create_litestar
+from insula.core.certificate import Certificate, certificate_of
 from insula.core.http.access_log import AccessLog
 from insula.core.metrics import serve_metrics
 from insula.core.tracing import TRACES
 from insula.settings import Settings
+from insula.unencrypted import TRUSTED
 
 _CONNECTIONS: Final = 4096
 _HEADER_MILLISECONDS: Final = 10_000
@@ -29,7 +31,11 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    exporter = serve_metrics(settings.metrics_port, settings.metrics_host, loop) if settings.metrics_port else None
+    if settings.trusted_network:
+        _log.warning(TRUSTED)
+    exporter = None
+    if settings.metrics_port:
+        exporter = serve_metrics(settings.metrics_port, settings.metrics_host, loop, certificate=_certificate(settings))
     try:
         with TRACES.going_to(settings.traces_url, settings.traces_share, "api"):
             await serve(create_litestar(settings), settings, stopping)
@@ -51,6 +57,7 @@ async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event, held
 
 
 async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
+    certificate = _certificate(settings)
     server = Server(
         AccessLog(app),
         address=settings.host,
@@ -63,6 +70,9 @@ async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> 
         backpressure=_CONNECTIONS,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS),
         log_enabled=False,
+        ssl_cert=None if certificate is None else certificate.chain,
+        ssl_key=None if certificate is None else certificate.key,
+        ssl_protocol_min=SSLProtocols.tls12,
     )
     serving = asyncio.create_task(server.serve())
     told = asyncio.create_task(stopping.wait())
@@ -79,6 +89,10 @@ async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> 
         _log.warning("requests were still under way when the time to drain was over")
         serving.cancel()
     _log.info("api stopped")
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    return certificate_of(settings.tls_certificate_file, settings.tls_key_file)
 
 
 def hold(host: str, port: int) -> socket.socket:

@@ -12,12 +12,13 @@ from msgspec import Meta
 
 from insula.core.masters import CommandMaster, Master, SecretMaster
 from insula.core.mendable import Mendable
-from insula.unsafe import LOGINS, PREFIX, unsafe, wrong_database
+from insula.unsafe import LOGINS, PREFIX, unsafe
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
 _OPENING: Final = ("kms_command", "secret_key", "secret_key_previous")
 """What opens the program's keys."""
+_OWNING: Final = ("owner_database_url", "environment", "trusted_network")
 _READ_ELSEWHERE: Final = frozenset(
     f"{PREFIX}{name}"
     for name in ("HOME", "PYTHON", "PREPARE_WITH", "CI_ADOPTED", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL")
@@ -37,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     environment: Literal["embedded", "production"] = "production"
     """`embedded` is what `insula up` sets for itself; it alone accepts plain HTTP addresses and unencrypted mail."""
+    trusted_network: bool = False
+    """Set where nobody else is on the network between the parts: connections to other machines may be unencrypted."""
     secret_key: str | None = None
     """The master key: at least 32 random bytes in base64. It wraps the keys that the database keeps for the program;
     needed unless INSULA_KMS_COMMAND is set."""
@@ -76,6 +79,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the metrics listen."""
     metrics_port: Port = 9464
     """Prometheus metrics, and `/livez` for whoever restarts a stuck process; 0 switches both off."""
+    tls_certificate_file: str | None = None
+    """With INSULA_TLS_KEY_FILE: the API and the metrics are served over TLS. PEM, the chain after the server's own."""
+    tls_key_file: str | None = None
+    """The key of the certificate, PEM. Both files are read at the start."""
     base_url: str
     """The public address of the product: mailed links start with it, and cookies are accepted from its origin."""
     trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
@@ -107,8 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rate_per_minute: Count = 600
-    """Requests of one person, all sessions together, to each organization; and as many outside of organizations, such as
-    to /v1/me."""
+    """Requests of one person, all sessions together, to each organization; and as many outside of them (/v1/me)."""
     rate_organization_per_minute: Count = 3000
     """Requests of one organization, all its credentials together."""
     rate_jobs_per_minute: Count = 3000
@@ -179,6 +185,7 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
     fields = msgspec.structs.fields(Settings)
     needed = {field.name for field in fields if field.required} | set(also)
     values = _values(environment, [field.name for field in fields], needed, problems)
+    problems += _masterless(values)
     defaults = {field.name: field.default for field in fields if not field.required}
     problems += unsafe(defaults | values)
     if problems:
@@ -191,24 +198,21 @@ def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, 
     environment = os.environ if environment is None else environment
     problems = list(_unknown(environment))
     values = _values(environment, _OPENING, (), problems)
-    problems += unsafe(values)
+    problems += [*_masterless(values), *unsafe(values)]
     if problems:
         raise SettingsError("\n".join(problems))
     return _masters(*(values.get(name) for name in _OPENING))
 
 
 def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str:
-    """The one setting that migrations need: what changes the schema holds no other secret. Raises SettingsError."""
-    environment = os.environ if environment is None else environment
-    name, problems = f"{PREFIX}OWNER_DATABASE_URL", list[str]()
-    text = _read(environment, name, problems)
-    if text is None:
-        problems.append(f"{name} is missing: this is done as app_migrator")
-    elif not problems and (wrong := wrong_database(text)):
-        problems.append(f"{name}: {wrong}")
-    if problems or text is None:
+    """The one secret that migrations need: what changes the schema holds no other one. Raises SettingsError."""
+    environment, problems = os.environ if environment is None else environment, list[str]()
+    values = _values(environment, _OWNING, (), problems)
+    if not problems and _OWNING[0] not in values:
+        problems.append(f"{PREFIX}{_OWNING[0].upper()} is missing: this is done as app_migrator")
+    if problems or (problems := list(unsafe({"environment": "production"} | values))):
         raise SettingsError("\n".join(problems))
-    return text
+    return str(values[_OWNING[0]])
 
 
 def variable_of(login: str) -> str:
@@ -250,9 +254,11 @@ def _values(
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
             problems.append(f"{PREFIX}{field.name.upper()}: {_told(field.type, text, error)}")
-    if not values.keys() & _MASTERS:
-        problems.append(f"{PREFIX}SECRET_KEY{MISSING}")
     return values
+
+
+def _masterless(values: Collection[str]) -> list[str]:
+    return [] if _MASTERS.intersection(values) else [f"{PREFIX}SECRET_KEY{MISSING}"]
 
 
 def _told(kind: Any, text: str, error: msgspec.ValidationError) -> str:

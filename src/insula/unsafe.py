@@ -7,6 +7,8 @@ from email.headerregistry import Address
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from insula.unencrypted import unencrypted
+
 PREFIX: Final = "INSULA_"
 LOGINS: Final = {
     "database_url": "app_rw",
@@ -44,8 +46,8 @@ def unsafe(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with these, each with its variable's name; what is missing or has no value is passed over."""
     given = {name: value for name, value in values.items() if value is not None}
     yield from _weak_secrets(given)
-    yield from _wrong_databases(given)
-    yield from _wrong_addresses(given)
+    wrong = [*_wrong_databases(given), *_wrong_addresses(given)]
+    yield from wrong or unencrypted(given)
     if given.get("session_idle_hours", 0) > given.get("session_max_hours", float("inf")):
         yield "INSULA_SESSION_IDLE_HOURS: no longer than INSULA_SESSION_MAX_HOURS, which ends every session"
     if given.get("environment") == "production":

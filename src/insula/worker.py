@@ -10,7 +10,9 @@ from wsgiref.simple_server import WSGIServer
 import structlog
 from redis.asyncio import Redis
 
+from insula.core.cache import verifying
 from insula.core.catalogue import require_proven
+from insula.core.certificate import certificate_of
 from insula.core.db import Database
 from insula.core.feature import Feature, queues_of
 from insula.core.gauges import Gauges
@@ -30,6 +32,7 @@ from insula.core.vault import Vault
 from insula.product import FEATURES
 from insula.schema import RELEASE, require_migrated
 from insula.settings import Settings, SettingsError
+from insula.unencrypted import TRUSTED
 
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _ANSWER_SECONDS: Final = 5.0
@@ -49,9 +52,8 @@ class WorkerProcess:
         concurrency, lease = settings.worker_concurrency, float(settings.job_lease_seconds)
         self._database = _database(settings.database_url, settings, connections=concurrency)
         self._platform = _database(settings.platform_database_url, settings, connections=2)
-        self._redis = Redis.from_url(
-            settings.jobs_redis_url or settings.redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=1
-        )
+        address = settings.jobs_redis_url or settings.redis_url
+        self._redis = verifying(Redis.from_url(address, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=1))
         handlers = {task: handler for feature in features for task, handler in feature.handlers.items()}
         rounds: list[Schedule | Chore] = [schedule for feature in features for schedule in feature.schedules]
         if settings.event_retention_days is not None:
@@ -74,6 +76,8 @@ class WorkerProcess:
         """Work until SIGTERM or SIGINT, then finish what is under way."""
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
+        if self._settings.trusted_network:
+            _log.warning(TRUSTED)
         for number in _STOP:
             loop.add_signal_handler(number, stopping.set)
         try:
@@ -147,7 +151,9 @@ def services(settings: Settings, keyring: Keyring) -> Services:
 
 
 def _exporter(settings: Settings, lacks: Lacks) -> WSGIServer:
-    return serve_metrics(settings.metrics_port, settings.metrics_host, asyncio.get_running_loop(), lacks)
+    loop = asyncio.get_running_loop()
+    certificate = certificate_of(settings.tls_certificate_file, settings.tls_key_file)
+    return serve_metrics(settings.metrics_port, settings.metrics_host, loop, lacks, certificate)
 
 
 def _database(url: str, settings: Settings, *, connections: int) -> Database:

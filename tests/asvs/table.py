@@ -76,7 +76,7 @@ def faults(found: dict[str, dict[str, Row]], asked: Standard) -> Iterator[str]:
             if int(name[1:3]) != int(requirement.partition(".")[0]):
                 yield f"{requirement} stands in {name}"
             yield from (f"{requirement}: {fault}" for fault in _faults_of(row, asked.features))
-    used = {row.open for rows in found.values() for row in rows.values()}
+    used = {"us", *(row.open for rows in found.values() for row in rows.values())}  # nothing needs to wait for us
     yield from (f"nothing waits for {feature}" for feature in asked.features if feature not in used)
 
 

@@ -8,10 +8,10 @@ from insula.settings import Settings, SettingsError, is_configured, load, load_o
 
 GOOD = {
     "INSULA_SECRET_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-    "INSULA_DATABASE_URL": "postgresql://app_rw:x@db/insula",
-    "INSULA_IDENTITY_DATABASE_URL": "postgresql://app_identity:x@db/insula",
-    "INSULA_PLATFORM_DATABASE_URL": "postgresql://app_platform:x@db/insula",
-    "INSULA_REDIS_URL": "redis://redis",
+    "INSULA_DATABASE_URL": "postgresql://app_rw:x@db/insula?sslmode=verify-full",
+    "INSULA_IDENTITY_DATABASE_URL": "postgresql://app_identity:x@db/insula?sslmode=verify-full",
+    "INSULA_PLATFORM_DATABASE_URL": "postgresql://app_platform:x@db/insula?sslmode=verify-full",
+    "INSULA_REDIS_URL": "rediss://redis",
     "INSULA_BASE_URL": "https://app.example.com",
     "INSULA_SMTP_HOST": "mail.example.com",
     "INSULA_MAIL_FROM": "no-reply@example.com",
@@ -38,7 +38,7 @@ def test_settings_can_be_handed_on_as_variables() -> None:
 def test_an_installation_is_described_by_what_has_no_default() -> None:
     assert not is_configured({"INSULA_LOG_LEVEL": "info", "INSULA_HOME": "here", "PATH": "/bin"})
     assert is_configured({"INSULA_SECRET_KEY_FILE": "key"})
-    assert is_configured({"INSULA_REDIS_URL": "redis://redis"})
+    assert is_configured({"INSULA_REDIS_URL": "rediss://redis"})
 
 
 def test_every_missing_variable_is_named_at_once() -> None:
@@ -150,14 +150,15 @@ def test_variables_that_other_parts_read_are_no_mistakes() -> None:
     "asked",
     [
         "sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt",
-        "sslmode=require&sslcert=c&sslkey=k&sslpassword=p&sslcrl=l&sslnegotiation=direct",
+        "sslmode=verify-full&sslcert=c&sslkey=k&sslpassword=p&sslcrl=l&sslnegotiation=direct",
         "ssl_min_protocol_version=TLSv1.2&ssl_max_protocol_version=TLSv1.3",
         "passfile=/run/secrets/pgpass&target_session_attrs=read-write",
     ],
 )
 def test_an_address_says_how_the_connection_is_made(asked: str) -> None:
     address = f"postgresql://app_rw@db/insula?{asked}"
-    assert load({**GOOD, "INSULA_DATABASE_URL": address}).database_url == address
+    trusted = {"INSULA_TRUSTED_NETWORK": "true"}
+    assert load({**GOOD, **trusted, "INSULA_DATABASE_URL": address}).database_url == address
 
 
 def test_a_superuser_may_come_through_a_socket() -> None:
@@ -174,9 +175,10 @@ def test_no_part_of_a_password_that_is_not_encoded_is_told() -> None:
 
 
 def test_migrations_need_one_address_and_no_other_secret(tmp_path: Path) -> None:
-    (tmp_path / "owner").write_text("postgresql://app_migrator:secret@db/insula\n")
+    address = "postgresql://app_migrator:secret@db/insula?sslmode=verify-full"
+    (tmp_path / "owner").write_text(f"{address}\n")
     named = {"INSULA_OWNER_DATABASE_URL_FILE": str(tmp_path / "owner")}
-    assert load_owner_database_url(named) == "postgresql://app_migrator:secret@db/insula"
+    assert load_owner_database_url(named) == address
 
 
 @pytest.mark.parametrize(
@@ -186,9 +188,81 @@ def test_migrations_need_one_address_and_no_other_secret(tmp_path: Path) -> None
         ({"INSULA_OWNER_DATABASE_URL": "mysql://x@y/z"}, "not a postgresql:// address"),
         ({"INSULA_OWNER_DATABASE_URL": "postgresql://app_migrator@db/insula?sslmode=on"}, "sslmode=on; disable"),
         ({"INSULA_OWNER_DATABASE_URL_FILE": "/nowhere/url"}, "cannot read /nowhere/url"),
+        ({"INSULA_OWNER_DATABASE_URL": "postgresql://app_migrator@db/insula?sslmode=require"}, "sslmode=verify-full"),
     ],
 )
 def test_migrations_refuse_an_address_they_cannot_use(variables: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said) as refused:
         load_owner_database_url(variables)
     assert "INSULA_OWNER_DATABASE_URL" in str(refused.value)
+
+
+FULL = "sslmode=verify-full"
+SAFE = [
+    ("database_url", f"postgresql://app_rw@db/insula?{FULL}&sslrootcert=/ca.pem"),
+    ("database_url", "postgresql://app_rw@127.0.0.1/insula"),
+    ("database_url", "postgresql://app_rw@localhost:6432/insula"),
+    ("database_url", "postgresql://app_rw@[::1]/insula"),
+    ("database_url", "postgresql://app_rw@%2Frun%2Fpostgresql/insula"),
+    ("admin_database_url", "postgresql:///postgres?host=/run/postgresql"),
+    ("redis_url", "redis://127.0.0.1:6379"),
+    ("redis_url", "unix:///run/redis/redis.sock"),
+    ("redis_url", "rediss://:word@redis?ssl_ca_certs=/ca.pem"),
+    ("redis_url", "rediss://redis?ssl_cert_reqs=required&ssl_check_hostname=true"),
+    ("jobs_redis_url", "rediss://redis"),
+    ("traces_url", "https://collector:4318/v1/traces"),
+    ("traces_url", "http://127.0.0.1:4318/v1/traces"),
+    ("host", "127.0.0.1"),
+    ("metrics_host", "::1"),
+]
+UNENCRYPTED = [
+    *(
+        (f"{name}database_url", f"postgresql://{login}@db/insula{end}")
+        for name, login in (
+            *(("", "app_rw"), ("replica_", "app_rw"), ("identity_", "app_identity"), ("platform_", "app_platform")),
+            *(("owner_", "app_migrator"), ("admin_", "postgres")),
+        )
+        for end in ("", "?sslmode=require", "?sslmode=verify-ca")
+    ),
+    ("database_url", "postgresql://app_rw@10.0.0.1/insula"),
+    ("database_url", "postgresql://app_rw@localhost.example.com/insula"),
+    ("database_url", "postgresql://app_rw@127.0.0.1,db/insula"),
+    ("admin_database_url", "postgresql:///postgres?host=db"),
+    ("redis_url", "redis://redis"),
+    ("redis_url", "redis:///0?host=redis"),
+    ("redis_url", "rediss://redis?ssl_cert_reqs=none"),
+    ("redis_url", "rediss://redis?ssl_cert_reqs=optional"),
+    ("redis_url", "rediss://redis?ssl_cert_reqs=none&ssl_cert_reqs=required"),
+    ("redis_url", "rediss://redis?ssl_check_hostname=false"),
+    ("jobs_redis_url", "redis://redis"),
+    ("traces_url", "http://collector:4318/v1/traces"),
+    ("host", "0.0.0.0"),
+    ("host", "::"),
+    ("metrics_host", "10.0.0.1"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SAFE)
+def test_what_stays_here_or_verifies_is_taken(name: str, value: str) -> None:
+    assert getattr(load({**GOOD, f"INSULA_{name.upper()}": value}), name) == value
+
+
+@pytest.mark.parametrize(("name", "value"), UNENCRYPTED)
+def test_a_connection_that_others_could_read_or_answer_is_named(name: str, value: str) -> None:
+    (line,) = complaints(**{name: value}).splitlines()
+    assert line.startswith(f"INSULA_{name.upper()}: ")
+    assert "or INSULA_TRUSTED_NETWORK=true" in line
+
+
+@pytest.mark.parametrize(("name", "value"), UNENCRYPTED)
+@pytest.mark.parametrize("change", [{"INSULA_TRUSTED_NETWORK": "true"}, {"INSULA_ENVIRONMENT": "embedded"}])
+def test_on_a_trusted_network_it_is_taken(name: str, value: str, change: dict[str, str]) -> None:
+    assert getattr(load({**GOOD, **change, f"INSULA_{name.upper()}": value}), name) == value
+
+
+def test_mail_leaves_the_network_and_is_encrypted_wherever() -> None:
+    assert "unencrypted" in complaints(trusted_network="true", smtp_tls="none")
+
+
+def test_metrics_that_nobody_serves_need_no_certificate() -> None:
+    assert load({**GOOD, "INSULA_METRICS_HOST": "0.0.0.0", "INSULA_METRICS_PORT": "0"}).metrics_port == 0

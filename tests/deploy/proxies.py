@@ -29,6 +29,8 @@ class Proxy:
     """A proxy in a folder of its own. It answers when it is entered."""
 
     url: str
+    plain: str
+    """Where it takes plain HTTP."""
     trust: ssl.SSLContext | bool
     """What a client needs to believe its certificate."""
 
@@ -73,11 +75,12 @@ class HAProxy(Proxy):
         self._configuration, port = folder / "haproxy.cfg", free_port()
         self.certificate = folder / "haproxy.pem"
         super().__init__(folder, ["haproxy", "-db", "-f", self._configuration])
+        self.plain = f"http://127.0.0.1:{free_port()}"
         self.certificate.write_bytes(_certificate())
         text = (_DEPLOY / "haproxy.cfg").read_text()
         text = re.sub(r"(?m)^    (user|group|stats socket) .*\n", "", text)
         text = text.replace("maxconn 20000", "maxconn 400")  # as many files as any machine has for us
-        text = text.replace("bind :80\n", f"bind 127.0.0.1:{free_port()}\n")
+        text = text.replace("bind :80\n", f"bind {self.plain.removeprefix('http://')}\n")
         text = text.replace("bind :443 ", f"bind 127.0.0.1:{port} ")
         text = text.replace("/etc/haproxy/certs/", str(self.certificate))
         head, _, tail = _SERVERS.split(text, maxsplit=1)
@@ -101,6 +104,7 @@ class Cells(Proxy):
     def __init__(self, folder: Path, cells: Sequence[int], hosts: dict[str, str]) -> None:
         configuration, port, certificate = folder / "cells.cfg", free_port(), folder / "haproxy.pem"
         self.socket, self._organizations = folder / "admin.sock", folder / "organizations.map"
+        self.plain = f"http://127.0.0.1:{free_port()}"
         super().__init__(folder, ["haproxy", "-db", "-f", configuration])
         certificate.write_bytes(_certificate())
         (folder / "cells.pem").write_bytes(_certificate())
@@ -109,6 +113,7 @@ class Cells(Proxy):
             ("/run/haproxy/admin.sock", str(self.socket)),
             ("maxconn 20000", "maxconn 400"),
             ("bind :443 ", f"bind 127.0.0.1:{port} "),
+            ("bind :80\n", f"bind {self.plain.removeprefix('http://')}\n"),
             ("/etc/haproxy/certs/", str(certificate)),
             ("/etc/haproxy/", f"{folder}/"),
             *((f"cell{number}.internal:443 ssl", f"127.0.0.1:{cell} #") for number, cell in enumerate(cells, 1)),
@@ -143,6 +148,9 @@ class Caddy(Proxy):
         said = subprocess.run(["caddy", "version"], capture_output=True, text=True, check=True).stdout
         if tuple(map(int, re.findall(r"\d+", said)[:3])) < _CADDY_KNOWS_SIZES:
             text = text.replace("request_buffers 2MB", "buffer_requests")
+        self.plain = f"http://127.0.0.1:{free_port()}"
+        assert "http://{$DOMAIN} {" in text
+        text = text.replace("http://{$DOMAIN}", self.plain)
         assert "{$DOMAIN}" in text
         assert " api:8000 " in text
         text = text.replace("{$DOMAIN}", f"http://127.0.0.1:{port}").replace(" api:8000 ", f" 127.0.0.1:{server} ")

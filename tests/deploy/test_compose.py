@@ -142,6 +142,11 @@ def test_only_caddy_is_reached_from_outside_and_nobody_outside_from_the_database
     assert "inside" not in SERVICES["caddy"]["networks"]
 
 
+def test_the_network_that_is_trusted_is_one_hosts_own() -> None:
+    assert {network.get("driver", "bridge") for network in FILE["networks"].values()} == {"bridge"}
+    assert not [network for network in FILE["networks"].values() if network.keys() & {"external", "attachable"}]
+
+
 def test_there_is_time_to_drain() -> None:
     drain = next(field.default for field in fields(Settings) if field.name == "drain_seconds")
     for name in ("api", "worker", "caddy"):
@@ -161,7 +166,7 @@ def settings_of(name: str, folder: Path) -> Settings:
 @pytest.mark.parametrize("name", ["api", "worker"])
 def test_api_and_workers_start_with_what_they_are_given(name: str, filled: Path) -> None:
     settings = settings_of(name, filled)
-    assert settings.environment == "production"
+    assert (settings.environment, settings.trusted_network) == ("production", True)
     assert (settings.identity_database_url is None) is (name == "worker"), "which signs nobody in"
     assert (settings.smtp_username, settings.smtp_password) == ((None, None) if name == "api" else ("insula", "word"))
     word = urlsplit(settings.redis_url).password
@@ -191,7 +196,7 @@ def test_prepare_keeps_what_is_there_and_hides_it(prepared: Path) -> None:
 
 def test_every_variable_that_deploy_speaks_of_is_a_setting_or_the_wrappers() -> None:
     spoken = {
-        name.removesuffix("_FILE")
+        name if name in NAMES else name.removesuffix("_FILE")
         for path in COMPOSE.parent.rglob("*")
         if path.is_file()
         for name in re.findall(r"\bINSULA_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8"))

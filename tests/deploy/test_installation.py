@@ -123,7 +123,7 @@ def test_after_a_restore_every_redis_is_emptied_and_every_process_starts(etc: Pa
     said = told(block("--type=time"), etc, units)
     password = re.findall(r":(\w{48})@", (etc / "redis_url").read_text())[0]
     assert [line.split()[2] for line in said if line.startswith("redis-cli ")] == [
-        "redis://default:PASSWORD@ADDRESS:6379",
+        "rediss://default:PASSWORD@ADDRESS:6379",
         f"redis://default:{password}@127.0.0.1:6379",
     ]
     assert said[-1] == (
@@ -143,7 +143,7 @@ def test_a_group_has_a_redis_that_only_its_workers_know(etc: Path, units: Path, 
     }
     assert "INSULA_JOBS_REDIS_URL_FILE" not in by_hand(etc, tmp_path, "doctor")
     asked = by_hand(etc, tmp_path, "doctor", INSULA_JOBS_REDIS_URL_FILE=str(file))
-    assert load(asked, also=("owner_database_url",)).jobs_redis_url == "redis://:PASSWORD@ADDRESS:6379"
+    assert load(asked, also=("owner_database_url",)).jobs_redis_url == "rediss://:PASSWORD@ADDRESS:6379"
 
 
 def own_redis(etc: Path, units: Path) -> list[str]:

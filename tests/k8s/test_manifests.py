@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from insula.settings import Settings, load, load_owner_database_url
+from tests.authority import Authority
 from tests.k8s.readers import ALLOWED, checkov_complaints
 from tests.k8s.rendering import RENDERED, REPLICAS, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
 from tests.k8s.test_dashboards import boards
@@ -20,12 +21,13 @@ pytestmark = pytest.mark.peers
 README = (ROOT / "k8s" / "README.md").read_text()
 SECRETS = {
     "secret_key": "A" * 43 + "=",
-    "database_url": "postgresql://app_rw:word@db/insula",
-    "replica_database_url": "postgresql://app_rw:word@standby/insula",
-    "identity_database_url": "postgresql://app_identity:word@db/insula",
-    "platform_database_url": "postgresql://app_platform:word@db/insula",
-    "owner_database_url": "postgresql://app_migrator:word@db/insula",
-    "redis_url": "redis://:word@redis",
+    "database_url": "postgresql://app_rw:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "replica_database_url": "postgresql://app_rw:word@standby/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "identity_database_url": "postgresql://app_identity:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "platform_database_url": "postgresql://app_platform:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "owner_database_url": "postgresql://app_migrator:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
+    "redis_url": "rediss://:word@cache?ssl_ca_certs=/run/secrets/tls/ca.crt",
+    "jobs_redis_url": "rediss://:word@redis?ssl_ca_certs=/run/secrets/tls/ca.crt",
     "smtp_username": "insula",
     "smtp_password": "word",
 }
@@ -40,8 +42,12 @@ def environment(manifests: list[Manifest], workload: Manifest, folder: Path) -> 
     found |= {each["name"]: each["value"] for each in container.get("env", [])}
     for path in mounted(workload):
         (folder / path).write_text(SECRETS[path])
-    (mount,) = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "secrets"]
-    return {name: value.replace(mount, str(folder)) for name, value in found.items()}
+    chain, key = Authority(folder).certificate("api.insula.svc")
+    chain.rename(folder / "tls.crt")
+    key.rename(folder / "tls.key")
+    for mount in [each["mountPath"] for each in container["volumeMounts"] if each["name"] in {"secrets", "tls"}]:
+        found = {name: value.replace(mount, str(folder)) for name, value in found.items()}
+    return found
 
 
 def mounted(workload: Manifest) -> set[str]:
@@ -57,6 +63,7 @@ def test_the_program_accepts_the_settings_it_is_given(name: str, folder: str, tm
     found = environment(manifests, one(manifests, "Deployment", name), tmp_path)
     assert (load(found).identity_database_url is None) is (name == "worker"), "which signs nobody in"
     known = {f"INSULA_{each.upper()}{end}" for each in Settings.__struct_fields__ for end in ("", "_FILE")}
+    known.add("OTEL_EXPORTER_OTLP_CERTIFICATE")  # the exporter's own
     assert found.keys() <= known
 
 
@@ -69,8 +76,8 @@ def test_each_process_holds_the_logins_that_it_uses_and_no_other(folder: str, tm
     held = {name: {path for path in mounted(ours[name]) if "url" in path} for name in ("api", "worker", "migrate")}
     more = {"replica_database_url"} if folder == REPLICAS else set()
     assert held == {
-        "api": {"database_url", "identity_database_url", "platform_database_url", "redis_url"} | more,
-        "worker": {"database_url", "platform_database_url", "redis_url"},
+        "api": {"database_url", "identity_database_url", "platform_database_url", "redis_url", "jobs_redis_url"} | more,
+        "worker": {"database_url", "platform_database_url", "jobs_redis_url"},
         "migrate": {"owner_database_url"},
     }
     assert load_owner_database_url(environment(manifests, ours["migrate"], tmp_path)) == SECRETS["owner_database_url"]
@@ -97,17 +104,27 @@ def test_every_secret_that_is_asked_for_is_made(folder: str) -> None:
     made |= {
         (each["metadata"]["namespace"], each["spec"]["target"]["name"]) for each in of_kind(manifests, "ExternalSecret")
     }
+    made |= {
+        (each["metadata"]["namespace"], each["spec"]["secretName"]) for each in of_kind(manifests, "Certificate")
+    } - {("cert-manager", "insula-inside"), ("insula", "insula-tls")}  # the authority's and the gateway's
     asked = {
         (workload["metadata"]["namespace"], source["secret"]["name"])
         for workload in workloads(manifests)
         for volume in pod(workload)["volumes"]
-        for source in volume.get("projected", {}).get("sources", [])
+        for source in [*volume.get("projected", {}).get("sources", []), {"secret": secret_of(volume)}]
+        if source["secret"]
     }
     (cluster,) = of_kind(manifests, "Cluster")
     asked |= {("insula-data", each["passwordSecret"]["name"]) for each in cluster["spec"]["managed"]["roles"][1:]}
+    asked |= {("insula-data", name) for name in cluster["spec"].get("certificates", {}).values()}
     for store in of_kind(manifests, "ObjectStore"):
         asked |= {("insula-data", each["name"]) for each in store["spec"]["configuration"]["s3Credentials"].values()}
     assert asked == made
+
+
+def secret_of(volume: dict[str, Any]) -> dict[str, str]:
+    """The Secret that is a volume by itself."""
+    return {"name": volume["secret"]["secretName"]} if "secret" in volume else {}
 
 
 @pytest.mark.parametrize("folder", ["overlays/dev", "overlays/production"])
@@ -133,9 +150,13 @@ def test_a_cluster_gets_the_dashboards_that_are_proven() -> None:
     assert {name: json.loads(text) for name, text in made["data"].items()} == boards()
 
 
-def test_haproxy_reads_the_way_to_the_master() -> None:
+def test_haproxy_reads_the_way_to_the_master(tmp_path: Path) -> None:
     proxy = ROOT / "k8s" / "components" / "redis" / "haproxy.cfg"
-    read = subprocess.run(["haproxy", "-c", "-f", str(proxy)], capture_output=True, text=True, check=False)
+    text = proxy.read_text()
+    assert "/run/secrets/tls/ca.crt" in text
+    changed = tmp_path / "haproxy.cfg"
+    changed.write_text(text.replace("/run/secrets/tls/ca.crt", str(Authority(tmp_path).file)))
+    read = subprocess.run(["haproxy", "-c", "-f", str(changed)], capture_output=True, text=True, check=False)
     assert read.returncode == 0, read.stderr
 
 

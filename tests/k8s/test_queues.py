@@ -63,7 +63,7 @@ def test_each_group_counts_moves_and_scales_by_itself() -> None:
 
 def test_a_release_waits_for_every_group_and_takes_every_group_back() -> None:
     asked = re.findall(r"kubectl rollout (\w+) -n insula deployment -l ([\w./]+)=(\w+)", README)
-    assert [verb for verb, _, _ in asked] == ["status", "undo"]
+    assert [verb for verb, _, _ in asked] == ["status", "undo", "restart"]
     ours = [each for each in of_kind(rendered(QUEUES), "Deployment") if each["metadata"]["namespace"] == "insula"]
     assert {each["metadata"]["name"] for each in ours} == {"api", *GROUPS}
     for _, label, value in asked:

@@ -6,10 +6,11 @@ set -eu
 nodes=insula-redis-nodes.insula-data.svc.cluster.local
 me=$HOSTNAME.$nodes
 first=insula-redis-0.$nodes
+tls=/run/secrets/tls
 
 master_by_sentinels() {
     for number in 0 1 2; do
-        found=$(timeout 2 valkey-cli -h "insula-redis-$number.$nodes" -p 26379 \
+        found=$(timeout 2 valkey-cli -h "insula-redis-$number.$nodes" -p 26379 --tls --cacert "$tls/ca.crt" \
             SENTINEL get-master-addr-by-name insula 2>/dev/null | head -n 1) || continue
         case $found in insula-redis-*) echo "$found" && return ;; esac
     done
@@ -34,4 +35,5 @@ word=$(cat /run/secrets/redis/password)
     echo "user health on nopass resetkeys -@all +ping +info" # the proxy's question, who is the master
     [ "$master" = "$me" ] || echo "replicaof $master 6379"
 } >/run/valkey/node.conf
-exec valkey-server /run/valkey/node.conf
+exec valkey-server /run/valkey/node.conf --port 0 --tls-port 6379 \
+    --tls-cert-file "$tls/tls.crt" --tls-key-file "$tls/tls.key" --tls-ca-cert-file "$tls/ca.crt" --tls-auth-clients no --tls-replication yes

@@ -3,6 +3,7 @@
 set -eu
 
 nodes=insula-redis-nodes.insula-data.svc.cluster.local
+tls=/run/secrets/tls
 word=$(cat /run/secrets/redis/password)
 if [ ! -s /data/sentinel.conf ]; then
     {
@@ -22,4 +23,5 @@ else
     sed "s|^sentinel auth-pass insula .*|sentinel auth-pass insula $word|" /data/sentinel.conf >/tmp/sentinel.conf
     cat /tmp/sentinel.conf >/data/sentinel.conf
 fi
-exec valkey-server /data/sentinel.conf --sentinel
+exec valkey-server /data/sentinel.conf --sentinel --port 0 --tls-port 26379 \
+    --tls-cert-file "$tls/tls.crt" --tls-key-file "$tls/tls.key" --tls-ca-cert-file "$tls/ca.crt" --tls-auth-clients no --tls-replication yes

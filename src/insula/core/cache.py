@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -39,7 +40,28 @@ def connect(url: str) -> Redis:
         health_check_interval=_IDLE_SECONDS,
         retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.1), retries=2),
     )
-    return Redis.from_pool(pool)
+    return verifying(Redis.from_pool(pool))
+
+
+def verifying(redis: Redis) -> Redis:
+    """The same client; where its address names authorities (``ssl_ca_certs``), it believes these and no others.
+
+    By itself it would believe those of the operating system as well, hundreds of them.
+    """
+    if "ssl_ca_certs" in redis.connection_pool.connection_kwargs:
+        redis.connection_pool.connection_class = _OfOneAuthority
+    return redis
+
+
+class _OfOneAuthority(SSLConnection):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        context = ssl.create_default_context(cafile=self.ssl_context.ca_certs)
+        context.check_hostname = self.ssl_context.check_hostname
+        context.verify_mode = ssl.VerifyMode(self.ssl_context.cert_reqs)
+        if self.ssl_context.certfile:
+            context.load_cert_chain(self.ssl_context.certfile, self.ssl_context.keyfile)
+        self.ssl_context.context = context
 
 
 @lru_cache(maxsize=16_384)

@@ -1,10 +1,13 @@
 """What Prometheus may know: never a tenant, never a user, only labels that the code itself spells."""
 
 import asyncio
+import math
+import socket
+import threading
 from collections.abc import Callable, Coroutine, Iterable
 from functools import lru_cache
 from typing import Any, Final
-from wsgiref.simple_server import WSGIServer
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication
 
 from prometheus_client import (
@@ -14,8 +17,11 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
+    make_wsgi_app,
 )
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from insula.core.certificate import Certificate
 
 # They are a second series for every counter, which nothing reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -29,6 +35,8 @@ UNMATCHED: Final = "unmatched"
 LOOP_SECONDS: Final = 5.0
 """An event loop that has not turned for so long is stuck: what blocks it longest is far below a second."""
 
+_CLIENT_SECONDS: Final = 10.0
+"""A client that says nothing for so long holds no thread any more."""
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _HTTP_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _JOB_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 300.0)
@@ -51,6 +59,11 @@ HTTP_SECONDS: Final = Histogram(
     registry=REGISTRY,
 )
 HTTP_IN_FLIGHT: Final = _gauge("http_requests_in_flight", "Requests under way.")
+
+TLS_REMAINING: Final = _gauge(
+    "tls_certificate_remaining_seconds", "Until the certificate ends with which this process serves; +Inf without one."
+)
+TLS_REMAINING.set(math.inf)
 
 DB_POOL_SIZE: Final = _gauge("db_pool_size", "The most connections the login may hold.", "login")
 DB_POOL_IN_USE: Final = _gauge("db_pool_in_use", "Connections handed out.", "login")
@@ -118,22 +131,47 @@ def serve_metrics(
     host: str = "127.0.0.1",
     loop: asyncio.AbstractEventLoop | None = None,
     lacks: Lacks | None = None,
+    certificate: Certificate | None = None,
 ) -> WSGIServer:
     """Answer Prometheus from a thread; /livez says whether ``loop`` still turns, /readyz what the process ``lacks``.
 
-    Ends with ``shutdown()`` and ``server_close()``.
+    Over TLS where there is a certificate. Ends with ``shutdown()`` and ``server_close()``.
 
     One process, one port: a second process on the same port raises OSError. Port 0 takes a free one.
     """
+    exporter = make_wsgi_app(REGISTRY)
+    answer = exporter if loop is None else _with_probes(exporter, loop, lacks)
     try:
-        server, _ = start_http_server(port, addr=host, registry=REGISTRY)
+        server = make_server(host, port, answer, _Server6 if ":" in host else _Server, _Handler)
     except OSError as error:
         told = f"cannot serve the metrics on {host}:{port} (INSULA_METRICS_PORT): {error.strerror}"
         raise OSError(told) from error
-    exporter = server.get_app()
-    if loop is not None and exporter is not None:
-        server.set_app(_with_probes(exporter, loop, lacks))
+    if certificate is not None:
+        # The handshake waits for the client: in its own thread, not in the one that accepts.
+        server.socket = certificate.context().wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        TLS_REMAINING.set_function(lambda: certificate.remaining_seconds)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
+
+
+class _Server(ThreadingWSGIServer):
+    """Says nothing of clients that hang up or speak no TLS."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _CLIENT_SECONDS
+
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
 def _with_probes(exporter: WSGIApplication, loop: asyncio.AbstractEventLoop, lacks: Lacks | None) -> WSGIApplication:
