@@ -207,7 +207,9 @@ async def test_a_pace_of_ones_own_hides_nothing_in_a_queue_that_others_serve(ben
 async def test_doctor_tells_the_queues_there_are_and_those_of_which_no_task_is(bench: Workbench) -> None:
     async def examined(**settings: str) -> str:
         said = StringIO()
-        await examine(settings_on(bench, **settings), Console(file=said, width=200))
+        await examine(
+            settings_on(bench, identity_database_url=bench.urls["app_rw"], **settings), Console(file=said, width=200)
+        )
         return said.getvalue()
 
     assert "well   the queues of jobs: default, bulk\n" in await examined(worker_queues="bulk")
