@@ -107,8 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rate_per_minute: Count = 600
-    """Requests of one person, all sessions together, to each organization; and as many outside of organizations, such as
-    to /v1/me."""
+    """Requests of one person, all sessions together, to each organization; and as many outside of organizations, to
+    /v1/me for instance."""
     rate_organization_per_minute: Count = 3000
     """Requests of one organization, all its credentials together."""
     rate_jobs_per_minute: Count = 3000
