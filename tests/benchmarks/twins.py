@@ -217,6 +217,11 @@ async def orm_create(
     return answer
 
 
+def _made(project: Project) -> dict[str, Any]:
+    told = {name: getattr(project, name) for name in ("name", "key", "status", "team_id")}
+    return told | {"metadata": project.metadata_}
+
+
 def _beside(request: Request[Any, Any, Any], project: Project, answer: _ServiceRead) -> list[_Base]:
     """The event, the job and the stored answer."""
     principal, facts = request.scope["user"], request.scope["insula_db"].facts  # type: ignore[typeddict-item]
@@ -234,13 +239,7 @@ def _beside(request: Request[Any, Any, Any], project: Project, answer: _ServiceR
             credential_id=principal.credential_id,
             target_type="project",
             target_id=project.id,
-            data={
-                "name": project.name,
-                "key": project.key,
-                "status": project.status,
-                "team_id": project.team_id,
-                "metadata": project.metadata_,
-            },
+            data=_made(project),
             context={"request_id": facts.request_id, "ip": facts.ip, "user_agent": facts.user_agent},
         ),
         _Outbox(

@@ -215,37 +215,6 @@ async def test_json_is_recognised_however_it_is_written(owner: Member, kind: str
     assert answer.status_code == 201, answer.text
 
 
-@pytest.mark.parametrize(
-    ("query", "pointer"),
-    [
-        ("limit=0", "query/limit"),
-        ("limit=101", "query/limit"),
-        ("limit=", "query/limit"),
-        ("limit=x", "query/limit"),
-        ("status=new", "query/status"),
-        ("status=null", "query/status"),
-        ("sort=secret", "query/sort"),
-        ("sort=", "query/sort"),
-        ("cursor=x", "query/cursor"),
-        ("offset=1", "query/offset"),
-        ("status=active&status=paused", "query/status"),
-        ("limit=1&limit=2", "query/limit"),
-        ("%00=1", "query/\x00"),
-        ("tenant_id=x", "query/tenant_id"),
-    ],
-)
-async def test_a_query_that_is_not_understood_is_refused(owner: Member, query: str, pointer: str) -> None:
-    answer = await owner.client.get(owner.url(f"/projects?{query}"))
-    (error,) = problem(answer, 400, "invalid_request")["errors"]
-    assert error["pointer"] == pointer
-
-
-async def test_every_unknown_parameter_is_named(owner: Member) -> None:
-    answer = await owner.client.get(owner.url("/projects?a=1&b=2&status=x"))
-    found = problem(answer, 400, "invalid_request")["errors"]
-    assert {error["pointer"] for error in found} == {"query/a", "query/b", "query/status"}
-
-
 async def test_unknown_paths_and_methods_are_problems_too(world: World, owner: Member) -> None:
     for client in (world.client(), owner.client):
         problem(await client.get("/nothing"), 404, "not_found")

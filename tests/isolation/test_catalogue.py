@@ -2,17 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from itertools import count
-from typing import Any
 
 import asyncpg
 import pytest
-from structlog.testing import capture_logs
 
-from insula.core import catalogue
-from insula.core.catalogue import RULES, Finding, StillLocked, Unproven, check_catalogue, facts, require_proven
-from insula.core.db import BEGIN, Database
-from insula.core.pool import Driver
+from insula.core.catalogue import RULES, Unproven, check_catalogue, require_proven
+from insula.core.db import Database
 from insula.schema import RELEASE
 from tests.conftest import address
 from tests.isolation.breakages import BREAKAGES
@@ -216,91 +211,3 @@ async def test_a_role_that_may_read_every_table_finds_no_key_and_nobodys_rows(br
     await breaker.execute("SET LOCAL ROLE reporter")
     assert await breaker.fetchval("SELECT count(*) FROM app.door_key") == 0
     assert await breaker.execute("UPDATE app.door_key SET ipad = ipad") == "UPDATE 0"
-
-
-async def test_a_start_while_a_migration_is_committed_looks_again(
-    addresses: dict[str, str], broken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The revision was read before, what the schema is made of after."""
-    revisions = iter([RELEASE.revision, RELEASE.revision, "9999", "9999", "9999", "9999"])
-    newer = [*RELEASE.inventory, "column app.project initial text"]
-
-    async def revision_of(_: object) -> str:
-        return next(revisions)
-
-    async def read_inventory(_: object) -> list[str]:
-        return newer
-
-    monkeypatch.setattr(catalogue, "revision_of", revision_of)
-    monkeypatch.setattr(catalogue, "read_inventory", read_inventory)
-    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
-    try:
-        await require_proven(database, RELEASE)
-    finally:
-        await database.close()
-    assert next(revisions, None) is None
-
-
-async def test_a_start_waits_for_whoever_has_locked_a_table(
-    addresses: dict[str, str], broken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a table is made of cannot be looked at while a migration rewrites it."""
-    monkeypatch.setattr("insula.core.db.BEGIN", BEGIN.replace("lock_timeout = '5s'", "lock_timeout = '50ms'"))
-    superuser = await asyncpg.connect(addresses["admin"], database=broken)
-    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
-    try:
-        async with superuser.transaction():
-            await superuser.execute("LOCK TABLE app.project IN ACCESS EXCLUSIVE MODE")
-            with pytest.raises(StillLocked, match="locked"):
-                await require_proven(database, RELEASE)
-            with capture_logs() as lines:
-                start = asyncio.create_task(require_proven(database, RELEASE))
-                while not lines:  # the log has no event
-                    await asyncio.sleep(0.01)
-        await start
-    finally:
-        await database.close()
-        await superuser.close()
-    assert {line["event"] for line in lines} == {"the start waits for whoever has locked a table"}
-
-
-async def test_a_start_while_old_events_are_dropped_looks_again(
-    addresses: dict[str, str], broken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One question saw the month, the next did not: a table without policies."""
-    superuser = await asyncpg.connect(addresses["admin"], database=broken)
-    await superuser.execute("SELECT app.create_event_partitions(now() - interval '200 days', 0)")
-    read, dropped = facts._read, []
-
-    async def dropping(driver: Driver, fact: Any, query: str) -> Any:
-        found = await read(driver, fact, query)
-        if fact is facts.Table and not dropped:
-            dropped.append(await superuser.fetchval("SELECT app.drop_event_partitions('90 days')"))
-        return found
-
-    monkeypatch.setattr(facts, "_read", dropping)
-    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
-    try:
-        await require_proven(database, RELEASE)
-        assert dropped == [1]
-    finally:
-        await database.close()
-        await superuser.close()
-
-
-async def test_a_database_with_something_else_wrong_at_every_look_is_refused(
-    addresses: dict[str, str], broken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks = count()
-
-    async def check(*_: object) -> list[Finding]:
-        return [Finding("rule", f"thing {next(looks)}", "is wrong", "Mend it.")]
-
-    monkeypatch.setattr(catalogue, "check_catalogue", check)
-    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
-    try:
-        with pytest.raises(Unproven, match=r"thing 4: is wrong"):
-            await require_proven(database, RELEASE)
-    finally:
-        await database.close()
-    assert next(looks) == 5

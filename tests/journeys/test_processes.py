@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -168,58 +169,70 @@ async def test_the_program_does_not_start_on_a_database_that_does_not_prove_isol
     await drop.close()
 
 
+@asynccontextmanager
+async def separate(addresses: dict[str, str], name: str) -> AsyncIterator[asyncpg.Connection]:
+    """A database of its own, as long as it is needed."""
+    await clone(addresses["admin"], name)
+    admin = await asyncpg.connect(addresses["admin"], database=name)
+    try:
+        yield admin
+    finally:
+        await admin.close()
+        drop = await asyncpg.connect(addresses["admin"])
+        await drop.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await drop.close()
+
+
 async def test_jobs_go_through_a_redis_of_their_own_and_what_the_other_forgets_loses_nothing(
     addresses: dict[str, str], settings: Settings, started: list[Process], tmp_path: Path
 ) -> None:
     name, postbox = f"insula_two_redis_{os.getpid()}", Postbox()
-    await clone(addresses["admin"], name)
     await postbox.open()
-    admin = await asyncpg.connect(addresses["admin"], database=name)
     forgetful = {"maxmemory": "4mb", "maxmemory-policy": "allkeys-lru", "appendonly": "no"}
     with EmbeddedValkey(tmp_path / "limits", settings=forgetful) as limits, EmbeddedValkey(tmp_path / "jobs") as jobs:
-        changes = {
-            **urls_of(addresses["admin"], name),
-            "redis_url": limits.url,
-            "jobs_redis_url": jobs.url,
-            "smtp_port": postbox.port,
-            "port": free_port(),
-        }
-        started.append(Process("api", environment(settings, **changes), tmp_path / "api.log"))
-        alone = environment(settings, **changes | {"redis_url": "redis://unused.invalid"})  # workers count nothing
-        started.append(Process("worker", alone, tmp_path / "worker.log"))
-        url = f"http://127.0.0.1:{changes['port']}"
-        await answers(url)
-        owner = await World(None, settings, admin).owner()
-        headers, invited = {"authorization": f"Bearer {owner.person.token}"}, partial(invite, owner, postbox)
-        async with Redis.from_url(jobs.url) as queue, Redis.from_url(limits.url) as counters:
-            async with queue.monitor() as commands, httpx.AsyncClient(base_url=url, headers=headers) as client:
-                await invited(client, "a@example.com")
-                async with asyncio.timeout(30):
-                    while "RPUSH" not in (await commands.next_command())["command"]:
-                        pass
-            assert [key async for key in counters.scan_iter("*") if b"saq" in key] == []
-            assert [key async for key in counters.scan_iter("insula:*")]
-            assert [key async for key in queue.scan_iter("insula:*")] == []
-            async with httpx.AsyncClient(base_url=url, headers=headers) as client:
-                await fill(counters)
-                assert [key async for key in counters.scan_iter("insula:*")] == []
-                await invited(client, "b@example.com")
+        changes = {**urls_of(addresses["admin"], name), "redis_url": limits.url, "jobs_redis_url": jobs.url}
+        changes |= {"smtp_port": postbox.port, "port": free_port()}
+        alone = changes | {"redis_url": "redis://unused.invalid"}  # workers count nothing
+        async with separate(addresses, name) as admin:
+            started.append(Process("api", environment(settings, **changes), tmp_path / "api.log"))
+            started.append(Process("worker", environment(settings, **alone), tmp_path / "worker.log"))
+            url = f"http://127.0.0.1:{changes['port']}"
+            await answers(url)
+            owner = await World(None, settings, admin).owner()
+            headers = {"authorization": f"Bearer {owner.person.token}"}
+            async with (
+                Redis.from_url(jobs.url) as queue,
+                Redis.from_url(limits.url) as counters,
+                httpx.AsyncClient(base_url=url, headers=headers) as client,
+            ):
+                invited = partial(invite, owner, postbox, client)
+                await each_has_its_own(queue, counters, invited)
+                await forget(counters)
+                await invited("b@example.com")
                 await counters.flushall()
                 await counters.script_flush()
-                await invited(client, "c@example.com")
-        assert {address: [*count.values()] for address, count in postbox.letters.items()} == {
-            f"{name}@example.com": [1] for name in "abc"
-        }
-        async with asyncio.timeout(30):
-            while await admin.fetchval("SELECT count(*) FROM app.outbox WHERE status <> 'done'"):
-                await asyncio.sleep(0.05)
-        for process in started:
-            process.end()
+                await invited("c@example.com")
+            assert {address: [*count.values()] for address, count in postbox.letters.items()} == {
+                f"{letter}@example.com": [1] for letter in "abc"
+            }
+            async with asyncio.timeout(30):
+                while await admin.fetchval("SELECT count(*) FROM app.outbox WHERE status <> 'done'"):
+                    await asyncio.sleep(0.05)
+            for process in started:
+                process.end()
     postbox.close()
-    await admin.close()
-    drop = await asyncpg.connect(addresses["admin"])
-    await drop.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await drop.close()
+
+
+async def each_has_its_own(queue: Redis, counters: Redis, invited: Callable[[str], Awaitable[None]]) -> None:
+    """A job goes through the one and is counted in the other."""
+    async with queue.monitor() as commands:
+        await invited("a@example.com")
+        async with asyncio.timeout(30):
+            while "RPUSH" not in (await commands.next_command())["command"]:
+                pass
+    assert [key async for key in counters.scan_iter("*") if b"saq" in key] == []
+    assert [key async for key in counters.scan_iter("insula:*")]
+    assert [key async for key in queue.scan_iter("insula:*")] == []
 
 
 async def test_a_worker_says_whether_it_can_work(
@@ -260,10 +273,12 @@ async def invite(owner: Member, postbox: Postbox, client: httpx.AsyncClient, ema
             await asyncio.sleep(0.05)
 
 
-async def fill(cache: Redis) -> None:
-    """With what is asked for later than all that is there, until none of that is left."""
-    for number in range(100):
-        await cache.mset({f"filler:{number}:{part}": "x" * 1000 for part in range(100)})
+async def forget(cache: Redis) -> None:
+    """Fill it with what is asked for later than all that is there, until none of that is left."""
+    async with asyncio.timeout(30):
+        while [key async for key in cache.scan_iter("insula:*")]:
+            for number in range(100):
+                await cache.mset({f"filler:{number}:{part}": "x" * 1000 for part in range(100)})
 
 
 def test_wrong_settings_are_named_by_every_command(tmp_path: Path) -> None:

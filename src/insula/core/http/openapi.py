@@ -55,8 +55,7 @@ _IDEMPOTENCY_KEY: Final = {
     "required": False,
     "description": (
         "Repeating the request with the same key replays the first answer instead of acting again, for a day. "
-        "Refusals are not kept: the same key tries again. Whoever has left, or has ended the session that asks, is "
-        "refused also with the key, since they come in no more: that they are out is what they asked for."
+        "Refusals are not kept: the same key tries again. Who has left, or ended the session that asks, is refused."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x2b\\x2d-\\x7e]+$"},
     "example": "5f2c1d0e-order-4711",

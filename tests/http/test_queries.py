@@ -1,0 +1,42 @@
+"""Queries that are not understood: each mistake is named."""
+
+import pytest
+
+from tests.factories import Member, World
+from tests.http.test_problems import problem
+
+
+@pytest.fixture
+async def owner(world: World) -> Member:
+    return await world.owner()
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("limit=0", "query/limit"),
+        ("limit=101", "query/limit"),
+        ("limit=", "query/limit"),
+        ("limit=x", "query/limit"),
+        ("status=new", "query/status"),
+        ("status=null", "query/status"),
+        ("sort=secret", "query/sort"),
+        ("sort=", "query/sort"),
+        ("cursor=x", "query/cursor"),
+        ("offset=1", "query/offset"),
+        ("status=active&status=paused", "query/status"),
+        ("limit=1&limit=2", "query/limit"),
+        ("%00=1", "query/\x00"),
+        ("tenant_id=x", "query/tenant_id"),
+    ],
+)
+async def test_a_query_that_is_not_understood_is_refused(owner: Member, query: str, pointer: str) -> None:
+    answer = await owner.client.get(owner.url(f"/projects?{query}"))
+    (error,) = problem(answer, 400, "invalid_request")["errors"]
+    assert error["pointer"] == pointer
+
+
+async def test_every_unknown_parameter_is_named(owner: Member) -> None:
+    answer = await owner.client.get(owner.url("/projects?a=1&b=2&status=x"))
+    found = problem(answer, 400, "invalid_request")["errors"]
+    assert {error["pointer"] for error in found} == {"query/a", "query/b", "query/status"}
