@@ -64,7 +64,7 @@ def _verifies_postgres(address: str) -> bool:
 def _verifies_redis(address: str) -> bool:
     url = urlsplit(address)
     asked = dict(reversed(parse_qsl(url.query)))  # of what is said twice, the client takes the first
-    if url.scheme == "unix" or _is_here(url.hostname or asked.get("host", "")):
+    if url.scheme == "unix" or _is_here(url.hostname or ""):
         return True
     return url.scheme == "rediss" and all(asked.get(name, value).lower() == value for name, value in _VERIFIED.items())
 

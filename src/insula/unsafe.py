@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+from insula.addresses import wrong_collector, wrong_database, wrong_origin, wrong_redis
 from insula.unencrypted import unencrypted
 
 PREFIX: Final = "INSULA_"
@@ -17,28 +18,12 @@ LOGINS: Final = {
     "platform_database_url": "app_platform",
 }
 """Who signs in where."""
-_NOT_POSTGRES: Final = "not a postgresql:// address, or one whose password is not %-encoded"
-_TLS_VERSIONS: Final = ("TLSv1.2", "TLSv1.3")
-_PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
-    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
-    "sslnegotiation": ("postgres", "direct"),
-    "sslrootcert": (),
-    "sslcert": (),
-    "sslkey": (),
-    "sslpassword": (),
-    "sslcrl": (),
-    "ssl_min_protocol_version": _TLS_VERSIONS,
-    "ssl_max_protocol_version": _TLS_VERSIONS,
-    "target_session_attrs": ("any", "primary", "standby", "prefer-standby", "read-write", "read-only"),
-    "passfile": (),
+_ADDRESSES: Final = {
+    "base_url": wrong_origin,
+    "redis_url": wrong_redis,
+    "jobs_redis_url": wrong_redis,
+    "traces_url": wrong_collector,
 }
-"""What may stand behind the ``?`` of an address, with its values, where not any will do.
-
-They are those by which asyncpg makes a connection. Whatever it does not know it has the server set for the session, and
-what is set there is ours alone to say: row security hangs on it.
-"""
-_OF_SOCKETS: Final[dict[str, tuple[str, ...]]] = {"host": (), "port": ()}
-"""Where no host stands before the path."""
 _SECRET_BYTES: Final = 32
 
 
@@ -51,42 +36,10 @@ def unsafe(values: Mapping[str, Any]) -> Iterator[str]:
     if given.get("session_idle_hours", 0) > given.get("session_max_hours", float("inf")):
         yield "INSULA_SESSION_IDLE_HOURS: no longer than INSULA_SESSION_MAX_HOURS, which ends every session"
     if given.get("environment") == "production":
-        if "base_url" in given and urlsplit(given["base_url"]).scheme != "https":
+        if not given.get("base_url", "https:").startswith("https:"):
             yield "INSULA_BASE_URL: must be https"
         if given.get("smtp_tls") == "none":
             yield "INSULA_SMTP_TLS: mail would travel unencrypted; use starttls or tls"
-
-
-def wrong_database(address: str, *, by_socket: bool = False) -> str:
-    """What is wrong with an address of PostgreSQL; empty for a good one, in which every part is where it seems to be.
-
-    A password with ``/``, ``?``, ``#`` or ``[`` in it, not written as ``%2F``, would be taken for a host, a database or
-    a parameter, and told to whoever reads that there is no such one.
-    """
-    try:
-        url = urlsplit(address)
-        _ = url.port  # raises for what is none
-        parameters = parse_qsl(url.query, keep_blank_values=True)
-    except ValueError:
-        return _NOT_POSTGRES
-    hosts = (url.hostname or "").split(",")
-    if url.scheme != "postgresql" or not (all(hosts) or by_socket) or "@" in url.path + url.query:
-        return _NOT_POSTGRES
-    known = _PARAMETERS if url.hostname else _PARAMETERS | _OF_SOCKETS
-    if url.query and "" in url.query.split("&"):
-        return "an & has no parameter beside it"
-    names = [name for name, _ in parameters]
-    if repeated := next((name for name in names if names.count(name) > 1), ""):
-        return f"{repeated}= is said twice"  # and which of them counts, not everybody thinks alike
-    return next((wrong for name, value in parameters if (wrong := _wrong_parameter(name, value, known))), "")
-
-
-def _wrong_parameter(name: str, value: str, known: Mapping[str, tuple[str, ...]]) -> str:
-    if name not in known:
-        return f"{name}= is no parameter of a connection here; {', '.join(known)} are there"
-    if known[name] and value not in known[name]:
-        return f"{name}={value}; {', '.join(known[name])} are there"
-    return "" if value else f"{name}= has no value"
 
 
 def _weak_secrets(given: Mapping[str, Any]) -> Iterator[str]:
@@ -111,17 +64,12 @@ def _wrong_databases(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_addresses(given: Mapping[str, Any]) -> Iterator[str]:
-    if "base_url" in given:
-        base = urlsplit(given["base_url"])
-        if base.scheme not in {"http", "https"} or not base.hostname or base.path.strip("/"):
-            yield "INSULA_BASE_URL: an origin such as https://app.example.com is needed"
-    for name in ("redis_url", "jobs_redis_url"):
-        if given.get(name) is not None and urlsplit(given[name]).scheme not in {"redis", "rediss", "unix"}:
-            yield f"{PREFIX}{name.upper()}: not a redis:// address"
-    if "traces_url" in given:
-        traces = urlsplit(given["traces_url"])
-        if traces.scheme not in {"http", "https"} or not traces.hostname:
-            yield "INSULA_TRACES_URL: an address such as http://collector:4318/v1/traces is needed"
+    for name, wrong_with in _ADDRESSES.items():
+        if name in given and (wrong := wrong_with(given[name])):
+            yield f"{PREFIX}{name.upper()}: {wrong}"
+    for one, other in (("smtp_username", "smtp_password"), ("smtp_password", "smtp_username")):
+        if one in given and other not in given:
+            yield f"{PREFIX}{other.upper()} is needed: {PREFIX}{one.upper()} is set"
     if given.get("smtp_host") == "":
         yield "INSULA_SMTP_HOST: the name of a mail server is needed"
     if "mail_from" in given and not _is_mailbox(given["mail_from"]):

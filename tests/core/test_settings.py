@@ -31,7 +31,9 @@ def test_a_complete_environment_becomes_typed_values() -> None:
 
 
 def test_settings_can_be_handed_on_as_variables() -> None:
-    settings = load({**GOOD, "INSULA_PGBOUNCER": "true", "INSULA_SMTP_PASSWORD": "x = 'y'"})
+    settings = load(
+        {**GOOD, "INSULA_PGBOUNCER": "true", "INSULA_SMTP_USERNAME": "a", "INSULA_SMTP_PASSWORD": "x = 'y'"}
+    )
     assert load(variables(settings)) == settings
 
 
@@ -112,9 +114,27 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
         ("admin_database_url", "postgresql:///postgres?jit=off", "INSULA_ADMIN_DATABASE_URL: jit= is no parameter"),
         ("base_url", "http://app.example.com", "must be https"),
         ("base_url", "https://app.example.com/path", "an origin"),
+        ("base_url", "https://app.example.com?x=1", "INSULA_BASE_URL: an origin"),
+        ("base_url", "https://app.example.com#x", "INSULA_BASE_URL: an origin"),
+        ("base_url", "https://user:word@app.example.com", "INSULA_BASE_URL: an origin"),
+        ("base_url", "https://a b.example.com", "INSULA_BASE_URL: an origin"),
+        ("base_url", "https://[::1", "INSULA_BASE_URL: an origin"),
+        ("base_url", "https://app.example.com:99999", "INSULA_BASE_URL: an origin"),
+        ("base_url", "https://App.example.com", "INSULA_BASE_URL: browsers write it as https://app.example.com"),
+        ("base_url", "https://app.example.com:443", "INSULA_BASE_URL: browsers write it as https://app.example.com"),
         ("smtp_tls", "none", "unencrypted"),
         ("smtp_tls", "maybe", "INSULA_SMTP_TLS"),
         ("redis_url", "http://redis", "INSULA_REDIS_URL"),
+        ("redis_url", "rediss://[::1", "INSULA_REDIS_URL: not a redis:// address"),
+        ("redis_url", "rediss://:pass/word@redis", "INSULA_REDIS_URL: not a redis:// address"),
+        ("redis_url", "rediss://redis:notaport/0", "INSULA_REDIS_URL: not a redis:// address"),
+        ("redis_url", "redis:///0?host=redis", "INSULA_REDIS_URL: an address such as"),
+        ("redis_url", "rediss://redis/notadb", "INSULA_REDIS_URL: /notadb is no number of a database"),
+        ("redis_url", "rediss://redis/0?foo=bar", "INSULA_REDIS_URL: foo= is no parameter"),
+        ("traces_url", "https://[::1", "INSULA_TRACES_URL: an address such as"),
+        ("traces_url", "https://collector:notaport/v1/traces", "INSULA_TRACES_URL: an address such as"),
+        ("smtp_username", "insula", "INSULA_SMTP_PASSWORD is needed: INSULA_SMTP_USERNAME is set"),
+        ("smtp_password", "word", "INSULA_SMTP_USERNAME is needed: INSULA_SMTP_PASSWORD is set"),
         ("jobs_redis_url", "redis.internal:6379", "INSULA_JOBS_REDIS_URL"),
         ("port", "abc", "INSULA_PORT: Expected a whole number"),
         ("pgbouncer", "perhaps", "INSULA_PGBOUNCER: 'perhaps' is none of true, false"),
@@ -127,6 +147,22 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_or_unsafe_is_named(name: str, value: str, said: str) -> None:
     assert said in complaints(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("base_url", "https://app.example.com/"),
+        ("base_url", "https://app.example.com:8443"),
+        ("base_url", "https://xn--bcher-kva.example"),
+        ("base_url", "https://[2001:db8::1]:8443"),
+        ("redis_url", "rediss://insula:pass%2Fword@redis:6380/12?ssl_ca_certs=/etc/ca.pem"),
+        ("redis_url", "unix:///run/redis.sock?db=3"),
+        ("traces_url", "https://collector/v1/traces"),
+    ],
+)
+def test_addresses_that_are_good_are_taken(name: str, value: str) -> None:
+    assert getattr(load({**GOOD, f"INSULA_{name.upper()}": value}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -229,7 +265,6 @@ UNENCRYPTED = [
     ("database_url", "postgresql://app_rw@127.0.0.1,db/insula"),
     ("admin_database_url", "postgresql:///postgres?host=db"),
     ("redis_url", "redis://redis"),
-    ("redis_url", "redis:///0?host=redis"),
     ("redis_url", "rediss://redis?ssl_cert_reqs=none"),
     ("redis_url", "rediss://redis?ssl_cert_reqs=optional"),
     ("redis_url", "rediss://redis?ssl_cert_reqs=none&ssl_cert_reqs=required"),
