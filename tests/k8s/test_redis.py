@@ -21,7 +21,6 @@ pytestmark = pytest.mark.peers
 
 PRODUCTION = ("overlays/production", QUEUES, REPLICAS)
 CACHE, QUEUE = "INSULA_REDIS_URL", "INSULA_JOBS_REDIS_URL"
-UNUSED = "unused.invalid"
 
 
 def faults_of(manifests: list[Manifest]) -> Iterator[str]:
@@ -37,8 +36,8 @@ def faults_of(manifests: list[Manifest]) -> Iterator[str]:
     for name, said in found.items():
         if said[QUEUE] != queue:
             yield f"{name}: another queue"
-        if name != "api" and said[CACHE] != UNUSED:
-            yield f"{name}: {said[CACHE]} for limits"
+        if name != "api" and said[CACHE] != queue:
+            yield f"{name}: {said[CACHE]} for limits, which it does not count"
     there = {
         f"{each['metadata']['name']}.{each['metadata']['namespace']}.svc" for each in of_kind(manifests, "Service")
     }
@@ -70,9 +69,9 @@ def hosts(manifests: list[Manifest], name: str) -> dict[str, str]:
         for item in source["secret"]["items"]
         if item["path"].endswith("redis_url")
     }
-    found = {
-        setting: given.get(setting) or files[Path(given[f"{setting}_FILE"]).name]["url"] for setting in (CACHE, QUEUE)
-    }
+    cache = files[Path(given[f"{CACHE}_FILE"]).name]["url"]
+    queue = files[Path(given[f"{QUEUE}_FILE"]).name]["url"] if f"{QUEUE}_FILE" in given else cache
+    found = {CACHE: cache, QUEUE: queue}
     return {setting: urlsplit(re.sub(r"{{.*?}}", "word", url)).hostname or "" for setting, url in found.items()}
 
 
