@@ -55,10 +55,16 @@ DO $$
 DECLARE
     comparing regprocedure;
 BEGIN
-    FOR comparing IN SELECT oid FROM pg_proc WHERE proleakproof LOOP
+    FOR comparing IN SELECT oid FROM pg_proc WHERE proleakproof AND oid <> 'uuid_eq(uuid, uuid)'::regprocedure LOOP
         EXECUTE format('ALTER FUNCTION %s COST 20', comparing);
     END LOOP;
 END $$;
+-- But the comparison that every policy is made of costs nothing, so that nothing is asked before it. PostgreSQL takes a join's
+-- condition for what it was above a UNION ALL, where it named a column, and not for what that column is below: any function
+-- of a row, which it would call before the policy wherever that is cheaper. ALTER FUNCTION knows no price of 0.
+SET allow_system_table_mods = on;
+UPDATE pg_proc SET procost = 0 WHERE oid = 'uuid_eq(uuid, uuid)'::regprocedure AND procost <> 0;
+RESET allow_system_table_mods;
 -- So is a document's part where it is asked for by a subscript; `->` remains.
 ALTER TYPE jsonb SET (SUBSCRIPT = NONE);
 CREATE SCHEMA IF NOT EXISTS app AUTHORIZATION app_owner;

@@ -87,7 +87,7 @@ def people() -> None:
             moment("disabled_at"),
             moment("created_at", default=True),
             moment("updated_at", default=True),
-            sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+            sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
             sa.CheckConstraint("length(email) <= 320 AND length(name) BETWEEN 1 AND 200", name="user_lengths"),
             # A letter goes to the one and proves the other: they are the same address, whoever writes them.
             sa.CheckConstraint(
@@ -175,7 +175,7 @@ def organizations() -> None:
         moment("deleted_at"),
         moment("created_at", default=True),
         moment("updated_at", default=True),
-        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
         sa.CheckConstraint("id = tenant_id", name="organization_is_its_tenant"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="organization_name"),
         # What a malformed id becomes must be nobody's, nor may the shared lane be an organization's.
@@ -205,7 +205,7 @@ def organizations() -> None:
         sa.Column("email_norm", sa.Text, nullable=False, info={"bytes": 320}),
         moment("created_at", default=True),
         moment("updated_at", default=True),
-        sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
         sa.UniqueConstraint("tenant_id", "user_id", name="membership_user"),
         sa.CheckConstraint("status IN ('active', 'suspended')", name="membership_status"),
         sa.CheckConstraint("role IN ('owner', 'admin', 'member', 'billing', 'viewer')", name="membership_roles"),

@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="team_name_length"),
         sa.CheckConstraint("length(description) <= 1000", name="team_description_length"),
         updatable=("name", "name_norm", "description", "updated_at", "deleted_at", "version"),

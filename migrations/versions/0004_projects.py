@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
         tenant_reference("team_id", "team", ondelete="SET NULL (team_id)"),
         sa.CheckConstraint("status IN ('active', 'paused', 'archived')", name="project_status"),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="project_name"),

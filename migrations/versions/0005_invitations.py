@@ -20,11 +20,11 @@ def upgrade() -> None:
         sa.Column("status", sa.Text, nullable=False, comment="as last written: a pending one may be over by now"),
         sa.Column("invited_by", sa.Uuid, comment="the member who answers for it; NULL once they are gone"),
         sa.Column("credential_id", sa.Uuid, nullable=False),
-        sa.Column("sendings", sa.Integer, nullable=False),
+        sa.Column("sendings", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
         tenant_reference("invited_by", "membership", ondelete="SET NULL (invited_by)"),
         sa.CheckConstraint(
             "status IN ('pending', 'accepted', 'declined', 'revoked', 'expired')", name="invitation_status"

@@ -104,7 +104,9 @@ def wrong_collector(address: str) -> str:
 
 
 def _split(address: str) -> SplitResult | None:
-    """Its parts, if it has any: brackets must close, and a port is a number."""
+    """Its parts, if it has any: brackets must close, a port is a number, and what others read otherwise is in none."""
+    if re.search(r"[\\\s\x00-\x1f]", address):
+        return None
     try:
         url = urlsplit(address)
         _ = url.port

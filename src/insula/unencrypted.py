@@ -38,8 +38,13 @@ def unencrypted(given: Mapping[str, Any]) -> Iterator[str]:
 
 def _served(given: Mapping[str, Any]) -> Iterator[str]:
     for name in ("host", "metrics_host"):
-        if name in given and not _is_here(given[name]) and not (name == "metrics_host" and not given["metrics_port"]):
+        everywhere = name in given and not given[name]
+        if name in given and (everywhere or not _is_here(given[name])) and _opens(name, given):
             yield f"{_variable(name)}: others connect there, so INSULA_TLS_CERTIFICATE_FILE is needed, {_TRUSTED}"
+
+
+def _opens(name: str, given: Mapping[str, Any]) -> bool:
+    return name != "metrics_host" or bool(given["metrics_port"])
 
 
 def _certificate(given: Mapping[str, Any]) -> Iterator[str]:
@@ -57,8 +62,13 @@ def _certificate(given: Mapping[str, Any]) -> Iterator[str]:
 def _verifies_postgres(address: str) -> bool:
     url = urlsplit(address)
     asked = dict(parse_qsl(url.query))
-    hosts = (url.hostname or asked.get("host", "")).split(",")
+    hosts = [_host(each) for each in (url.netloc.rpartition("@")[2] or asked.get("host", "")).split(",")]
     return asked.get("sslmode") == "verify-full" or all(map(_is_here, hosts))
+
+
+def _host(place: str) -> str:
+    """Of one of several places, which each may have a port of its own."""
+    return place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
 
 
 def _verifies_redis(address: str) -> bool:

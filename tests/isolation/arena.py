@@ -199,3 +199,17 @@ async def _run(driver: Driver, statement: str) -> Any:
 def assert_nothing_of(tenant: Tenant, told: str) -> None:
     found = [secret for secret in tenant.secrets() if secret.lower() in told.lower()]
     assert not found, f"the neighbour learned {found}: {told[:2000]}"
+
+
+@asynccontextmanager
+async def policy_at_a_price(superuser: asyncpg.Connection, cost: int) -> AsyncIterator[None]:
+    """Policies cost something, as they do where nobody provisioned: what is cheaper is asked before them."""
+    await superuser.execute(f"ALTER FUNCTION uuid_eq(uuid, uuid) COST {cost}")
+    try:
+        yield
+    finally:
+        await superuser.execute(
+            "SET allow_system_table_mods = on;"
+            " UPDATE pg_proc SET procost = 0 WHERE oid = 'uuid_eq(uuid, uuid)'::regprocedure;"
+            " RESET allow_system_table_mods"
+        )

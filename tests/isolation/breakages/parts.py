@@ -62,7 +62,7 @@ PART_BREAKAGES = {
             " WHERE tenant_id = '00000000-0000-0000-0000-000000000001'"
         ),
         "an index of some tenants' rows, by what is computed of them": (
-            "ALTER TABLE app.project ADD part integer GENERATED ALWAYS AS (hashtext(tenant_id::text)) STORED;"
+            "ALTER TABLE app.project ADD part bigint GENERATED ALWAYS AS (hashtext(tenant_id::text)) STORED;"
             " CREATE INDEX project_part ON app.project (tenant_id, id) WHERE part = 5"
         ),
         "an index of whole rows that a function chooses": (
@@ -96,7 +96,7 @@ PART_BREAKAGES = {
             " CREATE INDEX project_shard ON app.project (tenant_id, id) WHERE shard = '5'"
         ),
         "an index of some teams' rows, by what is computed of them": (
-            "ALTER TABLE app.project ADD part integer GENERATED ALWAYS AS (hashtext(team_id::text)) STORED;"
+            "ALTER TABLE app.project ADD part bigint GENERATED ALWAYS AS (hashtext(team_id::text)) STORED;"
             " CREATE INDEX project_part ON app.project (tenant_id, id) WHERE part = 5"
         ),
         "a table in parts by the hash of its teams": (

@@ -227,6 +227,8 @@ RIGHT_BREAKAGES = {
     },
     rights.row_security_is_asked_first: {
         "documents looked into before the policy": "ALTER TYPE jsonb SET (SUBSCRIPT = jsonb_subscript_handler)",
+        "a policy for which one pays": "ALTER FUNCTION uuid_eq(uuid, uuid) COST 1",
+        "integers as subscripts before the policy": "ALTER TABLE app.project ADD wheels integer",
         "ids compared before the policy": "ALTER FUNCTION uuid_ge(uuid, uuid) COST 10",
         "texts compared before the policy": "ALTER FUNCTION text_ge(text, text) LEAKPROOF",
         "comparisons of keys at the price of any": "ALTER FUNCTION app.text_eq(text, text) COST 1",

@@ -3,7 +3,7 @@
 _MINE = "user_id = (SELECT app.user_id()) AND (SELECT app.tenant_id()) IS NULL"
 PEOPLES_VISITS = (
     (
-        "SET LOCAL ROLE app_owner; CREATE TABLE app.visit (user_id uuid NOT NULL, id uuid NOT NULL, place integer, PRIMARY KEY (user_id, id))"
+        "SET LOCAL ROLE app_owner; CREATE TABLE app.visit (user_id uuid NOT NULL, id uuid NOT NULL, place bigint, PRIMARY KEY (user_id, id))"
         " PARTITION BY RANGE (id); CREATE TABLE app.visit_1 PARTITION OF app.visit DEFAULT;"
         " GRANT SELECT, INSERT ON app.visit TO app_rw;"
     )

@@ -58,9 +58,19 @@ SELECT 'public', 'system object', 'parameter ' || p.parname, acl.privilege_type
  WHERE acl.grantee = 0
  UNION ALL
 SELECT 'public', 'condition', p.oid::regprocedure::text, 'LEAKPROOF'
-  FROM pg_proc p WHERE p.proleakproof
+  FROM pg_proc p WHERE p.proleakproof AND p.oid <> 'uuid_eq(uuid, uuid)'::regprocedure
    AND (p.procost < 20 OR NOT (p.proargtypes::oid[] <@ ARRAY['uuid'::regtype::oid]
                                OR p.pronamespace = 'app'::regnamespace AND p.prolang = 12)) -- internal
+ UNION ALL
+SELECT 'public', 'dear condition', p.oid::regprocedure::text, p.procost::text
+  FROM pg_proc p WHERE p.oid = 'uuid_eq(uuid, uuid)'::regprocedure AND p.procost <> 0
+ UNION ALL
+-- An array's subscript is no function, and is asked before the policy: by one, whoever reads plans finds an integer.
+SELECT 'public', 'subscript', c.oid::regclass || '.' || a.attname, format_type(a.atttypid, NULL)
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p')
+   AND a.atttypid IN ('int4'::regtype, 'oid'::regtype)
+   AND has_column_privilege('app_rw', c.oid, a.attnum, 'SELECT')
  UNION ALL
 SELECT 'public', 'condition', 'a subscript of ' || t.oid::regtype::text, 'LEAKPROOF'
   FROM pg_type t WHERE t.typsubscript <> 0 AND t.typsubscript <> 'array_subscript_handler'::regproc

@@ -229,6 +229,10 @@ def row_security_is_asked_first(catalogue: Catalogue) -> Problems:
     """What is LEAKPROOF and cheap is asked before a policy, and how often it was asked tells of everybody's rows."""
     for right in _of_kind(catalogue, "condition"):
         yield right.object, "is LEAKPROOF"
+    for right in _of_kind(catalogue, "dear condition"):
+        yield right.object, f"costs {right.privilege}, and what costs less is asked before a policy"
+    for right in _of_kind(catalogue, "subscript"):
+        yield right.object, f"is {right.privilege}, and an array's subscript is asked before a policy"
 
 
 def the_system_keeps_its_secrets(catalogue: Catalogue) -> Problems:
