@@ -47,11 +47,33 @@ def of_pods(manifests: list[Manifest]) -> Faults:
             lambda: safety.update(capabilities={"drop": ["ALL"], "add": ["NET_ADMIN"]}),
             rules.nobody_may_become_more,
         ),
+        "a secret of a mode that is wider": (
+            lambda: volume(api, "tls")["secret"].update(defaultMode=0o444),
+            rules.secrets_are_files,
+        ),
+        "a secret of the cluster's own mode": (
+            lambda: volume(api, "secrets")["projected"].pop("defaultMode"),
+            rules.secrets_are_files,
+        ),
+        "a secret's file of a wider mode": (
+            lambda: volume(api, "secrets")["projected"]["sources"][0]["secret"]["items"][0].update(mode=0o644),
+            rules.secrets_are_files,
+        ),
+        "a password for everybody to read": (
+            lambda: jobs["env"].append({"name": "INSULA_SMTP_PASSWORD", "value": "word"}),
+            rules.secrets_are_files,
+        ),
         "a password in an address": (
             lambda: container["env"].append({"name": "URL", "value": "postgresql://app_rw:word@db/insula"}),
             rules.secrets_are_files,
         ),
     }
+
+
+def volume(workload: Manifest, name: str) -> Manifest:
+    (found,) = [each for each in pod(workload)["volumes"] if each["name"] == name]
+    mine: Manifest = found
+    return mine
 
 
 def around_pods(manifests: list[Manifest]) -> Faults:
@@ -75,6 +97,14 @@ def around_pods(manifests: list[Manifest]) -> Faults:
         ),
         "a budget of nothing": (lambda: budget["spec"].update(maxUnavailable=0), rules.nodes_can_be_drained),
         "no default deny": (lambda: manifests.remove(deny), rules.namespaces_deny_by_default),
+        "a key among the settings": (
+            lambda: settings["data"].update(INSULA_SECRET_KEY="word"),
+            rules.secrets_are_files,
+        ),
+        "an address with a password among the settings": (
+            lambda: settings["data"].update(INSULA_REDIS_URL="rediss://:word@redis:6379"),
+            rules.secrets_are_files,
+        ),
         "a ConfigMap that is missing": (lambda: manifests.remove(settings), rules.what_is_mounted_exists),
         "a namespace without its label": (
             lambda: labels.pop("pod-security.kubernetes.io/enforce"),
@@ -88,7 +118,9 @@ FAULTS = [
     "a secret in the environment", "no readiness probe", "no seccomp", "the host's network", "a removed API version",
     "a selector that misses", "a wrong targetPort", "no target to scale", "a budget of nothing", "too little grace",
     "no default deny", "liveness that asks the database", "a ConfigMap that is missing", "a namespace without its label",
-    "a capability", "a password in an address",
+    "a capability", "a password in an address", "a secret of a mode that is wider", "a secret of the cluster's own mode",
+    "a secret's file of a wider mode", "a password for everybody to read", "a key among the settings",
+    "an address with a password among the settings",
 ]  # fmt: skip
 
 
