@@ -1,5 +1,6 @@
 """What must be true of rendered manifests, beyond what their schemas say. Each rule yields what is wrong."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -24,6 +25,10 @@ CURRENT: Final = {
     "barmancloud.cnpg.io/v1": "ObjectStore",
 }
 """The version of each kind that a current cluster serves."""
+
+_SETTING: Final = re.compile(r"[A-Z][A-Z0-9_]*")
+_SECRET: Final = re.compile(r"[A-Z0-9_]*(PASSWORD|SECRET|TOKEN|HEADERS|KEY|KEY_PREVIOUS)")
+_SIGNED_IN: Final = re.compile(r"://[^/@]*:[^/@]*@")
 
 
 def versions_are_served(manifests: list[Manifest]) -> Findings:
@@ -122,11 +127,15 @@ def secrets_are_files(manifests: list[Manifest]) -> Findings:
         if any("secretRef" in each for each in container.get("envFrom", [])):
             yield f"{whose}: a Secret in its environment"
         for variable in container.get("env", []):
-            if "secretKeyRef" in variable.get("valueFrom", {}) or _tells_a_password(variable.get("value", "")):
+            if "secretKeyRef" in variable.get("valueFrom", {}) or _tells_a_secret(variable):
                 yield f"{whose}: {variable['name']}"
         for volume in spec.get("volumes", []):
-            if volume.get("projected", {"defaultMode": 0o440})["defaultMode"] != 0o440:
+            if any(mode & ~0o440 for mode in _modes(volume)):
                 yield f"{whose}: {volume['name']} may be read by others"
+    for settings in of_kind(manifests, "ConfigMap"):
+        for name, value in settings.get("data", {}).items():
+            if _tells_a_secret({"name": name, "value": value}):
+                yield f"{named(settings)}: {name}"
 
 
 def images_are_pinned(manifests: list[Manifest]) -> Findings:
@@ -207,5 +216,17 @@ def _configurations(spec: Manifest) -> Iterator[str]:
         yield from (each["configMapRef"]["name"] for each in container.get("envFrom", []) if "configMapRef" in each)
 
 
-def _tells_a_password(value: str) -> bool:
-    return "://" in value and ":" in value.partition("://")[2].partition("@")[0] and "@" in value
+def _tells_a_secret(variable: dict[str, str]) -> bool:
+    value = variable.get("value", "")
+    address = _SETTING.fullmatch(variable["name"]) and (_SIGNED_IN.search(value) or "password=" in value)
+    return bool((value and _SECRET.fullmatch(variable["name"])) or address)
+
+
+def _modes(volume: Manifest) -> Iterator[int]:
+    """How files with a Secret in them may be read; Kubernetes' own default is everybody."""
+    for kind in ("secret", "projected"):
+        if kind in volume:
+            yield volume[kind].get("defaultMode", 0o644)
+            sources = volume[kind].get("sources", [{"secret": volume[kind]}])
+            items = [item for each in sources for item in each.get("secret", {}).get("items", [])]
+            yield from (item["mode"] for item in items if "mode" in item)

@@ -16,13 +16,12 @@ Faults = dict[str, tuple[Callable[[], object], Finder]]
 
 
 def faults(manifests: list[Manifest]) -> Faults:
-    return of_pods(manifests) | around_pods(manifests)
+    return of_pods(manifests) | of_secrets(manifests) | around_pods(manifests)
 
 
 def of_pods(manifests: list[Manifest]) -> Faults:
     api, worker = one(manifests, "Deployment", "api"), one(manifests, "Deployment", "worker")
     (container,), (jobs,) = pod(api)["containers"], pod(worker)["containers"]
-    key = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "insula-key", "key": "secret_key"}}}
     safety, tagged = container["securityContext"], {"image": "insula:latest"}
     return {
         "an unknown field": (lambda: pod(api).update(containres=[]), schema_complaints),
@@ -31,7 +30,6 @@ def of_pods(manifests: list[Manifest]) -> Faults:
         "the user root": (lambda: pod(api)["securityContext"].update(runAsUser=0), rules.nobody_is_root),
         "no limit of memory": (lambda: container["resources"]["limits"].pop("memory"), rules.memory_is_limited),
         "the tag latest": (lambda: container.update(tagged), rules.images_are_pinned),
-        "a secret in the environment": (lambda: container["env"].append(key), rules.secrets_are_files),
         "no readiness probe": (lambda: jobs.pop("readinessProbe"), rules.servers_say_when_they_are_ready),
         "no seccomp": (lambda: pod(api)["securityContext"].pop("seccompProfile"), rules.system_calls_are_filtered),
         "the host's network": (lambda: pod(api).update(hostNetwork=True), rules.pods_stay_in_their_own_house),
@@ -47,11 +45,51 @@ def of_pods(manifests: list[Manifest]) -> Faults:
             lambda: safety.update(capabilities={"drop": ["ALL"], "add": ["NET_ADMIN"]}),
             rules.nobody_may_become_more,
         ),
+    }
+
+
+def of_secrets(manifests: list[Manifest]) -> Faults:
+    api = one(manifests, "Deployment", "api")
+    (container,) = pod(api)["containers"]
+    (settings,) = [each for each in manifests if named(each).startswith("ConfigMap insula/insula-")]
+    key = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "insula-key", "key": "secret_key"}}}
+    return {
+        "a secret in the environment": (lambda: container["env"].append(key), rules.secrets_are_files),
         "a password in an address": (
             lambda: container["env"].append({"name": "URL", "value": "postgresql://app_rw:word@db/insula"}),
             rules.secrets_are_files,
         ),
+        "a secret of a mode that is wider": (
+            lambda: volume(api, "tls")["secret"].update(defaultMode=0o444),
+            rules.secrets_are_files,
+        ),
+        "a secret of the cluster's own mode": (
+            lambda: volume(api, "secrets")["projected"].pop("defaultMode"),
+            rules.secrets_are_files,
+        ),
+        "a secret's file of a wider mode": (
+            lambda: volume(api, "secrets")["projected"]["sources"][0]["secret"]["items"][0].update(mode=0o644),
+            rules.secrets_are_files,
+        ),
+        "a password for everybody to read": (
+            lambda: container["env"].append({"name": "INSULA_SMTP_PASSWORD", "value": "word"}),
+            rules.secrets_are_files,
+        ),
+        "a key among the settings": (
+            lambda: settings["data"].update(INSULA_SECRET_KEY="word"),
+            rules.secrets_are_files,
+        ),
+        "an address with a password among the settings": (
+            lambda: settings["data"].update(INSULA_REDIS_URL="rediss://:word@redis:6379"),
+            rules.secrets_are_files,
+        ),
     }
+
+
+def volume(workload: Manifest, name: str) -> Manifest:
+    (found,) = [each for each in pod(workload)["volumes"] if each["name"] == name]
+    mine: Manifest = found
+    return mine
 
 
 def around_pods(manifests: list[Manifest]) -> Faults:
@@ -88,7 +126,9 @@ FAULTS = [
     "a secret in the environment", "no readiness probe", "no seccomp", "the host's network", "a removed API version",
     "a selector that misses", "a wrong targetPort", "no target to scale", "a budget of nothing", "too little grace",
     "no default deny", "liveness that asks the database", "a ConfigMap that is missing", "a namespace without its label",
-    "a capability", "a password in an address",
+    "a capability", "a password in an address", "a secret of a mode that is wider", "a secret of the cluster's own mode",
+    "a secret's file of a wider mode", "a password for everybody to read", "a key among the settings",
+    "an address with a password among the settings",
 ]  # fmt: skip
 
 
