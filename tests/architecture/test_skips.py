@@ -48,6 +48,14 @@ def test_every_test_step_of_ci_forbids_it() -> None:
     assert all("--nothing-skipped" in step for step in steps)
 
 
+def test_who_runs_tests_by_hand_reads_which_readers_ci_installs() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    installed = ci.partition("install_readers() {")[2].partition("for package in ")[2].partition(";")[0].split()
+    told = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    assert installed
+    assert [package for package in installed if f"`{package}`" not in told] == []
+
+
 @pytest.mark.parametrize("test", MAY_BE_SKIPPED)
 def test_what_may_be_skipped_exists(test: str) -> None:
     path, _, name = test.partition("::")
