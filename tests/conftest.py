@@ -27,6 +27,7 @@ from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT
 from tests.events import misfits
 from tests.factories import World, settings_for
+from tests.labelled import invented
 
 pytest_plugins = ["tests.skips", "tests.canaries", "tests.declared"]
 
@@ -233,6 +234,7 @@ async def superuser(addresses: dict[str, str], database: str) -> AsyncIterator[a
     try:
         yield connection
         assert await misfits(connection) == [], "events that are not as their types say"
+        assert invented() == [], "values of labels that tests/labelled.py does not list"
     finally:
         await connection.close()
 

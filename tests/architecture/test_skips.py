@@ -1,5 +1,6 @@
 """In .ci/run nothing is skipped in silence: a run with --nothing-skipped fails when something was."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import ROOT
+from tests.architecture.sources import ROOT, sources
 from tests.skips import MAY_BE_SKIPPED
 
 SKIPPING = {
@@ -47,6 +48,14 @@ def test_every_test_step_of_ci_forbids_it() -> None:
     assert all("--nothing-skipped" in step for step in steps)
 
 
+def test_who_runs_tests_by_hand_reads_which_readers_ci_installs() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    installed = ci.partition("install_readers() {")[2].partition("for package in ")[2].partition(";")[0].split()
+    told = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    assert installed
+    assert [package for package in installed if f"`{package}`" not in told] == []
+
+
 @pytest.mark.parametrize("test", MAY_BE_SKIPPED)
 def test_what_may_be_skipped_exists(test: str) -> None:
     path, _, name = test.partition("::")
@@ -72,8 +81,21 @@ def test_where_nothing_renders_manifests_the_last_lines_say_that_they_were_not_r
     if renderer:
         (programs / renderer).touch(0o755)
     text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    script.write_text(text.removesuffix("main\n") + 'find_renderer\necho "ignored: ${#unread[@]}"\nreport\n')
+    script.write_text(text.removesuffix("main\n") + 'find_renderer\necho "${unread[@]}"\nreport\n')
     bash = shutil.which("bash") or ""
     done = subprocess.run([bash, str(script)], env={"PATH": str(programs)}, capture_output=True, text=True, check=True)
     assert ("NOT READ" in done.stdout.splitlines()[-1]) is (renderer is None), done.stdout
-    assert f"ignored: {0 if renderer else 5}\n" in done.stdout
+    unread = set() if renderer else {f"--ignore={path}" for path in rendering()}
+    assert set(done.stdout.splitlines()[0].split()) == unread
+
+
+def rendering() -> list[str]:
+    """Test files that fail where nothing renders manifests."""
+    found = [
+        source.path
+        for source in sources("tests")
+        for imported in source.all(ast.ImportFrom)
+        if imported.module == "tests.k8s.rendering" and "rendered" in {name.name for name in imported.names}
+    ]
+    assert all(Path(path).name.startswith("test_") for path in found), found
+    return found

@@ -9,6 +9,17 @@ _TEXT: Final = re.compile(r"\"[^\"]*\"")
 _GROUPING: Final = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
 _RANGE: Final = re.compile(r"\[[^\]]*\]|\boffset\s+\w+")
 _SELECTOR: Final = re.compile(r"(?<![\w:$.])([a-zA-Z_:][\w:]*)\s*(?:\{([^}]*)\})?(?!\w)(?!\s*\()")
+_MATCHED: Final = re.compile(r"([a-zA-Z_:][\w:]*)\s*\{((?:[^}\"]|\"[^\"]*\")*)\}")
+_MATCHER: Final = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"([^\"]*)\"")
+
+
+class Matcher(NamedTuple):
+    """One condition on a label, as an expression sets it."""
+
+    metric: str
+    label: str
+    alternatives: tuple[str, ...]
+    """Regular expressions, of which a value must match one."""
 
 
 class Selector(NamedTuple):
@@ -24,6 +35,14 @@ def selectors(expression: str) -> Iterator[Selector]:
     for name, labels in _SELECTOR.findall(bare):
         if name not in _FUNCTIONS_AND_WORDS:
             yield Selector(name, frozenset(re.findall(r"(\w+)\s*[=!]", labels)))
+
+
+def matchers(expression: str) -> Iterator[Matcher]:
+    """Every condition on a label's value."""
+    for metric, conditions in _MATCHED.findall(expression):
+        for label, operator, value in _MATCHER.findall(conditions):
+            alternatives = value.split("|") if "~" in operator else [re.escape(value)]
+            yield Matcher(metric, label, tuple(alternatives))
 
 
 def grouped_by(expression: str) -> set[str]:

@@ -82,6 +82,13 @@ class Repository:
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
 
 
+def test_backups_are_kept_for_as_long_as_it_is_said() -> None:
+    """By their age: a number of them is a time only while none is made by hand, and one week less of it."""
+    kept = dict(re.findall(r"(?m)^repo1-(retention-[\w-]+)=(\w+)$", CONFIGURATION.read_text()))
+    assert kept == {"retention-full": str(4 * 7), "retention-full-type": "time"}
+    assert "kept for four weeks" in (CONFIGURATION.parents[1] / "README.md").read_text()
+
+
 @asynccontextmanager
 async def program(server: EmbeddedPostgres, redis_url: str) -> AsyncIterator[World]:
     """Insula on this server; its start proves the catalogue."""

@@ -1,5 +1,6 @@
 """A large table is expanded while clients read and write it: nobody waits for a lock for long, no request fails."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -82,3 +83,23 @@ async def test_the_same_count_finds_what_a_careless_migration_does_to_others(pla
     broken = told.broken()
     assert any("waited" in line for line in broken), broken
     assert any("refused" in line for line in broken), broken
+
+
+async def test_however_late_the_watch_is_a_wait_of_three_seconds_and_more_is_too_long(
+    addresses: dict[str, str], database: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        connections = [await asyncpg.connect(addresses["admin"], database=database) for _ in range(3)]
+        for connection in connections:
+            stack.push_async_callback(connection.close)
+        holder, waiting, onlooker = connections
+        watch = Watch(onlooker)
+        watch.late = 60.0
+        await holder.execute("SELECT pg_advisory_lock(3)")
+        async with watch:
+            held_up = asyncio.create_task(waiting.execute("SELECT pg_advisory_lock(3)"))
+            while watch.longest < 3.2:
+                await asyncio.sleep(0.05)
+            await holder.execute("SELECT pg_advisory_unlock(3)")
+            await held_up
+    assert any("waited for too long" in line for line in watch.broken()), watch.broken()

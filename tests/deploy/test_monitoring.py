@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from insula.core import metrics
-from tests.deploy.promql import grouped_by, selectors
+from tests.architecture.sources import ROOT
+from tests.deploy.promql import grouped_by, matchers, selectors
+from tests.labelled import OTHERS, WORDS, invented
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
 
@@ -91,7 +94,23 @@ def wrong(expression: str) -> list[str]:
         for selector in found
         for label in sorted(selector.labels - known.get(selector.metric, set()) - TARGET)
     ]
-    return unknown + sorted(grouped_by(expression) - labels)
+    return unknown + sorted(grouped_by(expression) - labels) + unspelled(expression)
+
+
+def unspelled(expression: str) -> list[str]:
+    """Values of labels, each alternative by itself, that no metric of ours has."""
+    return [
+        f"{matcher.metric}{{{matcher.label}={alternative}}}"
+        for matcher in matchers(expression)
+        if (words := spelled(matcher.metric, matcher.label)) is not None
+        for alternative in matcher.alternatives
+        if not any(re.fullmatch(alternative, word) for word in words)
+    ]
+
+
+def spelled(series: str, label: str) -> set[str] | None:
+    metric = re.sub("_(total|bucket|count|sum)$", "", series)
+    return (WORDS.get(metric, {}) | OTHERS.get(metric, {})).get(label)
 
 
 @pytest.mark.parametrize(("where", "expression"), list(expressions()), ids=lambda part: part[:40])
@@ -109,10 +128,37 @@ def test_what_is_asked_for_exists(where: str, expression: str) -> None:
         ("sum by (tenant) (rate(jobs_total[5m]))", ["tenant"]),
         ("insula:http_faults:ratio_7d > 1", ["insula:http_faults:ratio_7d"]),
         ("db_pool_in_use / db_pool_max", ["db_pool_max"]),
+        ('sum(increase(jobs_total{outcome="crash"}[15m])) > 3', ["jobs_total{outcome=crash}"]),
+        ('rate(auth_total{outcome=~"refused|anonymous"}[10m])', ["auth_total{outcome=anonymous}"]),
+        ('rate(rate_limit_decisions_total{outcome!="alowed"}[5m])', ["rate_limit_decisions_total{outcome=alowed}"]),
+        ('rate(http_requests_total{status=~"6..", route!~"/livez"}[5m])', ["http_requests_total{status=6..}"]),
+        ('rate(http_request_seconds_bucket{le="0.4"}[5m])', [r"http_request_seconds_bucket{le=0\.4}"]),
     ],
 )
 def test_the_search_notices_what_does_not_exist(planted: str, found: list[str]) -> None:
     assert wrong(planted) == found
+
+
+@pytest.mark.parametrize(
+    "word", sorted({word for labels in WORDS.values() for words in labels.values() for word in words})
+)
+def test_every_listed_value_is_spelled_in_the_program(word: str) -> None:
+    """`_alone` is put behind an outcome."""
+    spelling = re.compile(rf"""["']{word.removesuffix("_alone")}["']""")
+    assert any(spelling.search(text) for text in program())
+
+
+def test_a_value_that_is_not_listed_is_heard_while_tests_run() -> None:
+    assert invented() == []
+    metrics.JOBS.labels("mail", "crash").inc()
+    assert invented() == ["jobs{outcome='crash'}"]
+    metrics.JOBS.remove("mail", "crash")
+
+
+@cache
+def program() -> tuple[str, ...]:
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "migrations" / "sql").glob("*.sql")]
+    return tuple(path.read_text() for path in files)
 
 
 def test_every_metric_of_ours_is_looked_at() -> None:

@@ -1,10 +1,12 @@
 """What a password must be, and how one that is no good is refused."""
 
+import time
 from typing import Any
 
 import httpx
 import pytest
 
+from insula.core.passwords import Passwords
 from tests.factories import World
 from tests.features.signing_in import PASSWORD, give_password, sign_in
 
@@ -35,6 +37,8 @@ async def test_accents_may_be_typed_on_any_keyboard(world: World, stranger: http
         ("passwordpassword", "guessable", GUESSED),
         ("123456789012345", "guessable", GUESSED),
         ("qwertyuiopasdfghjkl", "guessable", GUESSED),
+        ("1234567890!@#$%^&*()", "guessable", GUESSED),
+        ("P@$$w0rd!1234567890", "guessable", GUESSED),
     ],
 )
 async def test_a_password_that_is_no_good_is_refused(
@@ -106,6 +110,9 @@ async def test_whoever_has_an_account_is_told_the_same_as_who_has_none(
         "  ' _   /    ~ ",
         "".join(chr(0x1F400 + n * n % 61) for n in range(64)),
         "correct horse 电池 staple",
+        "1234567890!@#$ correct horse battery staple",
+        "4@8({[<3697!|1/\\0$5+%2",
+        "Z+5%{7]1!4g(@8|0$[9<6s3",
     ],
 )
 async def test_length_is_all_that_a_password_needs(stranger: httpx.AsyncClient, password: str) -> None:
@@ -142,3 +149,12 @@ async def test_the_password_that_one_has_is_no_new_one_and_costs_no_hash_to_refu
     assert [error["code"] for error in told] == ["unchanged", "too_short"]
     assert (await world.client().put("/v1/me/password", json=both)).status_code == 401
     assert hashed == []
+
+
+async def test_however_many_ways_there_are_to_read_its_signs_a_password_is_judged_in_no_time() -> None:
+    passwords, spent = Passwords(parallel=1, min_length=15), list[float]()
+    for _ in range(3):
+        began = time.process_time()
+        await passwords.require_good("4@8({[<3697!|1/0$5+%" * 2, [])
+        spent.append(time.process_time() - began)
+    assert min(spent) < 0.1, "some 20 ms where it is judged in parts, most of a second where it is not"

@@ -49,7 +49,7 @@ _TOO_EASY: Final = "too easy to guess: common words and patterns, repeated or in
 _JUDGED: Final = 40
 """Characters; zxcvbn's work grows with their square."""
 _READINGS: Final = 16
-"""Some 80 ms of work."""
+"""Of a part; some 25 ms of work for all parts together."""
 _GOOD_SCORE: Final = 3
 """Of 4: more than 10^8 guesses."""
 _SOME_TAG: Final = "A" * 43  # 32 bytes in the base64 of the PHC string format
@@ -137,14 +137,26 @@ def _stand_back() -> None:
 
 
 def _predictable(text: str) -> bool:
-    """Whether guessers come to it early; one whose beginning is good is good, and so is one of very many signs.
+    """Whether guessers come to it early; one of which a part is good is good, and the rest is not judged."""
+    return not any(zxcvbn(part)["score"] >= _GOOD_SCORE for part in _parts(text[:_JUDGED]))
 
-    zxcvbn looks all words up again for each way to read the signs that stand for letters: with eleven different ones
-    that took it seconds, in which nobody signed in.
+
+def _parts(text: str) -> Iterator[str]:
+    """Cut where zxcvbn would have too many ways to read the signs that stand for letters.
+
+    It looks all words up again for each of them: with eleven different signs that took it seconds, in which nobody
+    signed in.
     """
-    beginning = text[:_JUDGED]
-    readings = math.prod(max(1, len(set(signs) & set(beginning))) for signs in L33T_TABLE.values())
-    return readings <= _READINGS and bool(zxcvbn(beginning)["score"] < _GOOD_SCORE)
+    start = 0
+    for end in range(1, len(text) + 1):
+        if _readings(text[start:end]) > _READINGS:
+            yield text[start : end - 1]
+            start = end - 1
+    yield text[start:]
+
+
+def _readings(text: str) -> int:
+    return math.prod(max(1, len(set(signs) & set(text))) for signs in L33T_TABLE.values())
 
 
 def _cooked(text: str, recipe: str) -> str:

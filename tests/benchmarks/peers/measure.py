@@ -111,6 +111,11 @@ def report(title: str, pairs: dict[str, list[Pair]], goals: dict[str, float]) ->
     _row(OURS, [pair.ours for found in pairs.values() for pair in found], "")
     met = True
     for name, found in pairs.items():
+        if not all(pair.ours.server for pair in found):
+            _row(
+                name, [pair.peer for pair in found], "  nothing to compare: so few requests took no CPU that is counted"
+            )
+            continue
         clock = statistics.median(pair.ours.rate / pair.peer.rate for pair in found)
         ratios = f"{clock:>9.2f}x"
         if found[0].peer.server:
