@@ -152,6 +152,14 @@ class Listing(Generic[R]):
         last = self._position(sort, rows[-1], records[request.limit - 1])
         return Page(rows, _seal(request.keys[0], last, binding))
 
+    @property
+    def always(self) -> dict[str, str]:
+        """What the document may say of the order of who asks for none: clients that are made of it send the default
+        with every request, and that would be one where there is a prefix.
+        """
+        searched = any(isinstance(one, Prefix) for one in self.filters.values())
+        return {} if searched else {"default": self.default}
+
     def _unasked(self, active: Collection[str]) -> str:
         """The order of who asked for none: that of the prefix, since the index that finds it has no other."""
         searched = [self.filters[name].column for name in active if isinstance(self.filters[name], Prefix)]

@@ -36,7 +36,12 @@ def provide_page(
         Annotated[str, Meta(min_length=1, max_length=2000)] | None,
         QueryParameter(description="next_cursor of the last page."),
     ] = None,
-    sort: Annotated[str | None, QueryParameter(max_length=40, description="A field; with - for descending.")] = None,
+    sort: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=40, description="A field; with - for descending. Newest first, where nothing is said."
+        ),
+    ] = None,
 ) -> PageRequest:
     """Which page is asked for."""
     keys: list[bytes] = scope["litestar_app"].state.keyring.cursors

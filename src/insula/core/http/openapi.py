@@ -258,7 +258,7 @@ def _in_query(parameter: dict[str, Any], listing: Listing[Any] | None) -> None:
     """What the list offers, in the words of the document."""
     name = parameter["name"]
     if listing is not None and name == "sort":
-        parameter["schema"] = {"type": "string", "enum": list(listing.offered), "default": listing.default}
+        parameter["schema"] = {"type": "string", "enum": list(listing.offered), **listing.always}
     elif listing is not None and name in listing.filters:
         parameter.setdefault("description", listing.filters[name].MEANING)
 
