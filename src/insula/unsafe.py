@@ -67,9 +67,8 @@ def _wrong_addresses(given: Mapping[str, Any]) -> Iterator[str]:
     for name, wrong_with in _ADDRESSES.items():
         if name in given and (wrong := wrong_with(given[name])):
             yield f"{PREFIX}{name.upper()}: {wrong}"
-    for one, other in (("smtp_username", "smtp_password"), ("smtp_password", "smtp_username")):
-        if one in given and other not in given:
-            yield f"{PREFIX}{other.upper()} is needed: {PREFIX}{one.upper()} is set"
+    if "smtp_password" in given and "smtp_username" not in given:
+        yield "INSULA_SMTP_USERNAME is needed: INSULA_SMTP_PASSWORD is set"
     if given.get("smtp_host") == "":
         yield "INSULA_SMTP_HOST: the name of a mail server is needed"
     if "mail_from" in given and not _is_mailbox(given["mail_from"]):

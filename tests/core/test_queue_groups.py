@@ -202,6 +202,11 @@ def test_a_worker_that_is_to_serve_what_no_task_names_does_not_start(bench: Work
     assert str(refused.value) == f"INSULA_WORKER_QUEUES: {strange}: no task names it; default, bulk are there"
 
 
+def test_a_worker_with_half_a_login_for_mail_does_not_start(bench: Workbench) -> None:
+    with pytest.raises(SettingsError, match="INSULA_SMTP_PASSWORD is needed"):
+        create_worker(settings_on(bench, smtp_username="insula"), (FEATURE,))
+
+
 def test_queues_are_named_with_commas_between_them(settings: Settings) -> None:
     named = msgspec.structs.replace(settings, worker_queues=" bulk, default,bulk ")
     assert load(variables(named)).worker_queues == " bulk, default,bulk "
