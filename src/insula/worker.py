@@ -138,7 +138,7 @@ def served(wanted: str | None, known: Sequence[str]) -> Sequence[str]:
 
 
 def services(settings: Settings, keyring: Keyring) -> Services:
-    """What the handlers of this installation work with. Raises SettingsError for half a login: only workers send mail."""
+    """What the handlers work with. Raises SettingsError for half a login to mail, which only workers need."""
     if settings.smtp_username is not None and settings.smtp_password is None:
         raise SettingsError("INSULA_SMTP_PASSWORD is needed: INSULA_SMTP_USERNAME is set")
     mail = MailRelay(
