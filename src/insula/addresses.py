@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _NOT_POSTGRES: Final = "not a postgresql:// address, or one whose password is not %-encoded"
+_NOT_ORIGIN: Final = "an origin such as https://app.example.com is needed"
 _TLS_VERSIONS: Final = ("TLSv1.2", "TLSv1.3")
 _PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
@@ -86,11 +87,11 @@ def wrong_origin(address: str) -> str:
     """Of the origin at which browsers see the API: as they write it (RFC 6454, section 6.2), for they are compared."""
     url = _split(address)
     if url is None or url.scheme not in _USUAL_PORTS or not url.netloc or url.path.strip("/") or url.query:
-        return "an origin such as https://app.example.com is needed"
+        return _NOT_ORIGIN
     host = url.netloc.removesuffix(f":{url.port}")
     written = host.lower() if url.port in {None, _USUAL_PORTS[url.scheme]} else f"{host.lower()}:{url.port}"
     if not _HOST.fullmatch(host.lower()) or "#" in address:
-        return "an origin such as https://app.example.com is needed"
+        return _NOT_ORIGIN
     if address.rstrip("/") != f"{url.scheme}://{written}":
         return f"browsers write it as {url.scheme}://{written}"
     return ""

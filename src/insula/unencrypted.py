@@ -38,8 +38,8 @@ def unencrypted(given: Mapping[str, Any]) -> Iterator[str]:
 
 def _served(given: Mapping[str, Any]) -> Iterator[str]:
     for name in ("host", "metrics_host"):
-        everywhere = name in given and not given[name]
-        if name in given and (everywhere or not _is_here(given[name])) and _opens(name, given):
+        here = name not in given or (given[name] and _is_here(given[name]))  # none is everywhere
+        if not here and _opens(name, given):
             yield f"{_variable(name)}: others connect there, so INSULA_TLS_CERTIFICATE_FILE is needed, {_TRUSTED}"
 
 
