@@ -1,5 +1,6 @@
 """What the login behind sign-in can do in the database: what it is asked to, and nothing else."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ _EXECUTABLE = """
 SELECT p.proname FROM pg_catalog.pg_proc p
  WHERE p.pronamespace = 'app'::regnamespace AND has_function_privilege($1, p.oid, 'EXECUTE')
 """
+_SIGN_UP = "SELECT app.sign_up($1, $2, $2, 'Somebody', $3, $4, $5, '{}', NULL)"
 _SIGN_IN = "SELECT * FROM app.sign_in($1, $2, $3, $4, NULL, '1 hour', $5, 100, '{}')"
 
 
@@ -100,6 +102,24 @@ async def test_no_function_shows_a_hash(world: World, intruder: asyncpg.Connecti
     assert stored.startswith(recipe)
     assert stored.removeprefix(recipe) not in {"", stored}
     assert recipe.endswith("$")
+
+
+async def test_no_plan_of_a_door_shows_a_hash(intruder: asyncpg.Connection) -> None:
+    email, secret = f"{uuid4().hex}@example.com", uuid4().hex
+    await intruder.execute(_SIGN_UP, uuid4(), email, f"$argon2id${secret}", uuid4(), uuid4())
+    plans: list[bytes] = []
+    intruder.add_log_listener(lambda _connection, message: plans.append(constants_of(message.detail or "")))
+    await intruder.execute("SET LOCAL client_min_messages = log; SET LOCAL debug_print_plan = on")
+    link = uuid4()
+    await intruder.execute("SELECT app.resend_verification($1, $2, $3, '{}', NULL)", email, link, uuid4())
+    assert any(link.bytes in plan for plan in plans)  # the control: what a door has in a variable is shown
+    assert not any(secret.encode() in plan for plan in plans)
+
+
+def constants_of(plan: str) -> bytes:
+    """What stands in a printed plan as it is."""
+    found = re.findall(r":constvalue\s+\d+\s+\[([-\d\s]*)\]", plan)
+    return b" ".join(bytes(int("".join(byte.split())) & 255 for byte in re.findall(r"-?\s*\d+", one)) for one in found)
 
 
 async def test_whoever_holds_the_login_cannot_open_a_session_without_the_password(
