@@ -160,6 +160,17 @@ async def test_the_sessions_of_one_person_share_one_limit(settings: Settings, su
         assert (await world.client(other.token).get("/v1/me")).status_code == 200
 
 
+async def test_nor_do_many_sessions_ask_more_often_where_their_person_is_turned_away(
+    settings: Settings, superuser: asyncpg.Connection
+) -> None:
+    async with program(msgspec.structs.replace(settings, rate_per_minute=3), superuser) as world:
+        person, owner = await world.person(), await world.owner()
+        tokens = [await world.session(person.id) for _ in range(5)]
+        answers = [(await world.client(token).get(owner.url("/projects"))).status_code for token in tokens]
+        assert answers == [404] * 3 + [429] * 2
+        assert (await world.client(tokens[0]).get("/v1/me")).status_code == 200, "they have their own limit there"
+
+
 async def test_a_guesser_in_the_office_is_stopped_and_locks_nobody_out(
     settings: Settings, superuser: asyncpg.Connection
 ) -> None:

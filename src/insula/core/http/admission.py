@@ -61,9 +61,12 @@ class RateLimits:
             limits.append((key(organization, "requests"), self._organization))
         await self._count(scope, limits, shown)
 
-    async def turned_away(self, scope: HTTPScope, credential_id: str, shown: Presented) -> None:
-        """Known, but not here: uncounted, one credential could ask after every organization there is."""
-        await self._count(scope, [(key(None, "credential", credential_id), self._credential)], shown)
+    async def turned_away(self, scope: HTTPScope, user_id: str, shown: Presented) -> None:
+        """Known, but not here: uncounted, one person could ask after every organization there is.
+
+        All their sessions together, and apart from what they ask for where they belong.
+        """
+        await self._count(scope, [(key(None, "turned-away", user_id), self._credential)], shown)
 
     async def _count(self, scope: HTTPScope, limits: list[tuple[str, Limit]], shown: Presented) -> None:
         decision = await self._limiter.check(limits)

@@ -45,7 +45,7 @@ class Admission(Protocol):
 
     async def refused(self, scope: HTTPScope) -> None: ...
 
-    async def turned_away(self, scope: HTTPScope, credential_id: str, shown: Presented) -> None: ...
+    async def turned_away(self, scope: HTTPScope, user_id: str, shown: Presented) -> None: ...
 
     async def admitted(self, scope: HTTPScope, principal: Principal, shown: Presented) -> None: ...
 
@@ -202,7 +202,7 @@ class RequestTransaction(ASGIMiddleware):
             if verdict == "unauthenticated":
                 await doors.admission.refused(scope)
             else:
-                await doors.admission.turned_away(scope, to_text("crd", found["credential_id"]), shown)
+                await doors.admission.turned_away(scope, to_text("usr", found["user_id"]), shown)
             if verdict in REASONS:
                 await record_kept_out(
                     transaction, entrance.secret, entrance.organization, found, scope["route_handler"]
