@@ -1,5 +1,6 @@
 """Projects over HTTP: the worked example does all that a resource here does."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +49,22 @@ async def test_a_project_is_created_read_changed_deleted_and_restored(world: Wor
     assert await listed(owner) == ["WEB"]
     again = await owner.client.post(owner.url(f"/deleted-projects/{project['id']}/restoration"))
     assert problem(again) == (409, "not_deleted")
+
+
+@pytest.mark.parametrize(("before", "after"), [("1", "true"), ("false", "0"), ("1", "1.0"), ("2.0", "2")])
+@pytest.mark.parametrize("of", ["project", "organization"])
+async def test_what_python_takes_for_the_same_is_a_change(world: World, of: str, before: str, after: str) -> None:
+    owner = await world.owner()
+    url = owner.url(f"/projects/{(await create(owner))['id']}" if of == "project" else "")
+    headers = {"content-type": "application/json", "if-match": "*"}
+    for value in (before, after):
+        sent = f'{{"metadata": {{"paid": {value}}}}}'
+        answer = await owner.client.patch(url, content=sent, headers=headers)
+        assert answer.status_code == 200
+    for shown in (answer, await owner.client.get(url)):
+        assert (json.dumps(shown.json()["metadata"]), shown.headers["etag"]) == (f'{{"paid": {after}}}', '"3"')
+    event = (await owner.client.get(owner.url("/events"), params={"type": f"{of}.updated"})).json()["data"][0]
+    assert json.dumps(event["data"]["before"]["metadata"]) == f'{{"paid": {before}}}'
 
 
 async def test_each_change_leaves_one_event_with_what_was_and_what_is(world: World) -> None:

@@ -141,7 +141,7 @@ def changed(row: Any, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     for name, value in values.items():
         attribute = f"{name}_" if name == "metadata" else name
         old = getattr(row, attribute)
-        if old != value:
+        if not row.__mapper__.columns[attribute].type.compare_values(old, value):
             before[name], after[name] = old, value
             setattr(row, attribute, value)
     return before, after

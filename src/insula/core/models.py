@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import BigInteger, DateTime, FetchedValue, MetaData, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
@@ -14,11 +15,22 @@ from insula.core.ids import TypeID, new_id
 from insula.core.rls import SCHEMA
 
 
+class Document(JSONB):
+    """JSON, in which true is another value than 1, and 1 than 1.0; to Python they are the same."""
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        return bool(x == y) and _written(x) == _written(y)
+
+
 class Base(DeclarativeBase):
     """The mapped half of the schema; migrations are its only author."""
 
     metadata = MetaData(schema=SCHEMA)
-    type_annotation_map = {str: Text, datetime: DateTime(timezone=True), dict[str, Any]: JSONB, int: BigInteger}  # noqa: RUF012  # SQLAlchemy reads it as it is
+    type_annotation_map = {str: Text, datetime: DateTime(timezone=True), dict[str, Any]: Document, int: BigInteger}  # noqa: RUF012  # SQLAlchemy reads it as it is
+
+
+def _written(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")
 
 
 class TenantOwned:
