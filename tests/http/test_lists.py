@@ -1,4 +1,4 @@
-"""A list that takes what its listing does not offer is refused at start, before a request meets it."""
+"""What a list takes: what it offers, or the program does not start; and ids that can be some, or the request is wrong."""
 
 from typing import Any
 
@@ -11,10 +11,11 @@ from litestar.params import FromPath, FromQuery
 from insula import app as program
 from insula.core.feature import Feature
 from insula.core.http.lists import NotOffered
-from insula.core.ids import TypeID
+from insula.core.ids import TypeID, example_of
 from insula.core.listing import Filter, Listing, Page, PageRequest
 from insula.core.schemas import Read
 from insula.settings import Settings
+from tests.factories import World
 
 THINGS = sa.table(
     "thing", sa.column("id", TypeID("thg")), sa.column("status", sa.Text), sa.column("team_id", sa.Uuid)
@@ -99,3 +100,19 @@ def test_one_that_takes_what_it_offers_starts(settings: Settings, monkeypatch: p
         raise NotImplementedError
 
     start(settings, monkeypatch, list_things)
+
+
+@pytest.mark.parametrize(("path", "name", "prefix"), [("/projects", "team_id", "tea"), ("/members", "user_id", "usr")])
+async def test_a_filter_tells_what_can_be_no_id_of_its_kind_from_an_id_that_nothing_has(
+    world: World, path: str, name: str, prefix: str
+) -> None:
+    owner = await world.owner()
+    form = f"{prefix}_01j4k5wyhvfh6rwqv0e619795n"
+    for unknown in (form, f"{prefix}_00000000000000000000000000"):
+        assert (await owner.client.get(owner.url(path), params={name: unknown})).json()["data"] == []
+    for sent in ("", "x", owner.membership_id, form.upper(), f"{form}0", f"{form}\n", form.replace("_0", "_8")):
+        answer = await owner.client.get(owner.url(path), params={name: sent})
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), (sent, answer.text)
+        assert answer.json()["errors"] == [
+            {"pointer": f"query/{name}", "code": "malformed", "detail": f"an id such as {example_of(prefix)}"}
+        ]
