@@ -19,6 +19,8 @@ from insula.core.http.documentation import DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
 from insula.core.http.health import HEALTH_ROUTES
+from insula.core.http.hosts import OneHost
+from insula.core.http.lists import refuse_not_offered
 from insula.core.http.methods import HeadAsGet, creations_of, methods_of
 from insula.core.http.openapi import describe
 from insula.core.http.parameters import before_handler
@@ -116,12 +118,13 @@ def create_litestar(settings: Settings) -> Litestar:
         logging_config=None,  # core/logs.py configures logging once for the process
         debug=False,
     )
-    app.asgi_handler = HeadAsGet(app.asgi_handler)
+    app.asgi_handler = HeadAsGet(OneHost(app.asgi_handler))
     app.state.methods = methods_of(app)
     app.state.creations = creations_of(app)
     refuse_undeclared(app)
     provide_in_order(app)
     app.state.openapi = msgspec.json.encode(describe(app, routes))
+    refuse_not_offered(app)
     return app
 
 

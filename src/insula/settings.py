@@ -25,6 +25,7 @@ _READ_ELSEWHERE: Final = frozenset(
 )
 """By `insula up`, the wrapper and scripts: no settings, and no mistakes."""
 _FOR_TESTS: Final = f"{PREFIX}TEST_"
+_UNREAD: Final = "\0"  # in place of what stands in a file that cannot be read: no variable holds it
 MISSING: Final = " is missing"
 """How a line ends that tells of a variable that is not set."""
 
@@ -240,20 +241,21 @@ def is_configured(environment: Mapping[str, str]) -> bool:
 def _values(
     environment: Mapping[str, str], names: Collection[str], needed: Collection[str], problems: list[str]
 ) -> dict[str, Any]:
-    """What is set, by the name of its field; what is wrong with it, or missing, becomes a problem."""
+    """What is set, by the name of its field, or None for what cannot be read; what is wrong or missing is a problem."""
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Settings):
         if field.name not in names:
             continue
-        text = _read(environment, PREFIX + field.name.upper(), problems)
+        variable = PREFIX + field.name.upper()
+        text = _read(environment, variable, problems)
         if text is None:
             if field.name in needed:
-                problems.append(f"{PREFIX}{field.name.upper()}{MISSING}")
+                problems.append(f"{variable}{MISSING}")
             continue
         try:
-            values[field.name] = msgspec.convert(text, field.type, strict=False)
+            values[field.name] = None if text is _UNREAD else msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
-            problems.append(f"{PREFIX}{field.name.upper()}: {_told(field.type, text, error)}")
+            problems.append(f"{variable}: {_told(field.type, text, error)}")
     return values
 
 
@@ -283,8 +285,8 @@ def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{name}_FILE: cannot read {path}: {error}")
-        return ""
+        problems.append(f"{name}_FILE: cannot read {path}: {getattr(error, 'strerror', error)}")
+        return _UNREAD
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[str]:

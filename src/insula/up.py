@@ -200,6 +200,7 @@ async def _live(
             tasks.create_task(_ending(_tend(servers, stopping, progress.console), stopping))
             if not (home / _PLANTED).exists():
                 progress.say("Planting the demo...")
+                seed.UntoldOnce().listen()
                 await seed.plant(settings)
                 (home / _PLANTED).touch()
             progress.say("Waiting for the API...")

@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 import pytest
 
@@ -56,6 +58,37 @@ def test_metrics_are_served_on_a_port_of_their_own() -> None:
     ):
         assert expected in text
     assert "_created" not in text
+
+
+def test_who_opens_connections_and_says_nothing_takes_a_bounded_number_of_threads_and_keeps_nobody_out() -> None:
+    server = metrics.serve_metrics(0)
+    before = threading.active_count()
+    silent = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(300)]
+    try:
+        for _ in range(3):
+            began = time.monotonic()
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=5) as answer:
+                assert answer.status == 200
+            assert time.monotonic() - began < 1
+        assert settled(lambda: threading.active_count() - before <= metrics.MOST_CONNECTIONS)
+        silent[0].settimeout(5)
+        assert silent[0].recv(1) == b"", "the oldest made room"
+        silent[-1].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            silent[-1].recv(1)
+    finally:
+        for connection in silent:
+            connection.close()
+        server.shutdown()
+        server.server_close()
+
+
+def settled(reached: Callable[[], bool]) -> bool:
+    """Whether it comes to be so within five seconds."""
+    until = time.monotonic() + 5
+    while not reached() and time.monotonic() < until:
+        time.sleep(0.02)
+    return reached()
 
 
 async def test_the_port_of_the_metrics_says_whether_the_event_loop_turns(monkeypatch: pytest.MonkeyPatch) -> None:

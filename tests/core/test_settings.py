@@ -64,6 +64,12 @@ def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:
     assert settings.secret_key == GOOD["INSULA_SECRET_KEY"]
 
 
+@pytest.mark.parametrize("name", ["secret_key", "database_url", "port"])
+def test_a_file_that_cannot_be_read_is_told_once(name: str) -> None:
+    told = complaints(**{name: None, f"{name}_file": "/nowhere"})
+    assert told == f"INSULA_{name.upper()}_FILE: cannot read /nowhere: No such file or directory"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

@@ -178,6 +178,17 @@ async def test_my_organizations_are_listed_with_my_role_page_by_page(
     assert (await client.get("/v1/me/organizations", params={"role": "viewer"})).json()["data"][0]["id"] == places[2]
 
 
+async def test_my_organizations_show_the_date_that_they_are_sorted_by(world: World) -> None:
+    first, second, third = [await world.owner() for _ in range(3)]
+    for organization in (third.organization_id, first.organization_id):  # joined in another order
+        await world.member(organization, "member", second.person)
+    made = {owner.organization_id: (await owner.client.get(owner.url(""))).json() for owner in (first, second, third)}
+    for sort, expected in (("created_at", [first, second, third]), ("-created_at", [third, second, first])):
+        rows = (await second.client.get("/v1/me/organizations", params={"sort": sort})).json()["data"]
+        shown = [(row["id"], row.get("created_at")) for row in rows]
+        assert shown == [(one.organization_id, made[one.organization_id]["created_at"]) for one in expected]
+
+
 async def test_a_cursor_of_one_person_is_worthless_to_another(world: World) -> None:
     first, second = await world.owner(), await world.owner()
     for _ in range(2):

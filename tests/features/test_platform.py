@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from insula.__main__ import main
-from insula.core.ids import to_text, to_uuid
+from insula.core.ids import new_id, to_text, to_uuid
 from insula.operators import NobodyThere, NoOperator, add_operator, list_operators, remove_operator
 from insula.settings import Settings
 from tests.factories import Person, World
@@ -101,6 +101,14 @@ async def test_an_operator_finds_retries_and_discards_dead_letters(world: World)
         ("job.discarded", discarded),
     }
     assert actions[0]["context"]["request_id"]
+
+
+async def test_an_operator_who_mistypes_an_organization_is_told_so(world: World) -> None:
+    client = world.client((await operator(world)).token)
+    answer = await client.get("/v1/platform/jobs", params={"organization_id": "acme"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "query/organization_id")
+    answer = await client.get("/v1/platform/jobs", params={"organization_id": new_id("org")})
+    assert (answer.status_code, answer.json()["data"]) == (200, [])
 
 
 async def test_an_operators_decision_is_repeated_by_its_key_and_done_once(world: World) -> None:

@@ -18,10 +18,10 @@ async def project(member: Member) -> str:
 async def test_every_answer_with_a_version_carries_its_tag(world: World) -> None:
     owner = await world.owner()
     url = await project(owner)
-    for expected, sent in (('"1"', '"1"'), ('"2"', 'W/"2"'), ('"3"', '"3"')):  # as a proxy may have weakened it
+    for expected in ('"1"', '"2"', '"3"'):
         got = await owner.client.get(url)
         assert got.headers["etag"] == expected == f'"{got.json()["version"]}"'
-        changed = await owner.client.patch(url, json={"name": f"n{expected}"}, headers={"if-match": sent})
+        changed = await owner.client.patch(url, json={"name": f"n{expected}"}, headers={"if-match": expected})
         assert changed.status_code == 200
         assert changed.headers["etag"] == f'"{changed.json()["version"]}"' != expected
 
@@ -38,6 +38,8 @@ async def test_every_answer_with_a_version_carries_its_tag(world: World) -> None
         ('"01x"', 412),
         ('""', 412),
         ('W/"2"', 412),
+        ('W/"1"', 412),
+        ('"0",W/"1"', 412),
         ('"١"', 412),
         ('"1; DROP TABLE app.project"', 412),
         ("1", 400),

@@ -93,7 +93,7 @@ ACTIONS: list[Place] = [
 async def test_an_action_is_not_done_to_another_version_than_was_read(world: World, place: Place) -> None:
     owner = await world.owner()
     url, options, tag = await place(world, owner)
-    for other in ('"999"', '"0"', '"a"'):
+    for other in ('"999"', '"0"', '"a"', f"W/{tag}"):
         refused = await owner.client.post(url, headers={"if-match": other}, **options)
         assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed"), refused.text
     malformed = await owner.client.post(url, headers={"if-match": "1"}, **options)

@@ -1,13 +1,16 @@
 """Identifiers: UUIDv7 in the database, TypeID text (``prj_01j...``) everywhere else."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from msgspec import Meta
+from msgspec.inspect import Metadata, type_info
 from sqlalchemy import Dialect, Uuid
 from sqlalchemy.types import TypeDecorator
 from uuid_utils import uuid7
+
+from insula.core.schemas import END, WANTED
 
 NIL = UUID(int=0)
 """What a malformed or wrong-prefix id becomes: an id nothing has, so that it is answered like any unknown one."""
@@ -19,6 +22,8 @@ _SHIFTS = range(120, -1, -10)
 _TO_DIGITS = str.maketrans(_CROCKFORD + "ilou", "0123456789abcdefghijklmnopqrstuv" + "!!!!")
 """To what ``int`` reads in base 32; the four letters that Crockford left out become what it does not read."""
 _SUFFIX = 26
+_PREFIX: Final = "prefix"
+"""In ``Meta(extra=...)``: of which ids a text is one."""
 
 
 class _Minted:
@@ -87,11 +92,33 @@ class TypeID(TypeDecorator[str]):
         return None if value is None else to_text(self.prefix, value)
 
 
+def example_of(prefix: str) -> str:
+    """What one with this prefix looks like."""
+    return to_text(prefix, UUID("01920c5e-7a3b-7c4d-8e5f-60718293a4b5"))
+
+
 def describe(prefix: str, noun: str) -> Meta:
     """What the API's documentation says about ids with this prefix; malformed ones are unknown, not invalid."""
-    example = to_text(prefix, UUID("01920c5e-7a3b-7c4d-8e5f-60718293a4b5"))
     return Meta(
         description=f"Id of {noun}.",
-        examples=[example],
-        extra_json_schema={"pattern": f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"},
+        examples=[example_of(prefix)],
+        extra_json_schema={"pattern": _form(prefix)},
+        extra={_PREFIX: prefix},
     )
+
+
+def formed(annotation: Any) -> Any:
+    """The same, and of what ``describe`` says is an id also its form.
+
+    For filters: a malformed one finds nothing as an unknown one does, and nobody learns that it was mistyped.
+    """
+    kind = type_info(annotation)
+    prefix = (kind.extra or {}).get(_PREFIX) if isinstance(kind, Metadata) else None
+    if prefix is None:
+        return annotation
+    wanted = {WANTED: f"an id such as {example_of(prefix)}"}
+    return Annotated[annotation, Meta(pattern=_form(prefix), extra=wanted)]
+
+
+def _form(prefix: str) -> str:
+    return f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{{_SUFFIX - 1}}}{END}"

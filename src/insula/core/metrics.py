@@ -5,6 +5,7 @@ import math
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -37,6 +38,8 @@ LOOP_SECONDS: Final = 5.0
 
 _CLIENT_SECONDS: Final = 10.0
 """A client that says nothing for so long holds no thread any more."""
+MOST_CONNECTIONS: Final = 32
+"""At once, each in a thread: far more than a Prometheus and an orchestrator's probes need."""
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _HTTP_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _JOB_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 300.0)
@@ -157,7 +160,31 @@ def serve_metrics(
 
 
 class _Server(ThreadingWSGIServer):
-    """Says nothing of clients that hang up or speak no TLS."""
+    """A thread for each connection, and so many at most: the oldest makes room, for whoever came before and still says
+    nothing is not who asks now. Says nothing of clients that hang up or speak no TLS.
+    """
+
+    request_queue_size = 128  # beyond it newcomers wait for a second or more, however soon there is room
+
+    def __init__(self, *arguments: Any) -> None:
+        self._open: dict[socket.socket, None] = {}
+        self._lock = threading.Lock()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > MOST_CONNECTIONS else None
+            if oldest is not None:
+                del self._open[oldest]
+                with suppress(OSError):  # its thread is about to end
+                    socket.socket.shutdown(oldest, socket.SHUT_RDWR)  # past TLS, which its thread may be speaking
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:  # which keeps the socket open as long as another may shut it down
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass

@@ -44,6 +44,8 @@ _LONGEST_UNKNOWN_PAUSE: Final = 300.0
 UNKNOWN_LIMIT: Final = 300
 """Tries, about a day of them, before a job whose task no worker knows is a dead letter."""
 _ERROR_LENGTH: Final = 500
+GAVE_UP: Final = "job gave up"
+"""In the log: a handler foresaw an end, which stands beside it as ``reason``."""
 
 _START: Final = "SELECT * FROM app.start_job($1, $2, $3)"
 _ENTER: Final = "SELECT * FROM app.enter_job($1, $2)"
@@ -180,7 +182,7 @@ class Runner:
         final = isinstance(error, GiveUp) or failures >= limit
         pause = None if final else backoff(failures)
         if isinstance(error, GiveUp):  # an end that the handler foresaw: where it was raised tells nothing
-            _log.warning("job gave up", reason=describe(error))
+            _log.warning(GAVE_UP, reason=describe(error))
         else:
             log = _log.error if final else _log.warning
             log("job failed", failures=failures, dead=final, retry_in=pause, exc_info=error)

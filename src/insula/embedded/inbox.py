@@ -16,6 +16,7 @@ from insula.embedded.letters import Letters
 LOOPBACK = "127.0.0.1"
 LARGEST_LETTER = 5_000_000  # bytes
 TIME_TO_ASK = 10  # seconds
+NO_MAILBOX = "no such mailbox"
 NOBODY = "@undeliverable.example"
 """Letters to such addresses are refused for good, as a mail server refuses an unknown recipient."""
 
@@ -62,7 +63,7 @@ class Inbox:
     ) -> str:
         """Take letters for anybody but nobody; aiosmtpd calls this by its name."""
         if address.casefold().endswith(NOBODY):
-            return "550 no such mailbox"
+            return f"550 {NO_MAILBOX}"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

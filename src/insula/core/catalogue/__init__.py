@@ -24,7 +24,10 @@ _LOOKS_AGAIN: Final = 4
 _WAITS: Final = 12
 """Each as long as a transaction waits for a lock: a minute in all."""
 _WORD: Final = re.compile(r"(own_)?[0-9]{4}")
-_MEND: Final = "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations."
+_MEND: Final = (
+    "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations: whoever writes"
+    " one writes it anew, with `./insula test tests/migrations/test_inventory.py --write-golden`."
+)
 
 _log = structlog.get_logger("insula.catalogue")
 

@@ -54,7 +54,10 @@ def provide_version(
         str | None,
         HeaderParameter(
             name="If-Match",
-            description="The ETag you read, one of several, or * for any version. Without it the answer is 428.",
+            description=(
+                "The ETag you read, one of several, or * for any version; a weak one (`W/`) is that of none. "
+                "Without it the answer is 428."
+            ),
         ),
     ] = None,
 ) -> ETags | None:

@@ -2,11 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from functools import reduce
 from inspect import getdoc
-from operator import or_
-from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 from litestar import Litestar, Response
@@ -26,7 +23,7 @@ from insula.core.http.examples import example_of
 from insula.core.http.guard import declared_routes
 from insula.core.http.idempotency import takes_key
 from insula.core.http.methods import creations_of
-from insula.core.http.parameters import QUERY_TYPES
+from insula.core.http.parameters import QUERY_TYPES, present
 from insula.core.http.problems import Problem
 from insula.core.http.refusals import LIMIT_HEADERS, RefusalResponses
 from insula.core.listing import Listing, Page
@@ -195,7 +192,7 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler,
         _refine(parameter, hints)
         _in_query(parameter, listing)
     handler.opt[QUERY_TYPES] = {
-        item["name"]: _present(hints.get(item["name"], Any)) for item in parameters if item["in"] == "query"
+        item["name"]: present(hints.get(item["name"], Any)) for item in parameters if item["in"] == "query"
     }
     if DEPRECATION in handler.opt:
         operation["deprecated"] = True
@@ -244,14 +241,6 @@ def _refine(parameter: dict[str, Any], hints: dict[str, Any]) -> None:
     # Where tools look for it first.
     if (description := schema.pop("description", None)) is not None:
         parameter.setdefault("description", description)
-
-
-def _present(annotation: Any) -> Any:
-    """What a parameter must be when it is there: in a query ``null`` is a text like any other."""
-    bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    if get_origin(bare) not in {Union, UnionType}:
-        return annotation
-    return reduce(or_, (kind for kind in get_args(bare) if kind is not type(None)))
 
 
 def _in_query(parameter: dict[str, Any], listing: Listing[Any] | None) -> None:

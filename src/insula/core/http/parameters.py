@@ -1,7 +1,9 @@
 """Between guard and handler: nothing unknown in the query, a body as documented, nothing done twice."""
 
-from functools import cache
-from typing import Any, Final
+from functools import cache, reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 from litestar import Request, Response
@@ -13,6 +15,7 @@ from insula.core.http.complaints import WHOLE, complaint_about_text
 from insula.core.http.idempotency import replay
 from insula.core.http.methods import options_of
 from insula.core.http.preconditions import refuse_untagged
+from insula.core.ids import formed
 
 _LONGEST: Final = 8192
 _MOST: Final = 32
@@ -33,6 +36,14 @@ async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | Non
     refuse_untagged(request)
     await read_body(request)
     return replay(request)
+
+
+def present(annotation: Any) -> Any:
+    """What a parameter must be when it is there: ``null`` is a text like any other, and an id has its form."""
+    bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if get_origin(bare) not in {Union, UnionType}:
+        return formed(annotation)
+    return formed(reduce(or_, (kind for kind in get_args(bare) if kind is not type(None))))
 
 
 def _refuse_wrong(request: Request[Any, Any, Any]) -> None:

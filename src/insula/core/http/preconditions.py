@@ -13,7 +13,7 @@ from insula.core.http.headers import values_of
 TAKEN: Final = frozenset({"version", "version_if_sent"})
 """The dependencies that look at If-Match."""
 
-_TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
+_TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _LIST: Final = re.compile(rf"[ \t,]*{_TAG.pattern}(?:[ \t]*,[ \t,]*{_TAG.pattern})*[ \t,]*")
 """Parts of a list may be empty (RFC 9110, section 5.6.1)."""
 
@@ -23,14 +23,16 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 def tags_of(sent: list[str]) -> ETags | None:
     """The tags that these headers list, however many there are (section 5.3); None for ``*``, which is any.
 
-    A proxy may have weakened them: they name versions all the same. Raises InvalidRequest for what is no list of tags.
+    Weak ones are left out, for they match nothing here (section 8.8.3.2): who has one, because something in between
+    made it so, read the answer in another form than the one that the tag names. Raises InvalidRequest for what is no
+    list of tags.
     """
     text = ",".join(sent).strip()
     if text == "*":
         return None
     if _LIST.fullmatch(text) is None:
         raise InvalidRequest.about("header/If-Match", Wrong.MALFORMED, 'ETags such as "3", or *')
-    return frozenset(_TAG.findall(text))
+    return frozenset(tag for weak, tag in _TAG.findall(text) if not weak)
 
 
 def sent_tags(scope: Scope) -> list[str]:

@@ -77,11 +77,11 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
         cause = cause.__cause__ if isinstance(error, sqlalchemy.exc.DBAPIError) else cause
         meaning = constraints.get(getattr(cause, "constraint_name", None) or "", _without_partition(cause))
         problem = meaning() if meaning else errors.from_sqlstate(sqlstate, private=repr(error))
-        return _domain_error(request, problem, error)
+        return answer(request, problem, error)
 
     return {
         errors.Overtaken: _overtaken,
-        DomainError: _domain_error,
+        DomainError: answer,
         ValidationException: _validation_error,
         HTTPException: _http_error,
         asyncpg.PostgresError: _database_error,
@@ -102,9 +102,8 @@ def _without_partition(cause: Any) -> Callable[[], DomainError] | None:
     return (lambda: DomainError(private=f"no partition of {cause.table_name} takes the row")) if lost else None
 
 
-def _domain_error(
-    request: Request[Any, Any, Any], error: DomainError, cause: Exception | None = None
-) -> Response[Problem]:
+def answer(request: Request[Any, Any, Any], error: DomainError, cause: Exception | None = None) -> Response[Problem]:
+    """The problem that an error is told as; ``cause`` is what stands in the log."""
     if request.scope.get(RERUN):
         _log.warning("requests collided", cause=error.private)
     elif error.status == 500:
@@ -135,18 +134,18 @@ def _was_sent(request: Request[Any, Any, Any], error: FieldError) -> bool:
 
 def _overtaken(request: Request[Any, Any, Any], _error: errors.Overtaken) -> Response[Problem]:
     request.scope[RERUN] = "overtaken"  # type: ignore[typeddict-unknown-key]
-    return _domain_error(request, errors.Unavailable(private="the caller's rights changed while the request waited"))
+    return answer(request, errors.Unavailable(private="the caller's rights changed while the request waited"))
 
 
 def _stale_data(request: Request[Any, Any, Any], error: StaleDataError) -> Response[Problem]:
-    return _domain_error(request, errors.PreconditionFailed(private=repr(error)), error)
+    return answer(request, errors.PreconditionFailed(private=repr(error)), error)
 
 
 def _validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
     """A parameter that Litestar could not convert; it forgets the source of those that dependencies take."""
     found = error.extra if isinstance(error.extra, list) else []
     fields = [FieldError(f"{_source(item)}/{item['key']}", errors.Wrong.MALFORMED, item["message"]) for item in found]
-    return _domain_error(request, errors.InvalidRequest(None if fields else error.detail, errors=fields))
+    return answer(request, errors.InvalidRequest(None if fields else error.detail, errors=fields))
 
 
 def _source(item: dict[str, Any]) -> str:
@@ -155,15 +154,15 @@ def _source(item: dict[str, Any]) -> str:
 
 def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     if isinstance(error, NotFoundException):
-        return _domain_error(request, errors.NotFound())
+        return answer(request, errors.NotFound())
     if isinstance(error, ClientException) and error.status_code == 400:
-        return _domain_error(request, errors.InvalidRequest(error.detail))
+        return answer(request, errors.InvalidRequest(error.detail))
     known = _OF_LITESTAR.get(error.status_code)
     if known is None:
-        return _domain_error(request, DomainError(private=repr(error)), error)
+        return answer(request, DomainError(private=repr(error)), error)
     if (methods := (error.headers or {}).get("allow")) is not None:
-        return _domain_error(request, known(headers={"allow": allow(methods.split(", "))}))
-    return _domain_error(request, known())
+        return answer(request, known(headers={"allow": allow(methods.split(", "))}))
+    return answer(request, known())
 
 
 def allow(methods: Iterable[str]) -> str:
@@ -173,4 +172,4 @@ def allow(methods: Iterable[str]) -> str:
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    return _domain_error(request, DomainError(private=repr(error)), error)
+    return answer(request, DomainError(private=repr(error)), error)

@@ -69,7 +69,8 @@ class MyOrganization(Read, frozen=True):
     member_id: MemberId
     role: Role
     member_status: MemberStatus
-    joined_at: Timestamp
+    joined_at: Annotated[Timestamp, Meta(description="When you became a member.")]
+    created_at: Annotated[Timestamp, Meta(description="When the organization was made: what the list is sorted by.")]
 
 
 class MemberUpdate(Change, frozen=True, kw_only=True):

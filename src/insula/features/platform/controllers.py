@@ -10,7 +10,7 @@ from insula.core.listing import Page, PageRequest
 from insula.core.permissions import Principal
 from insula.core.schemas import QueueName, Search
 from insula.features.platform.repository import ACTIONS, JOB, JOBS
-from insula.features.platform.schemas import JobId, JobRead, JobStatus, OperatorActionRead
+from insula.features.platform.schemas import JobId, JobRead, JobStatus, OperatorActionRead, OrganizationId
 from insula.features.platform.service import DeadLetters
 
 _OPERATORS = "operators keep the installation running; to everybody else this plane does not exist"
@@ -36,7 +36,7 @@ class PlatformController(Controller):
         status: FromQuery[JobStatus | None] = None,
         queue: FromQuery[QueueName | None] = None,
         task: FromQuery[Search | None] = None,
-        organization_id: FromQuery[str | None] = None,
+        organization_id: FromQuery[OrganizationId | None] = None,
     ) -> Page[JobRead]:
         """List background jobs; ``status=dead`` are the dead letters."""
         return await JOBS.page(db, page, status=status, queue=queue, task=task, organization_id=organization_id)

@@ -9,6 +9,7 @@ from insula.core.jobs import ID_PREFIX
 from insula.core.schemas import Read, Timestamp
 
 JobId = Annotated[str, describe(ID_PREFIX, "a job")]
+OrganizationId = Annotated[str, describe("org", "the organization it works for")]
 JobStatus = Literal["due", "leased", "waiting", "done", "dead", "discarded"]
 
 
@@ -16,7 +17,7 @@ class JobRead(Read, frozen=True):
     """A background job. Its payload holds ids only."""
 
     id: JobId
-    organization_id: Annotated[str, describe("org", "the organization it works for")] | None
+    organization_id: OrganizationId | None
     user_id: Annotated[str, describe("usr", "the user who caused it")] | None
     queue: Annotated[str, Meta(examples=["default"])]
     task: Annotated[str, Meta(examples=["identity.send_reset"])]
