@@ -21,6 +21,7 @@ TESTS: Final = ("tests/features",)
 _START: Final = ("-n", "0", "-x", "tests/features/test_access.py")
 """Before the first of these the program has started, or refused to."""
 _REFUSAL: Final = re.compile(r"^[E|\s]*\S*SchemaBehind: (.*)$", re.MULTILINE)
+_UNPROVEN: Final = re.compile(r"^[E|\s]*\S*Unproven: .*\n?.*$", re.MULTILINE)
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -47,7 +48,8 @@ def tried(code: Path, schema: Schema, title: str, arguments: Sequence[str] = TES
     began = time.monotonic()
     run = _run(code, schema, arguments)
     *lines, last = [*run.stderr.strip().splitlines(), *run.stdout.strip().splitlines()] or [""]
-    told = "\n".join([*(line for line in lines if line.startswith(("FAILED ", "ERROR ", "ERROR: "))), last])
+    unproven = _UNPROVEN.findall(run.stdout)[:1]
+    told = "\n".join([*unproven, *(line for line in lines if line.startswith(("FAILED ", "ERROR ", "ERROR: "))), last])
     passed = run.returncode == 0 and re.search(r"\b[1-9]\d* passed\b", last) is not None
     return Verdict(title, passed, f"{told} ({time.monotonic() - began:.0f} s)")
 
@@ -82,28 +84,32 @@ def next_release(folder: Path) -> Path:
     return checkout
 
 
-def side_by_side(old: Path, new: Path, names: tuple[str, str], arguments: Sequence[str] = TESTS) -> Iterator[Verdict]:
+def side_by_side(
+    old: Path, new: Path, names: tuple[str, str], arguments: Sequence[str] = TESTS, *, fresh: bool = False
+) -> Iterator[Verdict]:
     """Both ways, as a release goes: the old program while and after the new one's migrations run, then the new one.
 
     What the new program needs comes before it; on a schema without, it must refuse, and then run where no more was
-    migrated than that. What it does not use yet may come after it.
+    migrated than that. What it does not use yet may come after it. A ``fresh`` schema was the new one's from the start.
     """
     before, after = names
-    yield tried(old, Schema((old, new)), f"{before} on the schema of {after}", arguments)
+    makers = (new,) if fresh else (old, new)
+    yield tried(old, Schema(makers), f"{before} on the schema of {after}", arguments)
     title = f"{after} on the schema of {before}"
     if behind(new, old) is None:
         yield tried(new, Schema((old,)), title, arguments)
         return
     yield refused(new, Schema((old,)), f"{title} does not start")
-    needed = Schema((old, new), needed_by(new))
+    needed = Schema(makers, needed_by(new))
     yield tried(new, needed, f"{title}, migrated to {needed.until} and no further", arguments)
 
 
-def since_before(reference: str, folder: Path, arguments: Sequence[str]) -> Iterator[Verdict]:
+def since_before(before: Path, reference: str, arguments: Sequence[str] = TESTS) -> Iterator[Verdict]:
     """The release of before and this one. A revision that was changed in place since reaches nobody who ran it."""
-    archived = _archived(reference, folder)
-    yield tried(ROOT, Schema((archived, ROOT)), f"this program where {reference} stood, once migrated", _START)
-    yield from side_by_side(archived, ROOT, (f"the program of {reference}", "this one"), arguments)
+    reached = tried(ROOT, Schema((before, ROOT)), f"this program where {reference} stood, once migrated", _START)
+    yield reached
+    names = (f"the program of {reference}", "this one")
+    yield from side_by_side(before, ROOT, names, arguments, fresh=not reached.passed)
 
 
 def main(previous: str | None, arguments: Sequence[str]) -> bool:
@@ -115,7 +121,7 @@ def main(previous: str | None, arguments: Sequence[str]) -> bool:
         for verdict in side_by_side(ROOT, following, ("this program", "the next release"), arguments):
             passed &= _told(verdict)
         if reference := previous or _previous():
-            for verdict in since_before(reference, folder / "previous", arguments):
+            for verdict in since_before(_archived(reference, folder / "previous"), reference, arguments):
                 passed &= _told(verdict)
         else:
             print("NO RELEASE BEFORE THIS ONE: no tag is an ancestor. --previous COMMIT compares with a commit.")

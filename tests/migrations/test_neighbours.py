@@ -7,7 +7,16 @@ import pytest
 
 from tests.architecture.sources import ROOT
 from tests.migrations.expansion import copied, first_in, plant, replace, use
-from tests.migrations.neighbours import Schema, behind, needed_by, next_release, refused, side_by_side, tried
+from tests.migrations.neighbours import (
+    Schema,
+    behind,
+    needed_by,
+    next_release,
+    refused,
+    side_by_side,
+    since_before,
+    tried,
+)
 
 SOME = ("-n", "0", "tests/features/test_projects.py")
 """What reads and writes the table that the next release expands; the command runs every test of every feature."""
@@ -49,6 +58,14 @@ def test_a_program_that_uses_what_is_new_and_does_not_say_so_is_found(tmp_path: 
     verdict = tried(careless, Schema((ROOT,)), "the next release on this schema", [*SOME, "-x"])
     assert not verdict.passed
     assert "1 failed" in verdict.told
+
+
+def test_a_revision_that_was_changed_after_its_release_is_found(tmp_path: Path) -> None:
+    released = copied(tmp_path / "released")
+    replace(released / "migrations" / "versions" / "0004_projects.py", "BETWEEN 1 AND 200", "BETWEEN 1 AND 150")
+    verdict = next(since_before(released, "the release of before", SOME))
+    assert not verdict.passed
+    assert "project_name" in verdict.told
 
 
 def test_a_program_that_starts_although_it_should_refuse_is_found() -> None:
