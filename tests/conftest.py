@@ -39,8 +39,8 @@ PASSWORDS = {role: role for role in LOGINS}
 class Servers:
     """The servers of this run; with xdist, the controller's."""
 
-    def __init__(self, folder: Path, schema_from: Path | None) -> None:
-        self.folder, self.schema_from = folder, schema_from
+    def __init__(self, folder: Path, makers: list[Path], until: str) -> None:
+        self.folder, self.makers, self.until = folder, makers, until
         self.postgres = EmbeddedPostgres(folder / "postgres", settings=QUICK)
         self.valkey = EmbeddedValkey(folder / "valkey")
 
@@ -53,7 +53,10 @@ class Servers:
         if redis is None:
             self.valkey.start()
             redis = self.valkey.url
-        asyncio.run(_template(admin, redis, self.schema_from))
+        if self.makers:
+            asyncio.run(_made_by_others(self.makers, self.until, admin, redis))
+        else:
+            asyncio.run(_template(admin))
         return {"admin": admin, "redis": redis}
 
     def stop(self) -> None:
@@ -64,7 +67,10 @@ class Servers:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write inventory, diagram and permission matrix anew")
-    parser.addoption("--schema-from", type=Path, help="a checkout of another release, which makes the database")
+    makers = "a checkout of another release, which makes the database; said again, one that migrates it then"
+    parser.addoption("--schema-from", type=Path, action="append", default=[], metavar="CHECKOUT", help=makers)
+    until = "the revisions to which the last of these migrates; to its newest, if nothing is said"
+    parser.addoption("--schema-until", default="", metavar="REVISIONS", help=until)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="insula-tests-"))
     folder.chmod(0o711)  # where Postgres runs as nobody, it must be able to enter
-    servers = Servers(folder, config.option.schema_from)
+    servers = Servers(folder, config.option.schema_from, config.option.schema_until)
     config.stash[_SERVERS] = servers
     config.stash[_ADDRESSES] = servers.start()
 
@@ -90,31 +96,34 @@ _SERVERS = pytest.StashKey[Servers]()
 _ADDRESSES = pytest.StashKey[dict[str, str]]()
 
 
-async def _template(admin: str, redis: str, schema_from: Path | None) -> None:
+async def _template(admin: str) -> None:
     """Migrate once; every database of the run is a copy."""
-    if schema_from is not None:
-        await _made_by_another(schema_from.resolve(), admin, redis)
-        return
     await provision(admin, TEMPLATE, PASSWORDS)
     await _sign_in_cheaply(admin)
     await migrate(address(admin, "app_migrator", TEMPLATE))
 
 
-async def _made_by_another(checkout: Path, admin: str, redis: str) -> None:
-    """By another release, as its operator would; where only the contents of revisions differ, the schema says it too.
+async def _made_by_others(makers: list[Path], until: str, admin: str, redis: str) -> None:
+    """By other releases, one after the other, as their operator would: provisioned once, migrated by each.
 
-    As long as revisions change in place their names do not tell two releases apart.
+    As long as revisions change in place their names do not tell two releases apart: where only their contents differ,
+    the schema says it too.
     """
     settings = settings_for(**urls_of(admin, TEMPLATE), redis_url=redis, admin_database_url=admin)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
-    environment = inherited | variables(settings) | {"PYTHONPATH": str(checkout / "src")}
-    for command in ("provision", "migrate"):
-        subprocess.run([sys.executable, "-P", "-m", "insula", command], cwd=checkout, env=environment, check=True)
+    commands = [(makers[0], "provision"), *((maker, "migrate") for maker in makers)]
+    if until:
+        commands[-1:] = [(makers[-1], f"migrate {revision}") for revision in until.split()]
+    for maker, command in commands:
+        environment = inherited | variables(settings) | {"PYTHONPATH": str(maker.resolve() / "src")}
+        line = [sys.executable, "-P", "-m", "insula", *command.split()]
+        subprocess.run(line, cwd=maker, env=environment, check=True)
     await _sign_in_cheaply(admin)
     connection = await asyncpg.connect(admin, database=TEMPLATE)
     try:
         reached = await connection.fetchval("SELECT obj_description('app'::regnamespace, 'pg_namespace')")
-        if reached == REVISION and (checkout / INVENTORY.relative_to(ROOT)).read_text() != INVENTORY.read_text():
+        inventory = makers[-1] / INVENTORY.relative_to(ROOT)
+        if reached == REVISION and inventory.read_text() != INVENTORY.read_text():
             await connection.execute(f"COMMENT ON SCHEMA app IS '{reached} unfinished'")
     finally:
         await connection.close()

@@ -98,12 +98,13 @@ def worker() -> None:
 def migrate(revision: str) -> None:
     """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator).
 
-    With a REVISION no further than to that one; `insula migrate -- insula@-1` takes the last one back.
+    With a REVISION no further than to that one; `insula migrate -- insula@-1` takes the last one back. Where no
+    INSULA_* variables describe an installation, the running `insula up` is migrated.
     """
     from insula.provision import migrate as run
 
     with plainly():
-        reached = asyncio.run(run(load_owner_database_url(), revision))
+        reached = asyncio.run(run(load_owner_database_url(_environment()), revision))
     click.echo("The schema is up to date." if revision == "heads" else f"The schema is at {reached or 'nothing'}.")
 
 
@@ -119,7 +120,8 @@ def migrate(revision: str) -> None:
 def rotate(key: str, lead: int) -> None:
     """Replace a key while everything runs, over INSULA_OWNER_DATABASE_URL (as app_migrator).
 
-    All but door-key need INSULA_SECRET_KEY or INSULA_KMS_COMMAND as well, and no other setting.
+    All but door-key need INSULA_SECRET_KEY or INSULA_KMS_COMMAND as well, and no other setting; with none of these, it
+    is done to the running `insula up`.
 
     door-key signs which tenant a transaction is for. pepper hashes stored credentials, data-keys make mailed links,
     cursors and the names that Redis knows people by: what was made with the ones of before stays good. master-key wraps
@@ -129,7 +131,7 @@ def rotate(key: str, lead: int) -> None:
     from insula.rotation import rotate
 
     with plainly():
-        click.echo(asyncio.run(rotate(key, load_owner_database_url(), lead)))
+        click.echo(asyncio.run(rotate(key, _environment(), lead)))
 
 
 @main.group()
@@ -185,11 +187,11 @@ def provision() -> None:
 
 @main.command()
 def seed() -> None:
-    """Plant the demo data; not where INSULA_ENVIRONMENT is production."""
+    """Plant the demo data, also in the running `insula up`; not where INSULA_ENVIRONMENT is production."""
     from insula.seed import plant
 
     with plainly():
-        planted = asyncio.run(plant(_settings(_SIGN_IN)))
+        planted = asyncio.run(plant(_settings(_SIGN_IN, environment=_environment())))
     click.echo("The demo is planted." if planted else "The demo is there already.")
 
 
@@ -242,7 +244,9 @@ def _home() -> Path:
 
 def _examined(console: Console) -> Settings:
     """The installation that the environment describes, or else the one that is up."""
-    environment = _environment()
+    from insula.instance import described
+
+    environment = described(_home())
     if not is_configured(os.environ):
         up = f": this is what is up in {_home()}."
         none = f", and nothing is up in {_home()}; start something with `insula up`."
@@ -252,18 +256,18 @@ def _examined(console: Console) -> Settings:
 
 
 def _environment() -> Mapping[str, str]:
-    """What describes the installation: the variables that are set, or else those of the one that is up."""
-    from insula.instance import read
+    """For a command that changes or reads an installation by hand: which one it is, is said where nobody named it."""
+    from insula.instance import described
 
-    named = is_configured(os.environ) or any(name.startswith("INSULA_OWNER_DATABASE_URL") for name in os.environ)
-    if named or (lines := read(_home())) is None:
-        return os.environ
-    return dict(line.split("=", 1) for line in lines.splitlines())
+    environment = described(_home())
+    if environment is not os.environ:
+        click.echo(f"No INSULA_* variables describe an installation: this is what is up in {_home()}.", err=True)
+    return environment
 
 
-def _settings(*also: str) -> Settings:
+def _settings(*also: str, environment: Mapping[str, str] | None = None) -> Settings:
     try:
-        return load(also=also)
+        return load(environment, also=also)
     except SettingsError as error:
         raise click.ClickException(f"these settings are not usable:\n{error}") from error
 

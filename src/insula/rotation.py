@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,7 +14,7 @@ from insula.core.masters import Master
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
 from insula.core.vault import unwrap
-from insula.settings import load_masters
+from insula.settings import load_masters, load_owner_database_url
 
 PEPPER: Final[tuple[Purpose, ...]] = ("credential",)
 DATA_KEYS: Final[tuple[Purpose, ...]] = ("mailed_token", "cursor", "pseudonym")
@@ -45,16 +45,17 @@ class RotationError(Mendable):
     """The rotation did not begin, or did not end: nothing is lost, and it can be tried again."""
 
 
-async def rotate(key: str, owner_url: str, lead: float) -> str:
+async def rotate(key: str, environment: Mapping[str, str], lead: float) -> str:
     """Replace one of the keys that `insula rotate` names; returns what there is to tell.
 
     The door's key is the database's own, all others are wrapped: those need the master key too. Raises RotationError
     and SettingsError.
     """
+    owner_url = load_owner_database_url(environment)
     if key == "door-key":
         seconds = await rotate_door_key(owner_url)
         return f"The door signs with a new key; the old one was forgotten after {seconds:.1f} s."
-    masters = load_masters()
+    masters = load_masters(environment)
     if key == "master-key":
         count = await rewrap(owner_url, masters)
         return f"{count} keys were wrapped anew, by {masters[0].name}; no process needs another master key."

@@ -22,6 +22,13 @@ from tests.canaries import WATCH
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 90
+OF_WHAT_IS_UP = {
+    "migrate": "The schema is up to date.",
+    "seed": "The demo is there already.",
+    "rotate door-key": "The door signs with a new key",
+    "rotate pepper": "New keys for credential",
+    "operator list": "olivia@example.com",
+}
 
 
 class Instance:
@@ -185,6 +192,10 @@ def test_doctor_finds_what_is_up_fresh_forgets_it_and_a_taken_port_is_named(inst
         [sys.executable, "-P", "-m", "insula", "doctor"], env=os.environ | running, capture_output=True, text=True
     )
     assert (elsewhere.returncode, "is up in" in elsewhere.stdout) == (0, False), elsewhere.stdout
+    for command, answer in OF_WHAT_IS_UP.items():
+        done = instance.run(*command.split())
+        assert (done.returncode, answer in done.stdout) == (0, True), (command, done.stdout, done.stderr)
+        assert f"what is up in {instance.home}" in done.stderr
     other = Instance(tmp_path / "other")
     refused = other.run("up", "--port", port)
     assert refused.returncode == 1

@@ -25,10 +25,16 @@ def rendered(folder: str) -> list[Manifest]:
 
 @cache
 def _render(folder: str) -> list[Manifest]:
+    return list(yaml.safe_load_all(render(folder)))
+
+
+def render(folder: str, *options: str) -> str:
+    """What whichever of the two programs is there prints."""
     command = ["kubectl", "kustomize"] if shutil.which("kubectl") else ["kustomize", "build"]
-    done = subprocess.run([*command, str(ROOT / "k8s" / folder)], capture_output=True, text=True, check=False)
+    line = [*command, str(ROOT / "k8s" / folder), *options]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return done.stdout
 
 
 def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:

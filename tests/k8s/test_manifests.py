@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,19 @@ import yaml
 from insula.settings import Settings, load, load_owner_database_url
 from tests.authority import Authority
 from tests.k8s.readers import ALLOWED, checkov_complaints
-from tests.k8s.rendering import RENDERED, REPLICAS, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
+from tests.k8s.rendering import (
+    RENDERED,
+    REPLICAS,
+    ROOT,
+    Manifest,
+    named,
+    of_kind,
+    one,
+    pod,
+    render,
+    rendered,
+    workloads,
+)
 from tests.k8s.test_dashboards import boards
 
 pytestmark = pytest.mark.peers
@@ -166,7 +177,6 @@ def test_the_readme_applies_what_is_there() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_the_readme_makes_operators_and_keys_by_a_job_like_the_migrations(tmp_path: Path) -> None:
     (operator, door_key, pepper), migration = jobs_like_the_migrations(tmp_path)
     for job, name, args in (
@@ -187,9 +197,7 @@ def test_the_readme_makes_operators_and_keys_by_a_job_like_the_migrations(tmp_pa
 
 def jobs_like_the_migrations(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What the README's commands make of the migration's Job, and that Job itself."""
-    subprocess.run(
-        ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "production"), "-o", str(folder)], check=True
-    )
+    render("overlays/production", "-o", str(folder))
     made, rendered = [], ""
     for command, rendered in re.findall(r"(?ms)^ *(sed .*?)\s*\\?\n\s+rendered/(\S+) \| kubectl create", README):
         run = subprocess.run(["sh", "-c", f"{command} {rendered}"], cwd=folder, capture_output=True, check=True)

@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +15,24 @@ import msgspec
 
 from insula.schema import BRANCHES, _newest, _revisions, state_of
 from tests.architecture.sources import ROOT
-from tests.migrations.expansion import copied, plant
+from tests.migrations.expansion import copied, plant, use
 
 TESTS: Final = ("tests/features",)
-_CHANGES: Final = ("src", "migrations/versions")
+_START: Final = ("-n", "0", "-x", "tests/features/test_access.py")
+"""Before the first of these the program has started, or refused to."""
+_REFUSAL: Final = re.compile(r"^[E|\s]*\S*SchemaBehind: (.*)$", re.MULTILINE)
+_UNPROVEN: Final = re.compile(r"^[E|\s]*\S*Unproven: .*\n?.*$", re.MULTILINE)
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """A database that these releases migrated one after the other, the last of them as far as it says."""
+
+    makers: tuple[Path, ...]
+    until: str = ""
+
+    def options(self) -> list[str]:
+        until = [f"--schema-until={self.until}"] if self.until else []
+        return [*(f"--schema-from={maker}" for maker in self.makers), *until]
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -28,65 +43,107 @@ class Verdict(msgspec.Struct, frozen=True):
     told: str
 
 
-def tried(code: Path, schema: Path, title: str, arguments: Sequence[str] = TESTS) -> Verdict:
-    """The API tests that come with ``code``, on a database that ``schema`` has migrated."""
+def tried(code: Path, schema: Schema, title: str, arguments: Sequence[str] = TESTS) -> Verdict:
+    """The API tests that come with ``code``, on that database. Where none passed, nothing was proven."""
     began = time.monotonic()
-    environment = _environment(code)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--schema-from={schema}", *arguments]
-    run = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)
-    *lines, last = run.stdout.strip().splitlines() or run.stderr.strip().splitlines() or [""]
-    told = "\n".join([*(line for line in lines if line.startswith(("FAILED ", "ERROR "))), last])
-    return Verdict(title, run.returncode == 0, f"{told} ({time.monotonic() - began:.0f} s)")
+    run = _run(code, schema, arguments)
+    *lines, last = [*run.stderr.strip().splitlines(), *run.stdout.strip().splitlines()] or [""]
+    unproven = _UNPROVEN.findall(run.stdout)[:1]
+    told = "\n".join([*unproven, *(line for line in lines if line.startswith(("FAILED ", "ERROR ", "ERROR: "))), last])
+    passed = run.returncode == 0 and re.search(r"\b[1-9]\d* passed\b", last) is not None
+    return Verdict(title, passed, f"{told} ({time.monotonic() - began:.0f} s)")
+
+
+def refused(code: Path, schema: Schema, title: str) -> Verdict:
+    """That this program does not start there, and says for want of what: seen, not concluded."""
+    run = _run(code, schema, _START)
+    if (said := _REFUSAL.search(run.stdout)) is None:
+        last = [*run.stdout.strip().splitlines(), ""][-1]
+        return Verdict(title, passed=False, told=f"nobody refused for want of {needed_by(code)}: {last}")
+    wanted = f"this program needs {needed_by(code)}: run `insula migrate` first."
+    return Verdict(title, passed=run.returncode != 0 and said[1].endswith(wanted), told=said[1])
+
+
+def needed_by(code: Path) -> str:
+    """The oldest schema that a program starts on."""
+    return state_of(_revisions(_branches(code), unneeded=False))
 
 
 def behind(code: Path, schema: Path) -> str | None:
     """Which revision this code needs that the other's schema has not: it does not start on it, which is its right."""
     there = _newest(state_of(_revisions(_branches(schema))).split())
-    needed = _newest(state_of(_revisions(_branches(code), unneeded=False)).split())
+    needed = _newest(needed_by(code).split())
     return " ".join(revision for branch, revision in needed.items() if there.get(branch, "") < revision) or None
 
 
 def next_release(folder: Path) -> Path:
-    """This tree with revisions of which its program uses nothing yet."""
+    """This tree with revisions more: its program uses what the first one makes, and nothing yet of the others."""
     checkout = copied(folder)
     plant(checkout / "migrations" / "own")
+    use(checkout)
     return checkout
 
 
-def side_by_side(old: Path, new: Path, names: tuple[str, str], arguments: Sequence[str] = TESTS) -> list[Verdict]:
-    """Both ways. What a program needs comes before it; what it does not use yet may come after it."""
+def side_by_side(
+    old: Path, new: Path, names: tuple[str, str], arguments: Sequence[str] = TESTS, *, fresh: bool = False
+) -> Iterator[Verdict]:
+    """Both ways, as a release goes: the old program while and after the new one's migrations run, then the new one.
+
+    What the new program needs comes before it; on a schema without, it must refuse, and then run where no more was
+    migrated than that. What it does not use yet may come after it. A ``fresh`` schema was the new one's from the start.
+    """
     before, after = names
-    verdicts = [tried(old, new, f"{before} on the schema of {after}", arguments)]
+    makers = (new,) if fresh else (old, new)
+    yield tried(old, Schema(makers), f"{before} on the schema of {after}", arguments)
     title = f"{after} on the schema of {before}"
-    if lacks := behind(new, old):
-        told = f"does not start: it needs {lacks}, and says so. Migrate before it is rolled out."
-        return [*verdicts, Verdict(title, passed=True, told=told)]
-    return [*verdicts, tried(new, old, title, arguments)]
+    if behind(new, old) is None:
+        yield tried(new, Schema((old,)), title, arguments)
+        return
+    yield refused(new, Schema((old,)), f"{title} does not start")
+    needed = Schema(makers, needed_by(new))
+    yield tried(new, needed, f"{title}, migrated to {needed.until} and no further", arguments)
+
+
+def since_before(before: Path, reference: str, arguments: Sequence[str] = TESTS) -> Iterator[Verdict]:
+    """The release of before and this one. A revision that was changed in place since reaches nobody who ran it."""
+    reached = tried(ROOT, Schema((before, ROOT)), f"this program where {reference} stood, once migrated", _START)
+    yield reached
+    names = (f"the program of {reference}", "this one")
+    yield from side_by_side(before, ROOT, names, arguments, fresh=not reached.passed)
 
 
 def main(previous: str | None, arguments: Sequence[str]) -> bool:
+    passed = True
     with tempfile.TemporaryDirectory(prefix="insula-neighbours-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # where Postgres runs as nobody, it must be able to enter
-        verdicts = side_by_side(ROOT, next_release(folder / "next"), ("this program", "the next release"), arguments)
-        _tell(verdicts)
-        reference = previous or _previous()
-        archived = _archived(reference, folder / "previous")
-        for verdict in side_by_side(archived, ROOT, (f"the program of {reference}", "this one"), arguments):
-            _tell([verdict])
-            verdicts.append(verdict)
-    return all(verdict.passed for verdict in verdicts)
+        following = next_release(folder / "next")
+        for verdict in side_by_side(ROOT, following, ("this program", "the next release"), arguments):
+            passed &= _told(verdict)
+        if reference := previous or _previous():
+            for verdict in since_before(_archived(reference, folder / "previous"), reference, arguments):
+                passed &= _told(verdict)
+        else:
+            print("NO RELEASE BEFORE THIS ONE: no tag is an ancestor. --previous COMMIT compares with a commit.")
+    return passed
 
 
-def _tell(verdicts: Sequence[Verdict]) -> None:
-    for verdict in verdicts:
-        print(f"{'passed' if verdict.passed else 'FAILED'}  {verdict.title}: {verdict.told}", flush=True)
+def _told(verdict: Verdict) -> bool:
+    print(f"{'passed' if verdict.passed else 'FAILED'}  {verdict.title}: {verdict.told}", flush=True)
+    return verdict.passed
 
 
-def _previous() -> str:
-    """The latest release; before the first one, what was there before the last change of program or schema."""
+def _run(code: Path, schema: Schema, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *schema.options(), *arguments]
+    return subprocess.run(command, cwd=code, env=_environment(code), capture_output=True, text=True, check=False)
+
+
+def _previous() -> str | None:
+    """The latest release before this one, by its tag; a clone that may lack tags cannot say that there is none."""
+    if _git("rev-parse", "--is-shallow-repository").strip() == "true":
+        sys.exit("this clone is shallow, so whether anything was released is unknown: git fetch --unshallow --tags")
     tags = _git("tag", "--merged", "HEAD", "--sort=-v:refname", "--no-contains", "HEAD").split()
-    return tags[0] if tags else _git("log", "-1", "--format=%h", "--", *_CHANGES).strip() + "~1"
+    return tags[0] if tags else None
 
 
 def _archived(reference: str, folder: Path) -> Path:

@@ -9,6 +9,9 @@ from typing import Final
 from tests.architecture.sources import ROOT
 
 EXPANSION: Final = sorted(Path(__file__).parent.glob("own_*.py"))
+_MODEL: Final = "src/insula/features/projects/models.py"
+_NAME: Final = "    name_norm: Mapped[str]\n"
+_INITIAL: Final = "    initial: Mapped[str | None]\n"
 FOLDERS: Final = ("src", "migrations", "tests", "deploy", "pyproject.toml", ".squawk.toml", "LICENSE", "README.md")
 
 
@@ -29,6 +32,25 @@ def plant(own: Path, revisions: Iterable[Path] = EXPANSION) -> None:
     for path in revisions:
         text = renumbered(path.read_text(encoding="utf-8"), there)
         (own / renumbered(path.name, there)).write_text(text, encoding="utf-8")
+
+
+def use(checkout: Path, *, needed: bool = True) -> None:
+    """Let the program of a release read and write what the first of the planted revisions makes, and say that it needs it."""
+    replace(checkout / _MODEL, _NAME, _NAME + _INITIAL)
+    if needed:
+        replace(first_in(checkout), "needed = False\n", "")
+
+
+def first_in(checkout: Path) -> Path:
+    """The first of the planted revisions."""
+    return sorted((checkout / "migrations" / "own").glob("own_*.py"))[-len(EXPANSION)]
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    """In a file that says it once: what is planted must be there."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{path} says {text.count(old)} times: {old}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def renumbered(text: str, there: int) -> str:
