@@ -3,11 +3,26 @@
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+
+SIGNS: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""What an authority's key is for (RFC 5280, section 4.2.1.3): Python 3.13 and newer believe none that does not say so."""
 
 
 class Authority:
@@ -17,7 +32,9 @@ class Authority:
         self._folder, self._name = folder, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         own = self._signed(self._name, self._key.public_key(), timedelta(days=30))
-        certificate = own.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        certificate = own.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).add_extension(
+            SIGNS, critical=True
+        )
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 

@@ -105,7 +105,8 @@ async def test_the_port_of_the_metrics_says_whether_the_event_loop_turns(monkeyp
             with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}{path}") as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
-            return refused.code, refused.read().decode()
+            with refused:
+                return refused.code, refused.read().decode()
 
     try:
         assert await asyncio.to_thread(ask, "/livez") == await asyncio.to_thread(ask, "/readyz") == (200, "ok")

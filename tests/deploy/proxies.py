@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from insula.embedded.process import free_port
+from tests.authority import SIGNS
 
 _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 _SERVERS: Final = re.compile(r"(?m)((?:^    server \w+ \S+:\d+\n)+)")
@@ -168,6 +169,7 @@ def _certificate() -> bytes:
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(SIGNS, critical=True)
         .sign(key, hashes.SHA256())
     )
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
