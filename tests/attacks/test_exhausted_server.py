@@ -1,6 +1,7 @@
 """One caller takes all that the server process has: its memory, its connections, its database."""
 
 import asyncio
+import resource
 import socket
 import time
 from collections import Counter
@@ -109,7 +110,10 @@ async def upload(port: int, owner: Member, length: str, *, at_most: int) -> tupl
 
 @pytest.mark.attack(128)
 async def test_a_thousand_idle_and_slow_connections_keep_nobody_out(settings: Settings, tmp_path: Path) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))  # what processes usually begin with
     async with serving(settings, tmp_path) as api:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the other ends are ours
         idle = await asyncio.gather(*(Client.connect(api.port) for _ in range(1000)))
         for client in idle[:50]:
             assert await client.request("GET", "/livez") == 200
