@@ -159,6 +159,31 @@ def test_redis_is_given_the_password_of_its_address(etc: Path) -> None:
     assert said == f"requirepass {word[1]}\n"
 
 
+def test_a_second_time_the_backups_keep_their_passphrase(tmp_path: Path) -> None:
+    """With another one, all that was backed up before could be read by nobody."""
+    commands = block("apt install pgbackrest").replace("/etc/pgbackrest/conf.d", str(tmp_path))
+    mute = "".join(f"{name}() {{ :; }}\n" for name in ("apt", "install", "chown"))
+    kept = []
+    for _ in range(2):
+        subprocess.run(["sh", "-c", mute + commands], capture_output=True, check=False)
+        kept.append((tmp_path / "secret.conf").read_text())
+    assert kept[0] == kept[1]
+
+
+def test_what_watches_is_for_this_machine_alone() -> None:
+    """As Debian starts them, each listens on every address, and an Alertmanager looks for others of its kind."""
+    commands = block("prometheus-alertmanager")
+    assert re.findall(r"--web\.listen-address=(\S+?)'?(?= |\n|')", commands) == [
+        "127.0.0.1:9187",
+        "127.0.0.1:9090",
+        "127.0.0.1:9093",
+    ]
+    assert re.search(r"--cluster\.listen-address='.* >>/etc/default/prometheus-alertmanager", commands)
+    assert "--no-install-recommends" in commands, "or node_exporter comes along"
+    restarted = re.findall(r"(?m)^systemctl restart (.*)$", commands)
+    assert restarted == ["prometheus prometheus-alertmanager prometheus-postgres-exporter"]
+
+
 def test_every_path_of_ours_that_it_names_is_there() -> None:
     named = {path for text in BLOCKS for path in re.findall(r"/opt/insula/(deploy/[\w./*-]+)", text)}
     assert len(named) > 5

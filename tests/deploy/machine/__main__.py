@@ -29,7 +29,9 @@ CHAPTERS: Final = (
     installation.prometheus,
     life.reboots,
     upkeep.queues,
+    upkeep.own_redis,
     upkeep.backups,
+    upkeep.slow_statements,
 )
 
 

@@ -42,7 +42,7 @@ def install(root: Path, base: Path | None) -> None:
     if os.geteuid():
         raise NoMachine("only root can boot one")
     if missing := [package for program, package in PROGRAMS.items() if shutil.which(program) is None]:
-        raise NoMachine(f"install {' '.join(missing)}")
+        raise NoMachine(f"for want of {' '.join(missing)}")
     command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root]
     subprocess.run(command if base is None else ["cp", "-a", base, root], check=True, stdout=subprocess.DEVNULL)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
@@ -60,6 +60,7 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._log = root.with_suffix(".log")
+        self._groups = control_groups(f"insula-{os.getpid()}")
         self._leader = ""
 
     @contextmanager
@@ -76,7 +77,11 @@ class Machine:
         command = ("systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", "--resolv-conf=off")
         with self._log.open("ab") as log:
             self._nspawn = subprocess.Popen(
-                [*command, "-D", self.root, "-b"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, "-D", self.root, "-b"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=self._enter_groups,
             )
         try:
             self._wait_for_systemd()
@@ -86,6 +91,11 @@ class Machine:
         network = ("slirp4netns", "--configure", "--disable-host-loopback", self._leader, "tap0")
         self._network = subprocess.Popen(network, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return time.monotonic() - began
+
+    def _enter_groups(self) -> None:
+        for group in self._groups:
+            group.mkdir(exist_ok=True)
+            (group / "cgroup.procs").write_text("0")
 
     def _wait_for_systemd(self) -> None:
         by = time.monotonic() + _BOOT_SECONDS
@@ -103,7 +113,7 @@ class Machine:
 
     def sh(self, commands: str, *, seconds: float = 600) -> str:
         """What they said. Raises Wrong where one of them failed."""
-        with tempfile.TemporaryFile("w+") as said:  # no pipe: what stays in the background would hold it open
+        with tempfile.TemporaryFile("w+", errors="replace") as said:  # no pipe: what stays in the background would hold it open
             status = self.start(commands, stdout=said).wait(seconds)
             said.seek(0)
             text = said.read()
@@ -151,11 +161,22 @@ class Machine:
                 os.kill(number, signal.SIGKILL)
             self._nspawn.wait()
         self._end_network()
+        for group in self._groups:
+            for folder, _, _ in os.walk(group, topdown=False):
+                Path(folder).rmdir()
 
     def _end_network(self) -> None:
         if network := getattr(self, "_network", None):
             network.terminate()
             network.wait()
+
+
+def control_groups(name: str) -> list[Path]:
+    """One of its own in each tree that systemd keeps: two machines in the same would end each other's processes."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+    return [
+        Path(place) / name for _, place, kind, options, *_ in mounts if kind == "cgroup2" or "name=systemd" in options
+    ]
 
 
 def _children(number: int) -> list[psutil.Process]:

@@ -18,6 +18,7 @@ CLONE: Final = "ADDRESS-OF-YOUR-COPY"
 COPY: Final = "/srv/insula"
 FILES: Final = 40_100
 """What HAProxy opens for the connections that haproxy.cfg lets it have."""
+README: Final = (DEPLOY / "README.md").read_text()
 _began = time.monotonic()
 
 
@@ -72,12 +73,12 @@ def processes(machine: Machine) -> None:
     seen("   Each process sees its own credentials and nobody else's, and has none in its environment.")
 
 
-def sees_its_own(machine: Machine, unit: str) -> None:
-    place = f"/run/credentials/{unit}.service"
+def sees_its_own(machine: Machine, unit: str, *more: str) -> None:
+    """Its folder, with what the unit loads and ``more``, and no other; no secret stands in its environment."""
     inside = f"nsenter -t {main_process(machine, unit)} -m -U --preserve-credentials"
     there = machine.ask(f"{inside} ls /run/credentials").split()
-    names = set(machine.ask(f"{inside} ls {place}").split())
-    if there != [f"{unit}.service"] or names != USED[re.sub(r"@\w+", "@.service", unit)]:
+    names = set(machine.ask(f"{inside} ls /run/credentials/{unit}.service").split())
+    if there != [f"{unit}.service"] or names != USED[re.sub(r"@\w+", "@.service", unit)] | set(more):
         raise Wrong(f"{unit} sees {there} and {names}")
     secrets = {machine.sh(f"cat /etc/insula/{name}").strip() for name in SECRETS}
     environment = machine.sh(f"tr '\\0' '\\n' </proc/{main_process(machine, unit)}/environ")
@@ -101,9 +102,15 @@ def served(machine: Machine) -> bool:
 
 
 def prometheus(machine: Machine) -> None:
-    machine.sh(block("apt install prometheus "), seconds=1200)
+    machine.sh(block("prometheus-alertmanager"), seconds=1200)
     machine.until(partial(watched, machine), "Prometheus' targets are up", seconds=90)
     seen(f"6. Prometheus: {len(targets(machine))} targets, all up, the exporter's among them; no rule fails.")
+    listening = {line.split()[3] for line in machine.sh("ss -ltnH").splitlines()}
+    if public := {each for each in listening if not each.startswith(("127.", "[::1]"))} - {"0.0.0.0:80", "0.0.0.0:443"}:
+        raise Wrong(f"open to everybody: {public}")
+    seen(
+        f"   Of {len(listening)} places that something listens on, only HAProxy's ports 80 and 443 are open to others."
+    )
 
 
 def targets(machine: Machine) -> dict[str, str]:
@@ -117,7 +124,8 @@ def watched(machine: Machine) -> bool:
     groups = asked_of_prometheus(machine, "rules").get("groups", [])
     rules = {rule["health"] for group in groups for rule in group["rules"]}
     up = asked_of_prometheus(machine, "query?query=pg_up").get("result", [])
-    return set(health.values()) == {"up"} and rules == {"ok"} and [each["value"][1] for each in up] == ["1"]
+    told = machine.ask("curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9093/-/ready")
+    return (set(health.values()), rules, [each["value"][1] for each in up], told) == ({"up"}, {"ok"}, ["1"], "200")
 
 
 def asked_of_prometheus(machine: Machine, what: str) -> dict[str, Any]:
@@ -131,7 +139,7 @@ def works(machine: Machine) -> None:
         f"   Over https, through HAProxy: {visit(machine, 'sign-up', ADA)} after the letter that the mail server took."
     )
     said = machine.sh(block("insula operator add"))
-    if said.count('"ready"') < 4 or "FAIL" in said:
+    if said.count('{"status":"ok"}') != 4 or "wrong  " in said or f"{ADA} is an operator." not in said:
         raise Wrong(said)
     seen("7. Does it work? insula doctor, /readyz, the log and operator add, as they stand:")
     print(re.sub(r"(?m)^", "           ", said.rstrip()))
@@ -151,6 +159,3 @@ def ready(machine: Machine, units: tuple[str, ...] = UNITS) -> float:
 
 def main_process(machine: Machine, unit: str) -> str:
     return machine.sh(f"systemctl show -P MainPID {unit}").strip()
-
-
-README: Final = (DEPLOY / "README.md").read_text()

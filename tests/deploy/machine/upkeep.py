@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from tests.deploy.machine.debian import Machine, Wrong
-from tests.deploy.machine.installation import ADA, UNITS, block, filled, ready, seen, visit
+from tests.deploy.machine.installation import ADA, UNITS, block, filled, ready, seen, sees_its_own, visit
 from tests.deploy.machine.life import working
 from tests.deploy.machine.surroundings import LETTERS
 from tests.deploy.test_systemd import DEPLOY
@@ -27,6 +27,20 @@ def queues(machine: Machine) -> None:
     machine.sh(f"systemctl start {BULK}")
     machine.until(lambda: arrived(machine, "waits@example.com"), "the invitation is mailed")
     seen("   The letter of an invitation waited for worker 11, and that of a sign-up for nobody.")
+
+
+def own_redis(machine: Machine) -> None:
+    other = "s,6379,6380,; s,/redis/redis-server.pid,-bulk/redis-server.pid,; s,redis-server.log,redis-bulk.log,"
+    machine.sh(f"sed '{other}' /etc/redis/redis.conf >/etc/redis/redis-bulk.conf")
+    machine.sh("chown redis: /etc/redis/redis-bulk.conf && systemctl enable --now redis-server@bulk")
+    address = {"rediss://:PASSWORD@ADDRESS:6379": "$(sed s/6379/6380/ /etc/insula/redis_url)"}
+    doctor = machine.sh(filled(block("jobs_redis_url-bulk"), address))
+    ready(machine, (*UNITS, BULK))
+    sees_its_own(machine, BULK, "jobs_redis_url")
+    if "wrong" in doctor:
+        raise Wrong(doctor)
+    with working(machine, "A Redis of its own for worker 11"):
+        machine.sh("sleep 4")
 
 
 def arrived(machine: Machine, address: str) -> bool:
@@ -58,3 +72,13 @@ def backups(machine: Machine) -> None:
     )
     with working(machine, "After the restore"):
         machine.sh("sleep 6")
+
+
+def slow_statements(machine: Machine) -> None:
+    for holding in ("statements.conf", "CREATE EXTENSION pg_stat_statements"):
+        machine.sh(block(holding))
+    ready(machine, (*UNITS, BULK))
+    with working(machine, "Statements are counted"):
+        machine.sh("sleep 4")
+    if "app_rw" not in (told := machine.sh(block("total_exec_time DESC"))):
+        raise Wrong(told)
