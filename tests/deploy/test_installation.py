@@ -95,11 +95,14 @@ def units(tmp_path: Path) -> Path:
     return folder
 
 
+MUTE = ("systemctl", "curl", "insula", "runuser", "ln", "install")
+
+
 def told(commands: str, etc: Path, units: Path) -> list[str]:
     """What the commands ask of other programs, in their order."""
     for ours, other in (("/etc/insula", etc), ("/etc/systemd/system", units)):
         commands = commands.replace(ours, str(other))
-    tell = "".join(f'{name}() {{ echo "{name} $*"; }}\n' for name in ("systemctl", "curl", "insula", "runuser", "ln"))
+    tell = "".join(f'{name}() {{ echo "{name} $*"; }}\n' for name in MUTE)
     tell += 'redis_cli() { echo "redis-cli $*"; }\n'
     text = tell + commands.replace("redis-cli ", "redis_cli ")
     done = subprocess.run(["sh", "-euc", text], capture_output=True, text=True, check=True)
@@ -108,7 +111,13 @@ def told(commands: str, etc: Path, units: Path) -> list[str]:
 
 def test_a_release_restarts_every_process_that_is_enabled(etc: Path, units: Path) -> None:
     said = told(block("/opt/insula-2 /opt/insula\n"), etc, units)
-    assert said[1:] == [
+    assert said[0].startswith("ln ")
+    assert [line.rpartition(" ")[2] for line in said[1:3]] == [
+        "/usr/local/sbin/insula",
+        f"{units}/",
+    ]  # units may change
+    assert said[3:] == [
+        "systemctl daemon-reload",
         "systemctl start insula-migrate",
         "systemctl restart insula-worker@01.service insula-worker@11.service",
         "systemctl restart insula-api@8001",

@@ -25,6 +25,7 @@ ENVIRONMENT: Final = (
 )
 REBOOTS: Final = 133
 """What systemd-nspawn ends with when the machine asked to be started again."""
+DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "TERM")
 _BOOT_SECONDS: Final = 90
 _OFF_SECONDS: Final = 90
 
@@ -74,10 +75,10 @@ class Machine:
     def boot(self) -> float:
         """Returns how many seconds it took until everything that is enabled was started. Raises NoMachine."""
         began = time.monotonic()
-        command = ("systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", "--resolv-conf=off")
+        command = (*DIES_WITH_US, "systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network")
         with self._log.open("ab") as log:
             self._nspawn = subprocess.Popen(
-                [*command, "-D", self.root, "-b"],
+                [*command, "--resolv-conf=off", "-D", self.root, "-b"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -88,7 +89,7 @@ class Machine:
         except BaseException:
             self.power_off()
             raise
-        network = ("slirp4netns", "--configure", "--disable-host-loopback", self._leader, "tap0")
+        network = (*DIES_WITH_US, "slirp4netns", "--configure", "--disable-host-loopback", self._leader, "tap0")
         self._network = subprocess.Popen(network, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return time.monotonic() - began
 
@@ -113,7 +114,9 @@ class Machine:
 
     def sh(self, commands: str, *, seconds: float = 600) -> str:
         """What they said. Raises Wrong where one of them failed."""
-        with tempfile.TemporaryFile("w+", errors="replace") as said:  # no pipe: what stays in the background would hold it open
+        with tempfile.TemporaryFile(
+            "w+", errors="replace"
+        ) as said:  # no pipe: what stays in the background would hold it open
             status = self.start(commands, stdout=said).wait(seconds)
             said.seek(0)
             text = said.read()
