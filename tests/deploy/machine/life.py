@@ -11,7 +11,7 @@ from typing import Final
 from tests.deploy.machine.debian import Machine, Wrong
 from tests.deploy.machine.installation import ADA, CLONE, COPY, UNITS, block, main_process, ready, seen, served
 
-LEAST: Final = 20
+LEAST: Final = 10
 """Requests without which a block shows nothing."""
 
 

@@ -40,7 +40,7 @@ def own_redis(machine: Machine) -> None:
     if "wrong" in doctor:
         raise Wrong(doctor)
     with working(machine, "A Redis of its own for worker 11"):
-        machine.sh("sleep 4")
+        machine.sh("sleep 6")
 
 
 def arrived(machine: Machine, address: str) -> bool:
@@ -61,7 +61,7 @@ def backups(machine: Machine) -> None:
     moment = machine.sh("date -u '+%F %T.%6N+00'").strip()
     machine.sh("sleep 2")
     with working(machine, "After that moment"):
-        machine.sh("sleep 4")
+        machine.sh("sleep 6")
     machine.sh("cd / && runuser -u postgres -- psql -qc 'SELECT pg_switch_wal()' >/dev/null && sleep 2")
     said = machine.sh(filled(block("--type=time"), {MOMENT: moment}))
     ready(machine, (*UNITS, BULK))
@@ -79,6 +79,6 @@ def slow_statements(machine: Machine) -> None:
         machine.sh(block(holding))
     ready(machine, (*UNITS, BULK))
     with working(machine, "Statements are counted"):
-        machine.sh("sleep 4")
+        machine.sh("sleep 6")
     if "app_rw" not in (told := machine.sh(block("total_exec_time DESC"))):
         raise Wrong(told)
