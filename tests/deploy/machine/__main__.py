@@ -6,6 +6,7 @@ sysexits.h), and says NOT RUN, where no machine can be booted.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,11 +28,13 @@ CHAPTERS: Final = (
     life.stops,
     life.releases,
     installation.prometheus,
+    life.unrefused,
     life.reboots,
     upkeep.queues,
     upkeep.own_redis,
     upkeep.backups,
     upkeep.slow_statements,
+    life.unrefused,
 )
 
 
@@ -40,6 +43,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--base", type=Path)
     base = arguments.parse_args().base
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and power off on the way
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(Path(folder) / "machine")
         try:

@@ -76,6 +76,7 @@ class Machine:
         """Returns how many seconds it took until everything that is enabled was started. Raises NoMachine."""
         began = time.monotonic()
         command = (*DIES_WITH_US, "systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network")
+        self._make_groups()
         with self._log.open("ab") as log:
             self._nspawn = subprocess.Popen(
                 [*command, "--resolv-conf=off", "-D", self.root, "-b"],
@@ -93,9 +94,15 @@ class Machine:
         self._network = subprocess.Popen(network, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return time.monotonic() - began
 
+    def _make_groups(self) -> None:
+        try:
+            for group in self._groups:
+                group.mkdir(exist_ok=True)
+        except OSError as error:
+            raise NoMachine(f"it would have no control group of its own: {error}") from error
+
     def _enter_groups(self) -> None:
         for group in self._groups:
-            group.mkdir(exist_ok=True)
             (group / "cgroup.procs").write_text("0")
 
     def _wait_for_systemd(self) -> None:
@@ -114,9 +121,8 @@ class Machine:
 
     def sh(self, commands: str, *, seconds: float = 600) -> str:
         """What they said. Raises Wrong where one of them failed."""
-        with tempfile.TemporaryFile(
-            "w+", errors="replace"
-        ) as said:  # no pipe: what stays in the background would hold it open
+        # No pipe: what stays in the background would hold it open.
+        with tempfile.TemporaryFile("w+", errors="replace") as said:
             status = self.start(commands, stdout=said).wait(seconds)
             said.seek(0)
             text = said.read()
@@ -166,7 +172,8 @@ class Machine:
         self._end_network()
         for group in self._groups:
             for folder, _, _ in os.walk(group, topdown=False):
-                Path(folder).rmdir()
+                with suppress(OSError):  # of one that ended the hard way something may be left for a moment
+                    Path(folder).rmdir()
 
     def _end_network(self) -> None:
         if network := getattr(self, "_network", None):

@@ -85,6 +85,14 @@ def runs_in(machine: Machine, folder: str) -> None:
     seen(f"   Every process is {folder}'s.")
 
 
+def unrefused(machine: Machine) -> None:
+    """What the units forbid is nothing that the program asks for: since the machine was booted."""
+    said = machine.sh("journalctl -u 'insula-*' -o cat --no-pager")
+    if found := re.findall(r"(?m)^.*(?:not permitted|Permission denied|Read-only file).*$", said):
+        raise Wrong("\n".join(found[:5]))
+    seen(f"In {said.count(chr(10))} lines of the units' log nobody was refused a file or a system call.")
+
+
 def reboots(machine: Machine) -> None:
     took = machine.reboot()
     served_after = machine.until(partial(served, machine), "HAProxy serves after a reboot")
