@@ -95,11 +95,14 @@ def units(tmp_path: Path) -> Path:
     return folder
 
 
+MUTE = ("systemctl", "curl", "insula", "runuser", "ln", "install")
+
+
 def told(commands: str, etc: Path, units: Path) -> list[str]:
     """What the commands ask of other programs, in their order."""
     for ours, other in (("/etc/insula", etc), ("/etc/systemd/system", units)):
         commands = commands.replace(ours, str(other))
-    tell = "".join(f'{name}() {{ echo "{name} $*"; }}\n' for name in ("systemctl", "curl", "insula", "runuser", "ln"))
+    tell = "".join(f'{name}() {{ echo "{name} $*"; }}\n' for name in MUTE)
     tell += 'redis_cli() { echo "redis-cli $*"; }\n'
     text = tell + commands.replace("redis-cli ", "redis_cli ")
     done = subprocess.run(["sh", "-euc", text], capture_output=True, text=True, check=True)
@@ -108,7 +111,13 @@ def told(commands: str, etc: Path, units: Path) -> list[str]:
 
 def test_a_release_restarts_every_process_that_is_enabled(etc: Path, units: Path) -> None:
     said = told(block("/opt/insula-2 /opt/insula\n"), etc, units)
-    assert said[1:] == [
+    assert said[0].startswith("ln ")
+    assert [line.rpartition(" ")[2] for line in said[1:3]] == [
+        "/usr/local/sbin/insula",
+        f"{units}/",
+    ]  # units may change
+    assert said[3:] == [
+        "systemctl daemon-reload",
         "systemctl start insula-migrate",
         "systemctl restart insula-worker@01.service insula-worker@11.service",
         "systemctl restart insula-api@8001",
@@ -157,6 +166,32 @@ def test_redis_is_given_the_password_of_its_address(etc: Path) -> None:
     word = re.fullmatch(r"redis://:(\w{48})@127\.0\.0\.1:6379\n", (etc / "redis_url").read_text())
     assert word
     assert said == f"requirepass {word[1]}\n"
+
+
+def test_a_second_time_the_backups_keep_their_passphrase(tmp_path: Path) -> None:
+    """With another one, all that was backed up before could be read by nobody."""
+    commands = block("apt install pgbackrest").replace("/etc/pgbackrest/conf.d", str(tmp_path))
+    mute = "".join(f"{name}() {{ :; }}\n" for name in ("apt", "install", "chown"))
+    kept = []
+    for _ in range(2):
+        subprocess.run(["sh", "-c", mute + commands], capture_output=True, check=False)
+        kept.append((tmp_path / "secret.conf").read_text())
+    assert kept[0] == kept[1]
+
+
+def test_what_watches_is_for_this_machine_alone() -> None:
+    """As Debian starts them, each listens on every address, and an Alertmanager looks for others of its kind."""
+    commands = block("prometheus-alertmanager")
+    assert re.findall(r"--web\.listen-address=(\S+?)'?(?= |\n|')", commands) == [
+        "127.0.0.1:9187",
+        "127.0.0.1:9090",
+        "127.0.0.1:9093",
+    ]
+    assert re.search(r"--cluster\.listen-address='.* >>/etc/default/prometheus-alertmanager", commands)
+    assert "--no-install-recommends" in commands, "or node_exporter comes along"
+    asked = re.findall(r"(?m)^systemctl ([\w-]+)", commands)
+    assert asked == ["reset-failed", "restart"], "or the exporter, failing since it was unpacked, is refused a start"
+    assert "restart prometheus prometheus-alertmanager prometheus-postgres-exporter\n" in commands
 
 
 def test_every_path_of_ours_that_it_names_is_there() -> None:

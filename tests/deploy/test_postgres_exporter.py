@@ -54,19 +54,17 @@ class Exporter:
     """The package's unit, after the README's commands: what they wrote and what they said to PostgreSQL."""
 
     def __init__(self, folder: Path) -> None:
-        commands = block("apt install prometheus")
-        file, etc = folder / "default", folder / "etc"
+        commands = block("prometheus-alertmanager")
+        default, etc = folder / "default", folder / "etc"
+        default.mkdir()
         etc.mkdir()
-        places = {
-            "/opt/insula": DEPLOY.parent,
-            "/etc/prometheus/": f"{etc}/",
-            "/etc/default/prometheus-postgres-exporter": file,
-        }
+        places = {"/opt/insula": DEPLOY.parent, "/etc/prometheus/": f"{etc}/", "/etc/default/": f"{default}/"}
         for ours, other in places.items():
             assert ours in commands
             commands = commands.replace(ours, str(other))
         mute = "apt() { :; }\nsystemctl() { :; }\nrunuser() { cat; }\n"
         self.sql = _shell(mute + commands)
+        file = default / "prometheus-postgres-exporter"
         self.arguments, self.source = _shell(f'. {file}; echo "$ARGS"; echo "$DATA_SOURCE_NAME"').splitlines()
 
     @asynccontextmanager

@@ -1,5 +1,6 @@
 """The units: they start commands that exist with secrets as files, leave time to drain, and systemd finds them well guarded."""
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import yaml
 from msgspec.structs import fields
 
 from insula.__main__ import main
+from insula.core import passwords
 from insula.settings import Settings, load, load_owner_database_url
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -113,6 +115,12 @@ def test_the_program_accepts_what_it_is_given(name: str, credentials: Path) -> N
         assert (settings.port, settings.metrics_port, settings.trusted_proxies) == (8001, 18001, 1)
     else:
         assert settings.metrics_port == 19201
+
+
+def test_the_threads_that_hash_passwords_may_stand_back() -> None:
+    assert "os.setpriority(" in inspect.getsource(passwords)
+    filters = directives(UNITS["insula-api@.service"])["SystemCallFilter"]
+    assert filters[-2:] == ["~@privileged @resources", "setpriority"]  # which is one of @resources: the later one wins
 
 
 def enabled() -> dict[str, list[str]]:

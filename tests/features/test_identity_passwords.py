@@ -1,6 +1,7 @@
 """The pool that hashes passwords, under more of them than it takes."""
 
 import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,6 +35,16 @@ async def test_a_flood_of_passwords_is_shed_and_the_queue_stays_short(monkeypatc
         gate.set()
         await asyncio.gather(*flood, return_exceptions=True)
     assert pool._room == 2 * 65
+
+
+async def test_where_a_sandbox_keeps_priorities_passwords_are_hashed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refused)
+    assert (await Passwords(parallel=1, min_length=15).hash(PASSWORD)).startswith("$argon2id$")
 
 
 @pytest.mark.attack(28)

@@ -10,6 +10,7 @@ import unicodedata
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Annotated, Final, TypeVar
 
 from argon2 import Parameters, PasswordHasher, Type, extract_parameters
@@ -131,9 +132,13 @@ def outdated(recipe: str) -> bool:
 
 
 def _stand_back() -> None:
-    """Let everything else of this process go first: on Linux, where priorities are each thread's own."""
+    """Let everything else of this process go first: on Linux, where priorities are each thread's own.
+
+    What raised here would end every sign-in with it; a sandbox that keeps priorities as they are costs speed only.
+    """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _predictable(text: str) -> bool:
