@@ -118,4 +118,5 @@ def _reached(installation: Installation, network: str, asked: list[str]) -> list
 
 def _takes(host: str, port: int) -> bool:
     with socket.socket() as client:
-        return client.connect_ex((host, port)) == 0
+        # A socket that was given the port it asks for takes itself for the other end.
+        return client.connect_ex((host, port)) == 0 and client.getsockname() != client.getpeername()
