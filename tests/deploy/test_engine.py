@@ -3,7 +3,7 @@
 import re
 
 from tests.deploy.engine.installation import ROOT
-from tests.deploy.engine.lifetime import WELL, readme
+from tests.deploy.engine.lifetime import WELL, dump_and_way_back, release
 from tests.deploy.engine.standins import HERE, IMAGES
 from tests.deploy.test_compose import OURS, SERVICES
 
@@ -20,7 +20,10 @@ def test_every_service_is_waited_for() -> None:
     assert WELL.keys() == SERVICES.keys()
 
 
-def test_the_readmes_lines_about_dumps_are_found() -> None:
-    dump, way_back = readme()
+def test_the_readmes_lines_are_found() -> None:
+    dump, way_back = dump_and_way_back()
     assert "pg_dump" in dump
     assert ["dropdb" in way_back, "run --rm provision" in way_back, "pg_restore" in way_back] == [True] * 3
+    migrated, restarted = release().splitlines()
+    assert migrated == "docker compose run --rm migrate", "while the old program serves"
+    assert "--no-deps api worker" in restarted, "or it waits, stopped, for what has been done already"

@@ -14,6 +14,9 @@ from typing import Final
 from tests.k8s.serving import child
 
 TAP: Final = "tap0"
+ADDRESS: Final = "10.0.2.100"
+"""Of this place, as slirp4netns gives it."""
+
 _WAIT_SECONDS: Final = 20
 
 

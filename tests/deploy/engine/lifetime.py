@@ -46,7 +46,8 @@ def started(installation: Installation, authority: Authority) -> Iterator[str]:
 
 def lived(installation: Installation, person: Person) -> Iterator[str]:
     yield from _killed(installation, person)
-    yield from _released(installation, person)
+    yield from _released(installation, person, release())
+    yield from _released(installation, person, "docker compose up -d")
     yield from _lost_and_back(installation, person)
     before = person.sees()
     installation.compose("down")
@@ -82,21 +83,21 @@ def _killed(installation: Installation, person: Person) -> Iterator[str]:
         yield f"{service}, killed with SIGKILL, came back by itself, and a project was made after it"
 
 
-def _released(installation: Installation, person: Person) -> Iterator[str]:
+def _released(installation: Installation, person: Person, way: str) -> Iterator[str]:
+    """A release while somebody is busy; what `way` says comes after the build."""
     old = installation.state("api")["Image"]
     with (installation.checkout / "src" / "insula" / "__init__.py").open("a") as file:
         file.write("# the next release\n")
     with Busy(person) as busy:
-        time.sleep(2)
         installation.compose("build")
         began = time.monotonic()
-        installation.compose("up", "-d")
+        installation.engine.shell(way, installation.folder)
         until(lambda: installation.states() == WELL, installation.states)
         took = time.monotonic() - began
         time.sleep(2)
-    assert installation.state("api")["Image"] != old != installation.state("worker")["Image"]
+    assert old not in {installation.state(name)["Image"] for name in ("api", "worker")}
     told = ", ".join(f"{method} {status}: {count}" for (method, status), count in sorted(busy.answers.items(), key=str))
-    yield f"a release in {took:.0f} s under load; slowest answer {busy.slowest:.1f} s; {told}"
+    yield f"a release by {way.splitlines()} in {took:.0f} s; slowest answer {busy.slowest:.1f} s; {told}"
     assert {status for (method, status) in busy.answers if method == "GET"} == {200}
     assert {status for (method, status) in busy.answers if method == "POST"} <= {201, 502}
     assert {status for (method, status) in busy.answers if method == "POST again"} <= {201}
@@ -104,7 +105,7 @@ def _released(installation: Installation, person: Person) -> Iterator[str]:
 
 def _lost_and_back(installation: Installation, person: Person) -> Iterator[str]:
     """The README's own lines."""
-    dump, way_back = readme()
+    dump, way_back = dump_and_way_back()
     kept = person.sees()
     installation.engine.shell(dump, installation.folder)
     assert (installation.folder / "insula.dump").stat().st_mode & 0o777 == 0o600
@@ -117,11 +118,20 @@ def _lost_and_back(installation: Installation, person: Person) -> Iterator[str]:
     yield "the README's way back: what was dumped is there, what came later is not, and a project is made"
 
 
-def readme() -> tuple[str, str]:
-    """The lines about the dump, and those about the way back."""
+def dump_and_way_back() -> tuple[str, str]:
+    """The README's lines."""
+    dump, way_back = _lines("docker compose exec -T postgres pg_dump").split("# and the way back:\n")
+    return dump, way_back
+
+
+def release() -> str:
+    """The README's lines, without the build, which is no part of what anybody notices."""
+    first, lines = _lines("docker compose build").split("\n", 1)
+    assert first == "docker compose build"
+    return lines
+
+
+def _lines(with_this: str) -> str:
     text = (ROOT / "deploy" / "README.md").read_text()
-    found = re.search(
-        r"(?s)```sh\n([^`]*docker compose exec -T postgres pg_dump[^`]*)# and the way back:\n(.*?)```", text
-    )
-    assert found is not None
-    return found[1], found[2]
+    (found,) = (each for each in re.findall(r"(?s)```sh\n(.*?)```", text) if with_this in each)
+    return str(found)
