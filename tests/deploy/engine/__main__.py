@@ -1,10 +1,14 @@
-"""Runs deploy/compose as deploy/README.md says, with a Docker engine of its own: root, debootstrap, slirp4netns, runc.
+"""Runs deploy/compose as deploy/README.md says, with a Docker engine of its own, and leaves nothing behind.
 
 `./insula python -m tests.deploy.engine`; `--roots FOLDER` keeps what is fetched from Debian for the next time. What stands
 in for the images of others is in images.Dockerfile; the public certificate authority and the mail server are this machine.
 """
 
 import argparse
+import os
+import shutil
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +22,7 @@ from tests.deploy.engine.letters import Letters
 from tests.deploy.engine.people import Person
 
 _BEGAN: Final = time.monotonic()
+_NEEDED: Final = ("debootstrap", "slirp4netns", "iptables", "runc", "ip", "unshare", "setpriv")
 
 
 def main() -> None:
@@ -29,6 +34,9 @@ def main() -> None:
     if given.within:
         prove(given.within, given.roots)
         return
+    if missing := [name for name in _NEEDED if not shutil.which(name)] or ["root"] * (os.getuid() != 0):
+        raise SystemExit(f"NOT RUN, for want of {', '.join(missing)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to stop"))
     with tempfile.TemporaryDirectory(prefix="insula-engine-") as folder:
         roots = given.roots or Path(folder) / "roots"
         roots.mkdir(parents=True, exist_ok=True)

@@ -17,12 +17,15 @@ TAP: Final = "tap0"
 ADDRESS: Final = "10.0.2.100"
 """Of this place, as slirp4netns gives it."""
 
+_GROUPS: Final = Path("/sys/fs/cgroup")
+_OPTIONAL: Final = Path("/opt/containerd")
 _WAIT_SECONDS: Final = 20
 
 
 def live(module: str, folder: Path, arguments: Sequence[str]) -> int:
     """Run a module in there, in which nothing is heard but itself and what it asks of the world through slirp4netns."""
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    before = _OPTIONAL.exists()
     within = subprocess.Popen([*apart, sys.executable, "-m", module, "--within", str(folder), *arguments])
     try:
         with world(_started(within)):
@@ -30,7 +33,10 @@ def live(module: str, folder: Path, arguments: Sequence[str]) -> int:
     finally:
         within.kill()
         within.wait()
-        _forget_groups(folder.name)
+        for group in (*_GROUPS.glob(f"*/{folder.name}"), *_GROUPS.glob(folder.name)):
+            _forget(group)
+        if not before:
+            _forget(_OPTIONAL)
 
 
 @contextmanager
@@ -87,14 +93,13 @@ def _started(within: "subprocess.Popen[bytes]") -> int:
     raise RuntimeError("unshare started nothing")
 
 
-def _forget_groups(name: str) -> None:
-    """The engine's control groups are the machine's, and outlive its processes, empty."""
-    for found in [*Path("/sys/fs/cgroup").glob(f"*/{name}"), *Path("/sys/fs/cgroup").glob(name)]:
-        for folder, _, _ in os.walk(found, topdown=False):
-            try:
-                Path(folder).rmdir()
-            except OSError as error:
-                print(f"left behind: {folder}: {error}", file=sys.stderr)
+def _forget(left: Path) -> None:
+    """Folders of the engine's that are the machine's, empty by now."""
+    for folder, _, _ in os.walk(left, topdown=False):
+        try:
+            Path(folder).rmdir()
+        except OSError as error:
+            print(f"left behind: {folder}: {error}", file=sys.stderr)
 
 
 def _run(*command: str) -> None:
