@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -66,9 +67,9 @@ def prove(folder: Path, roots: Path) -> None:
         person.arrive()
         person.make()
         seen("signed up through Caddy, mailed over TLS, verified, signed in; an organization and a project made")
-        for line in sight.looked_at(installation):
-            seen(line)
-        for line in lifetime.lived(installation, person):
+        for line in chain(
+            image.probed(installation), sight.looked_at(installation), lifetime.lived(installation, person)
+        ):
             seen(line)
 
 
