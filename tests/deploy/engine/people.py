@@ -68,7 +68,7 @@ class Busy:
         self._person, self._over = person, threading.Event()
         self._thread = threading.Thread(target=self._work)
         self.answers: Counter[tuple[str, int | str]] = Counter()
-        self.slowest, self._count = 0.0, 0
+        self.slowest = 0.0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -81,10 +81,9 @@ class Busy:
     def _work(self) -> None:
         while not self._over.is_set():
             began = time.monotonic()
-            self.answers["GET", self._ask("GET", {})] += 1
+            self.answers["GET", self._ask("GET")] += 1
             self.slowest = max(self.slowest, time.monotonic() - began)
-            self._count += 1
-            began, key = time.monotonic(), {"idempotency-key": str(uuid4())}
+            began, key = time.monotonic(), str(uuid4())
             answer = self._ask("POST", key)
             self.answers["POST", answer] += 1
             if answer != 201:
@@ -92,9 +91,9 @@ class Busy:
             self.slowest = max(self.slowest, time.monotonic() - began)
             time.sleep(0.05)
 
-    def _ask(self, method: str, headers: dict[str, str]) -> int | str:
-        name = {"name": "Made during a release", "key": f"R{self._count}"}
-        body = name if method == "POST" else None
+    def _ask(self, method: str, key: str | None = None) -> int | str:
+        headers = {"idempotency-key": key} if key else {}
+        body = {"name": "Made during a release", "key": f"R{key[:8].upper()}"} if key else None
         try:
             return self._person.client.request(method, self._person.projects, json=body, headers=headers).status_code
         except httpx.TransportError as error:
