@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -94,12 +94,15 @@ def _started(within: "subprocess.Popen[bytes]") -> int:
 
 
 def _forget(left: Path) -> None:
-    """Folders of the engine's that are the machine's, empty by now."""
-    for folder, _, _ in os.walk(left, topdown=False):
-        try:
-            Path(folder).rmdir()
-        except OSError as error:
-            print(f"left behind: {folder}: {error}", file=sys.stderr)
+    """Folders of the engine's that are the machine's, empty as soon as the last process has ended."""
+    late = time.monotonic() + _WAIT_SECONDS
+    while left.exists() and time.monotonic() < late:
+        for folder, _, _ in os.walk(left, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
+        time.sleep(0.1)
+    if left.exists():
+        print(f"left behind: {left}", file=sys.stderr)
 
 
 def _run(*command: str) -> None:
