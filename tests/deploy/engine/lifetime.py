@@ -109,7 +109,7 @@ def _lost_and_back(installation: Installation, person: Person) -> Iterator[str]:
     kept = person.sees()
     installation.engine.shell(dump, installation.folder)
     assert (installation.folder / "insula.dump").stat().st_mode & 0o777 == 0o600
-    person.make()
+    assert person.make() in person.sees() - kept
     yield "the README's dump was made"
     installation.engine.shell(way_back, installation.folder)
     until(lambda: installation.states() == WELL, installation.states)

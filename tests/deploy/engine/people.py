@@ -49,10 +49,15 @@ class Person:
         return name
 
     def sees(self) -> set[str]:
-        """Names of projects."""
-        answer = self.client.get(self.projects, params={"limit": 100})
-        assert answer.status_code == 200, answer.text
-        return {each["name"] for each in answer.json()["data"]}
+        """Names of all projects."""
+        found, asked = set(), {"limit": "100"}
+        while True:
+            answer = self.client.get(self.projects, params=asked)
+            assert answer.status_code == 200, answer.text
+            found |= {each["name"] for each in answer.json()["data"]}
+            if not (cursor := answer.json().get("next_cursor")):
+                return found
+            asked["cursor"] = cursor
 
     def _post(self, path: str, body: dict[str, str]) -> dict[str, str]:
         answer = self.client.post(path, json=body)
