@@ -1,0 +1,1 @@
+"""deploy/compose, and the image, with a real Docker engine: `./insula python -m tests.deploy.engine`."""
