@@ -78,7 +78,7 @@ def up(home: Path, port: int, *, fresh: bool, console: Console, base_url: str | 
     except OSError as error:
         raise CannotStart(f"INSULA_HOME: no folder can be made at {home}: {error.strerror}") from error
     lock = instance.lock_of(home)
-    if not lock.acquire():
+    if not lock.acquire(patience=0.5):  # `insula env` may be looking whether anybody has it
         raise CannotStart(f"Insula is already up in {home}. See `insula env`, or set INSULA_HOME to another folder.")
     try:
         instance.forget(home)  # what was killed could not

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 
@@ -20,14 +21,15 @@ class FolderLock:
         """Whether this object holds the lock."""
         return self._file is not None
 
-    def acquire(self) -> bool:
-        """Take the lock if it is free."""
+    def acquire(self, patience: float = 0.0) -> bool:
+        """Take the lock if it is free, or becomes so within ``patience`` seconds."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            return False
+        deadline = time.monotonic() + patience
+        while not _locks(file):
+            if time.monotonic() >= deadline:
+                os.close(file)
+                return False
+            time.sleep(0.02)
         os.ftruncate(file, 0)
         os.write(file, str(os.getpid()).encode())
         self._file = file
@@ -67,3 +69,11 @@ class FolderLock:
             except OSError:  # Ended meanwhile, or somebody else's.
                 continue
         return pids
+
+
+def _locks(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
