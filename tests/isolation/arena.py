@@ -103,14 +103,21 @@ class Arena:
 
         ``alone``: in the owner's own plane, outside of organizations.
         """
-        async with self.database.transaction(read_only=read_only) as transaction:
-            verdict = await transaction.driver.fetchval(
-                "SELECT verdict FROM app.enter($1, $2)",
-                tenant.session_hash,
-                None if alone else to_uuid("org", tenant.owner.organization_id),
-            )
-            assert verdict == "admitted"
-            yield transaction
+        organization = None if alone else to_uuid("org", tenant.owner.organization_id)
+        for last in (False, True):
+            async with self.database.transaction(read_only=read_only) as transaction:
+                try:
+                    verdict = await transaction.driver.fetchval(
+                        "SELECT verdict FROM app.enter($1, $2)", tenant.session_hash, organization
+                    )
+                except asyncpg.ConnectionDoesNotExistError:
+                    # PgBouncer ends a client whose statements it has forgotten, as DISCARD ALL bids it.
+                    if last:
+                        raise
+                    continue
+                assert verdict == "admitted"
+                yield transaction
+                return
 
     async def attack(
         self, statements: Sequence[str], *, read_only: bool, between: Callable[[], Awaitable[None]] | None = None
