@@ -57,6 +57,21 @@ async def test_no_login_but_the_requests_reads_a_tenants_or_a_persons_table(aren
         await connection.close()
 
 
+@pytest.mark.attack(16)
+@pytest.mark.parametrize("login", LOGINS)
+async def test_no_login_reads_how_much_another_backend_writes(arena: Arena, login: str) -> None:
+    told = await arena.superuser.fetch("SELECT proname FROM pg_proc WHERE proname ~ '^pg_stat_get_backend_(wal|io)$'")
+    newest = arena.superuser.get_server_version() >= (18,)
+    assert len(told) == (2 if newest else 0)
+    connection = await connect(arena, login)
+    try:
+        for (function,) in told:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"SELECT {function}(pid) FROM pg_stat_activity")
+    finally:
+        await connection.close()
+
+
 @pytest.mark.parametrize("age", ["-10 years", "-1200 months 36001 days", "0"])
 async def test_housekeeping_ends_nothing_that_lives_whatever_age_it_is_told(arena: Arena, age: str) -> None:
     alive = "SELECT count(*) FROM app.credential WHERE expires_at > now() AND revoked_at IS NULL"

@@ -21,13 +21,15 @@ REVOKE EXECUTE ON FUNCTION
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock(bigint) TO app_door;
 GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO app_owner; -- one migration at a time
--- Nor does anybody write into the log that outlives a rollback.
+-- Nor does anybody write into the log that outlives a rollback, or read how much another backend writes: of one that is
+-- watched while a neighbour's request runs on it, that is the size of what they store (PostgreSQL 18).
 DO $$
 DECLARE
-    writing regprocedure;
+    taken regprocedure;
 BEGIN
-    FOR writing IN SELECT oid FROM pg_proc WHERE proname = 'pg_logical_emit_message' LOOP
-        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', writing);
+    FOR taken IN SELECT oid FROM pg_proc WHERE proname IN (
+        'pg_logical_emit_message', 'pg_stat_get_backend_wal', 'pg_stat_get_backend_io') LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', taken);
     END LOOP;
 END $$;
 -- Nor may anybody end what others do over the same login; a door ends what goes on for too long.
