@@ -51,6 +51,13 @@ def start(settings: Settings, monkeypatch: pytest.MonkeyPatch, handler: Any) -> 
     program.create_litestar(settings)
 
 
+def refusal_of(settings: Settings, monkeypatch: pytest.MonkeyPatch, handler: Any) -> str:
+    """Why the program does not start with it."""
+    with pytest.raises(NotOffered) as refused:
+        start(settings, monkeypatch, handler)
+    return str(refused.value)
+
+
 def test_the_program_does_not_start_with_a_list_that_takes_a_filter_it_does_not_offer(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,9 +71,7 @@ def test_the_program_does_not_start_with_a_list_that_takes_a_filter_it_does_not_
         """List things."""
         raise NotImplementedError
 
-    with pytest.raises(NotOffered) as refused:
-        start(settings, monkeypatch, list_things)
-    assert str(refused.value) == (
+    assert refusal_of(settings, monkeypatch, list_things) == (
         "GET /v1/things: list_things takes name_prefix, which its Listing does not offer; it has the filters status,"
         " team_id"
     )
@@ -80,9 +85,7 @@ def test_nor_with_one_whose_order_by_default_it_does_not_offer(
         """List things."""
         raise NotImplementedError
 
-    with pytest.raises(NotOffered) as refused:
-        start(settings, monkeypatch, list_things)
-    assert str(refused.value) == (
+    assert refusal_of(settings, monkeypatch, list_things) == (
         "GET /v1/things: list_things is sorted by name, which its Listing does not offer; it has the sorts created_at,"
         " -created_at"
     )

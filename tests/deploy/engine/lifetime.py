@@ -74,13 +74,18 @@ def _answers(trust: ssl.SSLContext) -> bool:
 def _killed(installation: Installation, person: Person) -> Iterator[str]:
     """`docker kill` would count as a wish; the kernel's SIGKILL of a process does not."""
     for service in ("api", "worker", "postgres", "redis", "caddy"):
-        state = installation.state(service)
-        os.kill(state["State"]["Pid"], signal.SIGKILL)
-        count, name = state["RestartCount"], service
-        until(lambda: installation.state(name)["RestartCount"] == count + 1, installation.states)  # noqa: B023
+        _kill(installation, service)
         until(lambda: installation.states() == WELL, installation.states)
         person.make()
         yield f"{service}, killed with SIGKILL, came back by itself, and a project was made after it"
+
+
+def _kill(installation: Installation, service: str) -> None:
+    """Returns when the engine has started it again."""
+    state = installation.state(service)
+    os.kill(state["State"]["Pid"], signal.SIGKILL)
+    again = state["RestartCount"] + 1
+    until(lambda: installation.state(service)["RestartCount"] == again, installation.states)
 
 
 def _released(installation: Installation, person: Person, way: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -134,11 +134,11 @@ class Machine:
         """What it says, however it ends."""
         return self.sh(f"{command} || true", seconds=60)
 
-    def start(self, commands: str, **files: object) -> "subprocess.Popen[str]":
+    def start(self, commands: str, **files: Any) -> "subprocess.Popen[str]":
         """Run them beside everything else."""
         enter = ("nsenter", "-t", self._leader, "-m", "-u", "-i", "-n", "-p", "-C", "env", "-i", *ENVIRONMENT)
-        given = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT} | files
-        return subprocess.Popen([*enter, "sh", "-ec", f"cd\n{commands}"], text=True, **given)  # type: ignore[call-overload, no-any-return]
+        given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT} | files
+        return subprocess.Popen([*enter, "sh", "-ec", f"cd\n{commands}"], text=True, **given)
 
     def until(self, happened: Callable[[], object], what: str, *, seconds: float = 60) -> float:
         """Wait for it; returns how long that took. Raises Wrong."""

@@ -8,10 +8,11 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from insula.core.errors import InvalidRequest, Wrong
+from insula.core.http.headers import values_of
 from insula.core.http.problems import answer
 
 # RFC 3986, section 3.2.2, without its details; not empty, since addresses of http have a host (RFC 9110, section 4.2).
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]+")
+_HOST: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]+")
 
 _WITHOUT: Final = frozenset({"1.0", "1"})
 """HTTP/1.0, as ASGI says it and as the server does: there a request may name no host."""
@@ -33,7 +34,7 @@ class OneHost:
 
 
 def _wrong(scope: HTTPScope) -> tuple[Wrong, str] | None:
-    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    hosts = values_of(scope, b"host")
     if len(hosts) > 1:
         return Wrong.REPEATED, "given more than once"
     if not hosts or not hosts[0]:  # the server puts an empty one where there was none
