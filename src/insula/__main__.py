@@ -221,7 +221,7 @@ def openapi() -> None:
     """Print the OpenAPI document."""
     from insula.app import create_litestar
 
-    click.echo(create_litestar(_any_settings()).state.openapi)
+    click.echo(create_litestar(_any_settings()).state.document.written)
 
 
 @main.command()

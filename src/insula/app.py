@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 
 import msgspec
 from litestar import Litestar
@@ -15,7 +16,7 @@ from insula.core.http.admission import RateLimits
 from insula.core.http.answer_headers import answer_headers
 from insula.core.http.compression import Compression
 from insula.core.http.dependencies import DEPENDENCIES, provide_in_order
-from insula.core.http.documentation import DocumentationController
+from insula.core.http.documentation import Document, DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
 from insula.core.http.health import HEALTH_ROUTES
@@ -23,7 +24,7 @@ from insula.core.http.hosts import OneHost
 from insula.core.http.lists import refuse_not_offered
 from insula.core.http.methods import HeadAsGet, creations_of, methods_of
 from insula.core.http.openapi import describe
-from insula.core.http.parameters import before_handler
+from insula.core.http.parameters import before_handler, learn_queries
 from insula.core.http.problems import handlers
 from insula.core.http.rate_limit import AddressRateLimit
 from insula.core.http.reply import Reply
@@ -123,7 +124,8 @@ def create_litestar(settings: Settings) -> Litestar:
     app.state.creations = creations_of(app)
     refuse_undeclared(app)
     provide_in_order(app)
-    app.state.openapi = msgspec.json.encode(describe(app, routes))
+    learn_queries(app)
+    app.state.document = Document(partial(describe, app, routes))
     refuse_not_offered(app)
     return app
 

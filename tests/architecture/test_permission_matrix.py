@@ -1,55 +1,22 @@
 """Who x every route x {own, other, no tenant}: what the program does, what it declares and what was reviewed agree."""
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from litestar import Litestar
-from litestar.handlers import HTTPRouteHandler
 
 from insula.core.http.authentication import COOKIE
-from insula.core.http.guard import declared_routes
 from insula.core.ids import new_id
 from insula.core.permissions import Role
+from tests.architecture.matrix import CALLERS, other_routes, tenant_routes
+from tests.architecture.test_golden import MATRIX
 from tests.factories import ORIGIN, Member, World
 from tests.features.test_platform import dead_letter, operator
 from tests.resources import prefix_of
 
-GOLDEN = Path(__file__).with_name("permission_matrix.txt")
-CALLERS = ("nobody", "person", "operator")
-"""Of what is no organization's: without a session, with one, and with one of an operator."""
 READ_FIRST = {"/v1/me/password": b'{"current_password": "not the one", "new_password": "nor this one"}'}
 """Where a handler looks at the session by itself, when it has read the body."""
-
-
-def tenant_routes(app: Litestar) -> list[tuple[str, str, str]]:
-    """(method, path, permission) of every route of an organization."""
-    return [
-        (method, path, handler.opt["permission"].name)
-        for method, path, handler in declared_routes(app)
-        if path.startswith("/v1/organizations/{organization_id}")
-    ]
-
-
-def other_routes(app: Litestar) -> list[tuple[str, str, set[str]]]:
-    """(method, path, who may call it) of every other route."""
-    tenants = {(method, path) for method, path, _ in tenant_routes(app)}
-    return [
-        (method, path, callers(path, handler))
-        for method, path, handler in declared_routes(app)
-        if (method, path) not in tenants
-    ]
-
-
-def callers(path: str, handler: HTTPRouteHandler) -> set[str]:
-    """A route of one's own account needs a session, also where the handler looks at it by itself."""
-    if "operator" in handler.opt:
-        return {"operator"}
-    if "authenticated_only" in handler.opt or path.startswith(("/v1/me", "/v1/auth/sign-out")):
-        return {"person", "operator"}
-    return set(CALLERS) if "public" in handler.opt else set()
 
 
 def filled(path: str, organization: str, **known: str) -> str:
@@ -69,31 +36,6 @@ async def ask(client: object, method: str, url: str, **headers: str) -> tuple[in
     return answer.status_code, answer.json().get("code", "") if problem else ""
 
 
-def test_the_matrix_is_the_one_that_was_reviewed(litestar: Litestar, pytestconfig: pytest.Config) -> None:
-    permissions = litestar.state.permissions
-    inside = [
-        (f"{method} {path}", {role.value for role in Role if permission in permissions.of(role)})
-        for method, path, permission in tenant_routes(litestar)
-    ]
-    outside = [(f"{method} {path}", who) for method, path, who in other_routes(litestar)]
-    matrix = table([role.value for role in Role], inside) + "\n" + table(CALLERS, outside)
-    if pytestconfig.getoption("--write-golden"):
-        GOLDEN.write_text(matrix, encoding="utf-8")
-    assert matrix.splitlines() == GOLDEN.read_text(encoding="utf-8").splitlines(), (
-        "who may do what has changed: if it should,"
-        " ./insula test tests/architecture/test_permission_matrix.py --write-golden"
-    )
-
-
-def table(columns: Sequence[str], rows: Sequence[tuple[str, set[str]]]) -> str:
-    width = max(len(route) for route, _ in rows)
-    lines = [f"{'':<{width}}  {'  '.join(columns)}"]
-    for route, who in rows:
-        marks = "  ".join(("x" if column in who else "-").center(len(column)) for column in columns)
-        lines.append(f"{route:<{width}}  {marks}")
-    return "".join(f"{line.rstrip()}\n" for line in lines)
-
-
 def test_every_route_stands_in_the_matrix(litestar: Litestar) -> None:
     """Asked of the router itself: neither another kind of handler nor another declaration keeps a route out of it."""
     handlers = [
@@ -102,7 +44,7 @@ def test_every_route_stands_in_the_matrix(litestar: Litestar) -> None:
         for handler in (getattr(route, "route_handlers", None) or [getattr(route, "route_handler", None)])
         for method in sorted(getattr(handler, "http_methods", {"?"}))
     ]
-    reviewed = re.findall(r"^([A-Z]+) (\S+) .*x", GOLDEN.read_text(encoding="utf-8"), re.MULTILINE)
+    reviewed = re.findall(r"^([A-Z]+) (\S+) .*x", MATRIX.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(reviewed) == sorted(set(handlers) - {("OPTIONS", path) for _, path in handlers})
 
 

@@ -33,7 +33,8 @@ class Instance:
             "PYTHONPATH": str(ROOT / "src"),
         }
         self.process: subprocess.Popen[bytes] | None = None
-        WATCH.said_in(home.parent / "up.log")
+        self._log = home.parent / "up.log"
+        WATCH.said_in(self._log)
         WATCH.shown(DEMO_PASSWORD)
 
     def start(self, *options: str) -> dict[str, str]:
@@ -42,7 +43,8 @@ class Instance:
         return self.wait()
 
     def begin(self, *options: str) -> None:
-        with (self.home.parent / "up.log").open("ab") as log:
+        with self._log.open("ab") as log:
+            self._began = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "insula", "up", "--port", "0", *options],
                 env=self.environment,
@@ -57,9 +59,9 @@ class Instance:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.said()
-            if (found := self.run("env")).returncode == 0 and found.stdout:
-                return dict(line.split("=", 1) for line in found.stdout.splitlines())
-            time.sleep(0.3)
+            if b"Insula is up." in self._log.read_bytes()[self._began :]:
+                return dict(line.split("=", 1) for line in self.run("env").stdout.splitlines())
+            time.sleep(0.05)
         pytest.fail(f"not up within {START_SECONDS} s:\n{self.said()}")
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +70,7 @@ class Instance:
         )
 
     def said(self) -> str:
-        return (self.home.parent / "up.log").read_text()
+        return self._log.read_text()
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Signal it as Ctrl-C does and wait; returns its exit code."""

@@ -67,10 +67,11 @@ class Keyholders(Clients):
     """A contender whose every errand goes from one process to another with what the first one, or a letter, gave it."""
 
     def __init__(self, client: httpx.AsyncClient, owners: list[Member], letterbox: Letterbox, ports: list[int]) -> None:
-        """``ports`` are the API processes that take requests; whoever restarts one takes it out and puts it back."""
+        """``ports`` are the API processes that take requests."""
         super().__init__(client, owners, letterbox)
         self._letterbox, self.ports = letterbox, ports
         self._turns = itertools.count()
+        self._under_way: Counter[int] = Counter()
         self._cursors: dict[str, str] = {}
         self.failed: Counter[int] = Counter()
         """Requests by the status that they should not have had."""
@@ -158,17 +159,33 @@ class Keyholders(Clients):
         """The answer of the next process; Refused unless it is the one that was deserved."""
         headers = {"authorization": f"Bearer {part.token}"} if part.token else {}
         headers |= {"idempotency-key": part.key} if part.key else {}
-        url = f"http://127.0.0.1:{self.ports[next(self._turns) % len(self.ports)]}{part.path}"
+        port = self.ports[next(self._turns) % len(self.ports)]
+        url = f"http://127.0.0.1:{port}{part.path}"
         began = time.monotonic()
+        self._under_way[port] += 1
         try:
             answer = await self._client.request(part.method, url, json=part.body, headers=headers)
         except httpx.TransportError as error:
             raise Refused(f"{part.method} {part.path}: {error!r}") from error
+        finally:
+            self._under_way[port] -= 1
         self.slowest = max(self.slowest, time.monotonic() - began)
         if answer.status_code != part.status:
             self.failed[answer.status_code] += 1
             raise Refused(f"{part.method} {part.path}: {answer.status_code} {answer.text}")
         return answer
+
+    @asynccontextmanager
+    async def without(self, port: int) -> AsyncIterator[None]:
+        """No request goes to this process, as when a proxy has taken it out; none that went there is without an answer.
+
+        What reaches a kept connection just when its process is told to stop would be answered by nobody.
+        """
+        self.ports.remove(port)
+        while self._under_way[port]:
+            await asyncio.sleep(0.01)
+        yield
+        self.ports.append(port)
 
     @asynccontextmanager
     async def at_work(self, ledger: Ledger) -> AsyncIterator[None]:

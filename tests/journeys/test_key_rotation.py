@@ -102,12 +102,11 @@ class Scene:
         """Restart each process with these settings; no request is sent to one that is about to end."""
         serving = msgspec.structs.replace(settings, owner_database_url=None)
         for api, worker in itertools.zip_longest(self.fleet.apis, self.fleet.workers):
-            self.clients.ports.remove(api.port)
             places = [place for place in (api, worker) if place]
             for place in places:
                 place.configure(serving)
-            await asyncio.gather(*(place.restart() for place in places))
-            self.clients.ports.append(api.port)
+            async with self.clients.without(api.port):
+                await asyncio.gather(*(place.restart() for place in places))
 
     async def shown(self, token: str, status: int) -> None:
         """A session is this much worth at every process."""

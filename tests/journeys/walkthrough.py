@@ -49,14 +49,17 @@ class Steps:
         return renumbered(text, self._before)
 
     def follow(self) -> None:
-        for block in BLOCK.finditer(README.read_text(encoding="utf-8")):
-            path, text = self.named(block["path"]), self.named(block["text"])
-            (self._insert if block["kind"] == "diff" else self._write)(self.copy / path, text)
+        self.write()
         (commands,) = COMMANDS.findall(README.read_text(encoding="utf-8"))
         *before, last = commands.splitlines()
         for line in before:
             self._command(shlex.split(line, comments=True))
         assert last == "./insula test"  # test_the_generated_tests_cover_the_new_resource
+
+    def write(self) -> None:
+        for block in BLOCK.finditer(README.read_text(encoding="utf-8")):
+            path, text = self.named(block["path"]), self.named(block["text"])
+            (self._insert if block["kind"] == "diff" else self._write)(self.copy / path, text)
 
     def run(self, *command: str, **environment: str) -> str:
         """Run Python with the copy's program; returns what it printed."""

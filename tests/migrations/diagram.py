@@ -48,7 +48,7 @@ async def drawn(connection: asyncpg.Connection) -> str:
 def _lines(columns: list[asyncpg.Record], references: list[asyncpg.Record]) -> Iterator[str]:
     yield "# Tables"
     yield ""
-    yield "Drawn by `./insula test tests/migrations/test_inventory.py --write-golden`. A line from one table to another is a"
+    yield "Drawn by `./insula test tests/architecture/test_golden.py --write-golden`. A line from one table to another is a"
     yield "foreign key, with its columns beside the tenant's, and what deleting the row it leads to does. The class says whose"
     yield "rows a table holds: see [README.md](README.md)."
     yield ""

@@ -1,48 +1,11 @@
-"""The inventory that the program compares its database with is that of its migrations, and notices every change."""
-
-from pathlib import Path
+"""The inventory that the program compares its database with notices every change that is made by hand."""
 
 import asyncpg
 import pytest
 
 from insula.core.catalogue import check_catalogue
-from insula.core.catalogue.inventory import read_inventory
-from insula.schema import INVENTORY, RELEASE
-from tests.architecture.sources import ROOT
-from tests.conftest import TEMPLATE
-from tests.migrations.diagram import DIAGRAM, drawn
-
-WRITE_ANEW = f"./insula test {Path(__file__).relative_to(ROOT)} --write-golden"
-
-
-async def inventory(connection: asyncpg.Connection) -> list[str]:
-    async with connection.transaction():
-        return await read_inventory(connection)
-
-
-async def test_the_file_is_the_inventory_of_the_migrations(
-    addresses: dict[str, str], pytestconfig: pytest.Config
-) -> None:
-    connection = await asyncpg.connect(addresses["admin"], database=TEMPLATE)
-    try:
-        found = await inventory(connection)
-    finally:
-        await connection.close()
-    if pytestconfig.getoption("--write-golden"):
-        INVENTORY.write_text("".join(f"{line}\n" for line in found), encoding="utf-8")
-    assert INVENTORY.read_text(encoding="utf-8").splitlines() == found, f"after a migration: {WRITE_ANEW}"
-
-
-async def test_the_diagram_is_that_of_the_migrations(addresses: dict[str, str], pytestconfig: pytest.Config) -> None:
-    connection = await asyncpg.connect(addresses["admin"], database=TEMPLATE)
-    try:
-        text = await drawn(connection)
-    finally:
-        await connection.close()
-    if pytestconfig.getoption("--write-golden"):
-        DIAGRAM.write_text(text, encoding="utf-8")
-    assert DIAGRAM.read_text(encoding="utf-8") == text, f"after a migration: {WRITE_ANEW}"
-
+from insula.schema import RELEASE
+from tests.architecture.test_golden import WRITE_ANEW
 
 MONTH = """DO $do$ BEGIN EXECUTE (
     SELECT format($${}$$, relname) FROM pg_class WHERE relname ~ '^event_[0-9_]+$' AND relispartition ORDER BY 1 LIMIT 1);

@@ -15,12 +15,16 @@ _INITIAL: Final = "    initial: Mapped[str | None]\n"
 FOLDERS: Final = ("src", "migrations", "tests", "deploy", "pyproject.toml", ".squawk.toml", "LICENSE", "README.md")
 
 
+_BEING_WRITTEN: Final = shutil.ignore_patterns("*.pyc.*")
+"""By another process of the tests: it is gone before it is copied."""
+
+
 def copied(folder: Path, names: Iterable[str] = FOLDERS) -> Path:
-    """A copy of this tree, or of parts of it, that may be changed."""
+    """A copy of this tree, or of parts of it, that may be changed; with what Python compiled, which takes seconds."""
     folder.mkdir(parents=True)
     for name in names:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name, ignore=_BEING_WRITTEN)
         else:
             shutil.copy(ROOT / name, folder)
     return folder

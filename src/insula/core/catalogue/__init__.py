@@ -26,7 +26,7 @@ _WAITS: Final = 12
 _WORD: Final = re.compile(r"(own_)?[0-9]{4}")
 _MEND: Final = (
     "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations: whoever writes"
-    " one writes it anew, with `./insula test tests/migrations/test_inventory.py --write-golden`."
+    " one writes it anew, with `./insula test tests/architecture/test_golden.py --write-golden`."
 )
 
 _log = structlog.get_logger("insula.catalogue")

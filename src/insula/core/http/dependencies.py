@@ -1,9 +1,10 @@
 """What handlers may ask for. None of these awaits the database: a request's statements belong to its handler."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, get_type_hints
 
 from litestar import Litestar
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.types import Scope
 from msgspec import Meta
@@ -91,6 +92,17 @@ DEPENDENCIES: Final = {
     "version": Provide(provide_version, sync_to_thread=False),
     "version_if_sent": Provide(provide_version_if_sent, sync_to_thread=False),
 }
+_OF_DEPENDENCIES: Final = {
+    name: hint
+    for provided in DEPENDENCIES.values()
+    for name, hint in get_type_hints(provided.dependency, include_extras=True).items()
+    if name not in {"scope", "return"}
+}
+
+
+def hints_of(handler: HTTPRouteHandler) -> dict[str, Any]:
+    """The annotations of what a handler takes, by itself and by what it depends on, and of what it returns."""
+    return _OF_DEPENDENCIES | get_type_hints(handler.fn, include_extras=True)
 
 
 def provide_in_order(app: Litestar) -> None:

@@ -18,7 +18,7 @@ class NotOffered(Exception):
 
 
 def refuse_not_offered(app: Litestar) -> None:
-    """Raises NotOffered. Run when the document is written, for by then each handler knows its query's parameters."""
+    """Raises NotOffered. Each handler must know its query's parameters by then."""
     for method, path, handler in declared_routes(app):
         if wrong := _wrong(handler):
             raise NotOffered(f"{method} {path}: {handler.handler_name} {wrong}")

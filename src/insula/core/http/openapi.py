@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from inspect import getdoc
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_origin
 
 import msgspec
 from litestar import Litestar, Response
@@ -17,13 +17,12 @@ from insula.core.http.access_log import PROBES
 from insula.core.http.answer_headers import DEPRECATION
 from insula.core.http.authentication import COOKIE, SETS_COOKIE
 from insula.core.http.creations import has_address
-from insula.core.http.dependencies import DEPENDENCIES
+from insula.core.http.dependencies import DEPENDENCIES, hints_of
 from insula.core.http.door import ORGANIZATION
 from insula.core.http.examples import example_of
 from insula.core.http.guard import declared_routes
 from insula.core.http.idempotency import takes_key
 from insula.core.http.methods import creations_of
-from insula.core.http.parameters import QUERY_TYPES, present
 from insula.core.http.problems import Problem
 from insula.core.http.refusals import LIMIT_HEADERS, RefusalResponses
 from insula.core.listing import Listing, Page
@@ -104,17 +103,8 @@ _CONFIG: Final = OpenAPIConfig(
 )
 
 
-_OF_DEPENDENCIES: Final = {
-    name: hint
-    for provided in DEPENDENCIES.values()
-    for name, hint in get_type_hints(provided.dependency, include_extras=True).items()
-    if name not in {"scope", "return"}
-}
-"""The parameters that dependencies take."""
-
-
 def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
-    """The whole document as plain data; also tells each handler of ``app`` which query parameters it knows."""
+    """The whole document as plain data."""
     # An app of its own: Litestar serves whatever it describes under paths of its choosing.
     described = Litestar(route_handlers, dependencies=DEPENDENCIES, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
@@ -180,7 +170,7 @@ class _Schemas:
 
 
 def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler, schemas: _Schemas) -> None:
-    hints = _OF_DEPENDENCIES | get_type_hints(handler.fn, include_extras=True)
+    hints = hints_of(handler)
     summary, _, rest = (getdoc(handler.fn) or "").partition("\n\n")
     operation["summary"] = " ".join(summary.split())
     operation.pop("description", None)
@@ -191,9 +181,6 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler,
     for parameter in parameters:
         _refine(parameter, hints)
         _in_query(parameter, listing)
-    handler.opt[QUERY_TYPES] = {
-        item["name"]: present(hints.get(item["name"], Any)) for item in parameters if item["in"] == "query"
-    }
     if DEPRECATION in handler.opt:
         operation["deprecated"] = True
     private = "public" not in handler.opt

@@ -6,12 +6,13 @@ from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
-from litestar import Request, Response
+from litestar import Litestar, Request, Response
 from msgspec import inspect
 
 from insula.core.errors import FieldError, InvalidRequest, Wrong
 from insula.core.http.bodies import read_body
 from insula.core.http.complaints import WHOLE, complaint_about_text
+from insula.core.http.dependencies import hints_of
 from insula.core.http.idempotency import replay
 from insula.core.http.methods import options_of
 from insula.core.http.preconditions import refuse_untagged
@@ -25,6 +26,16 @@ QUERY_TYPES: Final = "query_types"
 
 Litestar converts them as well, but in ``T | None`` it forgets what T was annotated with: patterns, lengths, offsets.
 """
+
+
+def learn_queries(app: Litestar) -> None:
+    """Run at start-up: tells each handler which query parameters it knows."""
+    for route in app.routes:
+        for method, (handler, taken) in getattr(route, "route_handler_map", {}).items():
+            if method == "OPTIONS":  # Litestar's own handler
+                continue
+            hints, names = hints_of(handler), {each.field_alias for each in taken.expected_query_params}
+            handler.opt[QUERY_TYPES] = {name: present(hints[name]) for name in sorted(names)}
 
 
 async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | None:
