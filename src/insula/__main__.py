@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from insula import garbage
 from insula.plainly import plainly
 from insula.settings import MISSING, Settings, SettingsError, is_configured, load, load_owner_database_url
 
@@ -30,6 +31,8 @@ def main() -> None:
     """Insula: a multi-tenant SaaS backend. `insula up` runs all of it here; the other commands run one part
     against servers of yours, configured by INSULA_* variables.
     """
+    garbage.rest()
+    click.get_current_context().call_on_close(garbage.collect)
 
 
 @main.command()
@@ -219,19 +222,19 @@ def doctor() -> None:
 @main.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
-    from insula.app import create_litestar
+    from insula.app import create_unconnected
 
-    click.echo(create_litestar(_any_settings()).state.document.written)
+    click.echo(create_unconnected().state.document.written)
 
 
 @main.command()
 def routes() -> None:
     """List every route with its permission, or the reason why it needs none."""
-    from insula.app import create_litestar
+    from insula.app import create_unconnected
     from insula.core.http.guard import DECLARATIONS, declared_routes
 
     table = Table("Method", "Path", "Who may call it", box=None)
-    for method, path, handler in declared_routes(create_litestar(_any_settings())):
+    for method, path, handler in declared_routes(create_unconnected()):
         kind = next(name for name in DECLARATIONS if name in handler.opt)
         said = handler.opt[kind]
         table.add_row(method, path, said.name if kind == "permission" else f"{kind.replace('_', ' ')}: {said}")
@@ -270,23 +273,6 @@ def _settings(*also: str, environment: Mapping[str, str] | None = None) -> Setti
         return load(environment, also=also)
     except SettingsError as error:
         raise click.ClickException(f"these settings are not usable:\n{error}") from error
-
-
-def _any_settings() -> Settings:
-    """Settings with which the program can describe itself; it connects to nothing."""
-    return load(
-        {
-            "INSULA_ENVIRONMENT": "embedded",
-            "INSULA_SECRET_KEY": "A" * 43 + "=",
-            "INSULA_DATABASE_URL": "postgresql://app_rw@localhost/insula",
-            "INSULA_IDENTITY_DATABASE_URL": "postgresql://app_identity@localhost/insula",
-            "INSULA_PLATFORM_DATABASE_URL": "postgresql://app_platform@localhost/insula",
-            "INSULA_REDIS_URL": "redis://localhost",
-            "INSULA_BASE_URL": "http://localhost",
-            "INSULA_SMTP_HOST": "localhost",
-            "INSULA_MAIL_FROM": "no-reply@localhost",
-        }
-    )
 
 
 def _run(part: Coroutine[Any, Any, None]) -> None:

@@ -39,7 +39,7 @@ from insula.core.vault import Vault
 from insula.pages import PageController
 from insula.product import FEATURES
 from insula.schema import RELEASE, require_migrated
-from insula.settings import Settings
+from insula.settings import Settings, load
 
 
 class Databases(msgspec.Struct, frozen=True):
@@ -128,6 +128,25 @@ def create_litestar(settings: Settings) -> Litestar:
     app.state.document = Document(partial(describe, app, routes))
     refuse_not_offered(app)
     return app
+
+
+def create_unconnected() -> Litestar:
+    """One that can describe itself, and that is never served."""
+    return create_litestar(
+        load(
+            {
+                "INSULA_ENVIRONMENT": "embedded",
+                "INSULA_SECRET_KEY": "A" * 43 + "=",
+                "INSULA_DATABASE_URL": "postgresql://app_rw@localhost/insula",
+                "INSULA_IDENTITY_DATABASE_URL": "postgresql://app_identity@localhost/insula",
+                "INSULA_PLATFORM_DATABASE_URL": "postgresql://app_platform@localhost/insula",
+                "INSULA_REDIS_URL": "redis://localhost",
+                "INSULA_BASE_URL": "http://localhost",
+                "INSULA_SMTP_HOST": "localhost",
+                "INSULA_MAIL_FROM": "no-reply@localhost",
+            }
+        )
+    )
 
 
 def _doors(settings: Settings, parts: Parts, addresses: AddressRateLimit) -> Doors:

@@ -16,6 +16,7 @@ from insula.core.certificate import Certificate, certificate_of
 from insula.core.http.access_log import AccessLog
 from insula.core.metrics import serve_metrics
 from insula.core.tracing import TRACES
+from insula.garbage import collect
 from insula.settings import Settings
 from insula.unencrypted import TRUSTED
 
@@ -52,6 +53,7 @@ async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event, held
     Raises what keeps the program from starting: Unproven, or OSError for a server or a port that cannot be had.
     """
     async with app.lifespan():  # ours and not granian's, which keeps to itself why a start failed
+        collect()
         with held or hold(settings.host, settings.port):
             await _serve(app, settings, stopping)
 

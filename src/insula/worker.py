@@ -29,6 +29,7 @@ from insula.core.runner import Runner
 from insula.core.tracing import TRACES
 from insula.core.upkeep import Chore, Upkeep, event_retention
 from insula.core.vault import Vault
+from insula.garbage import collect
 from insula.product import FEATURES
 from insula.schema import RELEASE, require_migrated
 from insula.settings import Settings, SettingsError
@@ -102,6 +103,7 @@ class WorkerProcess:
                 stack.callback(exporter.server_close)
                 stack.callback(exporter.shutdown)
             loop = type(asyncio.get_running_loop()).__module__
+            collect()
             _log.info("worker started", concurrency=self._worker.concurrency, queues=self._served, loop=loop)
             async with asyncio.TaskGroup() as tasks:
                 relays = [tasks.create_task(relay.run(stopping)) for relay in self._relays]

@@ -10,7 +10,7 @@ from tests.architecture.sources import ROOT
 def watched_run(folder: Path, planted: str, watch: str, exits: int, *options: str) -> str:
     """What such a run said; its test passes, and the watch decides how it ends."""
     (folder / "test_planted.py").write_text(planted)
-    plugins = ["-p", watch, "-p", "xdist", "-p", "no:cacheprovider", *options]
+    plugins = ["-p", "tests.garbage", "-p", watch, "-p", "xdist", "-p", "no:cacheprovider", *options]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", folder, *plugins, folder],
         cwd=ROOT,
