@@ -39,7 +39,9 @@ async def run(settings: Settings) -> None:
         exporter = serve_metrics(settings.metrics_port, settings.metrics_host, loop, certificate=_certificate(settings))
     try:
         with TRACES.going_to(settings.traces_url, settings.traces_share, "api"):
-            await serve(create_litestar(settings), settings, stopping)
+            app = create_litestar(settings)
+            collect()
+            await serve(app, settings, stopping)
     finally:
         if exporter is not None:
             exporter.shutdown()
@@ -53,7 +55,6 @@ async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event, held
     Raises what keeps the program from starting: Unproven, or OSError for a server or a port that cannot be had.
     """
     async with app.lifespan():  # ours and not granian's, which keeps to itself why a start failed
-        collect()
         with held or hold(settings.host, settings.port):
             await _serve(app, settings, stopping)
 

@@ -29,6 +29,7 @@ from insula.embedded.inbox import Inbox
 from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.process import FolderServer
 from insula.embedded.valkey import EmbeddedValkey
+from insula.garbage import collect
 from insula.progress import Progress
 from insula.provision import LOGINS, RevisionRefused, forget, migrate, provision
 from insula.server import hold, serve
@@ -193,6 +194,7 @@ async def _live(
     metrics = _metrics()
     settings = _on_ports(settings, held, metrics, inbox)
     app, worker = create_litestar(settings), create_worker(msgspec.structs.replace(settings, metrics_port=0))
+    collect()
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_ending(serve(app, settings, stopping, held), stopping))

@@ -75,6 +75,7 @@ class WorkerProcess:
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then finish what is under way."""
+        collect()
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         if self._settings.trusted_network:
@@ -103,7 +104,6 @@ class WorkerProcess:
                 stack.callback(exporter.server_close)
                 stack.callback(exporter.shutdown)
             loop = type(asyncio.get_running_loop()).__module__
-            collect()
             _log.info("worker started", concurrency=self._worker.concurrency, queues=self._served, loop=loop)
             async with asyncio.TaskGroup() as tasks:
                 relays = [tasks.create_task(relay.run(stopping)) for relay in self._relays]
