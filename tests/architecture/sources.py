@@ -49,7 +49,12 @@ def parse(path: str, text: str) -> Source:
 def sources(*folders: str) -> tuple[Source, ...]:
     """Every Python file below these folders."""
     paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
-    return tuple(parse(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in paths)
+    return tuple(map(_read, paths))
+
+
+@cache
+def _read(path: Path) -> Source:
+    return parse(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
 
 
 def last_name(node: ast.AST) -> str:
