@@ -2,6 +2,7 @@
 
 `./insula python -m tests.deploy.engine`; `--roots FOLDER` keeps what is fetched from Debian for the next time. What stands
 in for the images of others is in images.Dockerfile; the public certificate authority and the mail server are this machine.
+It ends with 75 (EX_TEMPFAIL of sysexits.h), and says NOT RUN, where something for it is missing.
 """
 
 import argparse
@@ -36,7 +37,8 @@ def main() -> None:
         prove(given.within, given.roots)
         return
     if missing := [name for name in _NEEDED if not shutil.which(name)] or ["root"] * (os.getuid() != 0):
-        raise SystemExit(f"NOT RUN, for want of {', '.join(missing)}")
+        print(f"NOT RUN, for want of {', '.join(missing)}", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to stop"))
     with tempfile.TemporaryDirectory(prefix="insula-engine-") as folder:
         roots = given.roots or Path(folder) / "roots"

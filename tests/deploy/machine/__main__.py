@@ -6,6 +6,7 @@ sysexits.h), and says NOT RUN, where no machine can be booted.
 """
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from tests.deploy.machine import installation, life, upkeep
 from tests.deploy.machine.debian import Machine, NoMachine, install
 
 ROOT: Final = Path(__file__).parents[3]
-NOT_RUN: Final = 75
 CHAPTERS: Final = (
     installation.settings,
     installation.servers,
@@ -51,7 +51,7 @@ def main() -> None:
             took = machine.boot()
         except NoMachine as reason:
             print(f"NOT RUN: {reason}", file=sys.stderr)
-            sys.exit(NOT_RUN)
+            sys.exit(os.EX_TEMPFAIL)
         with machine.running():
             installation.seen(f"Debian 12 with nothing on it is booted, in {took:.0f} s.")
             copy = machine.root / installation.COPY.removeprefix("/")
