@@ -1,8 +1,12 @@
 """Queries that are not understood: each mistake is named."""
 
 import pytest
+from litestar import Litestar
 
+from insula.core.http.guard import declared_routes
+from insula.core.http.parameters import QUERY_TYPES
 from tests.factories import Member, World
+from tests.http.conftest import Operation
 from tests.http.test_problems import problem
 
 
@@ -40,3 +44,12 @@ async def test_every_unknown_parameter_is_named(owner: Member) -> None:
     answer = await owner.client.get(owner.url("/projects?a=1&b=2&status=x"))
     found = problem(answer, 400, "invalid_request")["errors"]
     assert {error["pointer"] for error in found} == {"query/a", "query/b", "query/status"}
+
+
+def test_an_operation_takes_from_the_query_what_is_described_and_nothing_else(
+    litestar: Litestar, operations: list[Operation]
+) -> None:
+    taken = {(method.lower(), path): handler.opt[QUERY_TYPES] for method, path, handler in declared_routes(litestar)}
+    for method, path, operation in operations:
+        described = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
+        assert set(taken[method, path]) == described, (method, path)
