@@ -7,6 +7,7 @@ from insula.garbage import collect, rest
 rest()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """In each worker, and in what hands out the tests to them."""
     collect()

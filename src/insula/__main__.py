@@ -31,8 +31,6 @@ def main() -> None:
     """Insula: a multi-tenant SaaS backend. `insula up` runs all of it here; the other commands run one part
     against servers of yours, configured by INSULA_* variables.
     """
-    garbage.rest()
-    click.get_current_context().call_on_close(garbage.collect)
 
 
 @main.command()
@@ -106,6 +104,7 @@ def migrate(revision: str) -> None:
     """
     from insula.provision import migrate as run
 
+    garbage.collect()  # rows are brought up to date for hours
     with plainly():
         reached = asyncio.run(run(load_owner_database_url(_environment()), revision))
     click.echo("The schema is up to date." if revision == "heads" else f"The schema is at {reached or 'nothing'}.")
@@ -224,7 +223,7 @@ def openapi() -> None:
     """Print the OpenAPI document."""
     from insula.app import create_unconnected
 
-    click.echo(create_unconnected().state.document.written)
+    click.echo(create_unconnected().state.description.write())
 
 
 @main.command()
@@ -283,4 +282,5 @@ def _run(part: Coroutine[Any, Any, None]) -> None:
 
 
 if __name__ == "__main__":
+    garbage.rest()
     main(prog_name="insula")

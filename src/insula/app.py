@@ -16,7 +16,7 @@ from insula.core.http.admission import RateLimits
 from insula.core.http.answer_headers import answer_headers
 from insula.core.http.compression import Compression
 from insula.core.http.dependencies import DEPENDENCIES, provide_in_order
-from insula.core.http.documentation import Document, DocumentationController
+from insula.core.http.documentation import Description, DocumentationController
 from insula.core.http.door import Doors, RequestTransaction
 from insula.core.http.guard import guard, refuse_undeclared
 from insula.core.http.health import HEALTH_ROUTES
@@ -125,7 +125,7 @@ def create_litestar(settings: Settings) -> Litestar:
     refuse_undeclared(app)
     provide_in_order(app)
     learn_queries(app)
-    app.state.document = Document(partial(describe, app, routes))
+    app.state.description = Description(partial(describe, app, routes))
     refuse_not_offered(app)
     return app
 

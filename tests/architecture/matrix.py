@@ -1,6 +1,7 @@
 """The matrix who x every route, as the routes declare it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
@@ -8,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from insula.core.http.guard import declared_routes
 from insula.core.permissions import Role
 
+MATRIX = Path(__file__).with_name("permission_matrix.txt")
 CALLERS = ("nobody", "person", "operator")
 """Of what is no organization's: without a session, with one, and with one of an operator."""
 

@@ -10,12 +10,11 @@ from insula.app import create_litestar
 from insula.core.catalogue.inventory import read_inventory
 from insula.schema import INVENTORY
 from insula.settings import Settings
-from tests.architecture.matrix import matrix_of
+from tests.architecture.matrix import MATRIX, matrix_of
 from tests.architecture.sources import ROOT
 from tests.conftest import TEMPLATE
 from tests.migrations.diagram import DIAGRAM, drawn
 
-MATRIX = Path(__file__).with_name("permission_matrix.txt")
 WRITE_ANEW = f"./insula test {Path(__file__).relative_to(ROOT)} --write-golden"
 
 Compare = Callable[[Path, str], None]

@@ -9,8 +9,7 @@ from litestar import Litestar
 from insula.core.http.authentication import COOKIE
 from insula.core.ids import new_id
 from insula.core.permissions import Role
-from tests.architecture.matrix import CALLERS, other_routes, tenant_routes
-from tests.architecture.test_golden import MATRIX
+from tests.architecture.matrix import CALLERS, MATRIX, other_routes, tenant_routes
 from tests.factories import ORIGIN, Member, World
 from tests.features.test_platform import dead_letter, operator
 from tests.resources import prefix_of

@@ -114,7 +114,7 @@ def test_the_program_does_not_start_with_a_route_that_says_nothing_or_two_things
 def test_every_operation_is_named_by_its_handler_and_no_two_alike(
     litestar: Litestar, routes: list[tuple[str, str, HTTPRouteHandler]]
 ) -> None:
-    document = msgspec.json.decode(litestar.state.document.written)
+    document = msgspec.json.decode(litestar.state.description.write())
     handlers = {
         (method.lower(), path): handler.handler_name
         for method, path, handler in routes
@@ -150,7 +150,7 @@ def test_an_id_in_a_path_is_named_after_what_a_feature_says_its_prefix_names(
 
 
 def test_every_operation_has_a_summary_and_a_tag(litestar: Litestar) -> None:
-    for path, item in msgspec.json.decode(litestar.state.document.written)["paths"].items():
+    for path, item in msgspec.json.decode(litestar.state.description.write())["paths"].items():
         for method, operation in item.items():
             assert operation.get("summary", "").endswith("."), (method, path)
             assert operation.get("tags"), (method, path)

@@ -97,7 +97,7 @@ async def test_no_operation_takes_a_body_of_odd_json(world: World, litestar: Lit
     owner = await world.owner()
     await world.superuser.execute("INSERT INTO app.operator (user_id) VALUES ($1)", to_uuid("usr", owner.person.id))
     tried = 0
-    for path, item in msgspec.json.decode(litestar.state.document.written)["paths"].items():
+    for path, item in msgspec.json.decode(litestar.state.description.write())["paths"].items():
         for method, operation in item.items():
             if not operation.get("requestBody", {}).get("required"):
                 continue

@@ -18,7 +18,7 @@ Operation = tuple[str, str, dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def document(litestar: Litestar) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(litestar.state.document.written)
+    found: dict[str, Any] = json.loads(litestar.state.description.write())
     return found
 
 

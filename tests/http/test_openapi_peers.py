@@ -21,7 +21,7 @@ def npx(folder: Path, *command: str) -> str:
 @pytest.fixture
 def folder(litestar: Litestar, tmp_path: Path) -> Path:
     """A folder with the document in it."""
-    (tmp_path / "openapi.json").write_bytes(litestar.state.document.written)
+    (tmp_path / "openapi.json").write_bytes(litestar.state.description.write())
     return tmp_path
 
 

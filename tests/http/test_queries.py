@@ -1,10 +1,14 @@
 """Queries that are not understood: each mistake is named."""
 
+from typing import Annotated
+
 import pytest
-from litestar import Litestar
+from litestar import Litestar, get
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromQuery, QueryParameter
 
 from insula.core.http.guard import declared_routes
-from insula.core.http.parameters import QUERY_TYPES
+from insula.core.http.parameters import QUERY_TYPES, learn_queries
 from tests.factories import Member, World
 from tests.http.conftest import Operation
 from tests.http.test_problems import problem
@@ -53,3 +57,16 @@ def test_an_operation_takes_from_the_query_what_is_described_and_nothing_else(
     for method, path, operation in operations:
         described = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
         assert set(taken[method, path]) == described, (method, path)
+
+
+def test_a_parameter_is_known_by_the_name_it_is_sent_with_whoever_takes_it() -> None:
+    def provide_share(size: FromQuery[int]) -> int:
+        return size
+
+    @get("/", dependencies={"share": Provide(provide_share, sync_to_thread=False)})
+    async def divide(share: NamedDependency[int], kind: Annotated[str, QueryParameter(name="type")]) -> None: ...
+
+    app = Litestar([divide], openapi_config=None)
+    learn_queries(app)
+    ((_, _, handler),) = declared_routes(app)
+    assert handler.opt[QUERY_TYPES].keys() == {"size", "type"}

@@ -60,7 +60,9 @@ class Instance:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.said()
             if b"Insula is up." in self._log.read_bytes()[self._began :]:
-                return dict(line.split("=", 1) for line in self.run("env").stdout.splitlines())
+                found = self.run("env")
+                assert found.returncode == 0, found.stderr
+                return dict(line.split("=", 1) for line in found.stdout.splitlines())
             time.sleep(0.05)
         pytest.fail(f"not up within {START_SECONDS} s:\n{self.said()}")
 

@@ -184,8 +184,10 @@ class Keyholders(Clients):
         self.ports.remove(port)
         while self._under_way[port]:
             await asyncio.sleep(0.01)
-        yield
-        self.ports.append(port)
+        try:
+            yield
+        finally:
+            self.ports.append(port)
 
     @asynccontextmanager
     async def at_work(self, ledger: Ledger) -> AsyncIterator[None]:

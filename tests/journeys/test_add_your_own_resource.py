@@ -91,7 +91,9 @@ def test_nothing_changes_but_its_files_the_lists_of_features_and_what_programs_w
     assert steps.named("relation app.ticket") in (steps.copy / INVENTORY).read_text(encoding="utf-8")
 
 
-def test_whoever_has_followed_the_steps_can_follow_them_again(steps: Steps, tmp_path: Path) -> None:
+async def test_whoever_has_followed_the_steps_can_follow_them_again(
+    steps: Steps, addresses: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
     again = Steps(shutil.copytree(steps.copy, tmp_path / "again"))
     again.write()
     only_its_own_is_new(again, steps.copy, changed=LISTS)
@@ -99,6 +101,15 @@ def test_whoever_has_followed_the_steps_can_follow_them_again(steps: Steps, tmp_
     routes = again.run("-m", "insula", "routes")
     for followed in (steps, again):
         assert followed.named("tickets/{ticket_id}/closure") in routes
+    name = f"insula_again_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    await clone(addresses["admin"], name)
+    again.run("-m", "insula", "migrate", **elsewhere(settings, addresses["admin"], name))
+    superuser = await asyncpg.connect(addresses["admin"], database=name)
+    try:
+        for followed in (steps, again):
+            assert await superuser.fetchval(followed.named("SELECT to_regclass('app.ticket') IS NOT NULL"))
+    finally:
+        await superuser.close()
 
 
 def only_its_own_is_new(steps: Steps, origin: Path, changed: set[str]) -> None:

@@ -101,7 +101,7 @@ _OF_DEPENDENCIES: Final = {
 
 
 def hints_of(handler: HTTPRouteHandler) -> dict[str, Any]:
-    """The annotations of what a handler takes, by itself and by what it depends on, and of what it returns."""
+    """The annotations of what a handler and all dependencies take, and of what the handler returns."""
     return _OF_DEPENDENCIES | get_type_hints(handler.fn, include_extras=True)
 
 

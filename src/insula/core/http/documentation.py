@@ -3,7 +3,7 @@
 import asyncio
 import importlib.util
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,21 +34,26 @@ _START: Final = """SwaggerUIBundle({url: "/openapi.json", dom_id: "#api", deepLi
 """
 
 
-class Document:
-    """The API's description, which takes half a second of CPU: written when somebody asks for it, and once."""
+class Description:
+    """The API's, which takes half a second of CPU: written when somebody asks for it first, and kept.
+
+    What is wrong with it stops no start, as little as it stops the API: it is an error of whoever asks.
+    """
 
     def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
         self._describe, self._writing = describe, asyncio.Lock()
+        self._written: bytes | None = None
 
-    @cached_property
-    def written(self) -> bytes:
-        """As JSON. Whoever asks first waits for it."""
-        return msgspec.json.encode(self._describe())
+    def write(self) -> bytes:
+        """As JSON."""
+        if self._written is None:
+            self._written = msgspec.json.encode(self._describe())
+        return self._written
 
     async def read(self) -> bytes:
         """The same, while others are served."""
         async with self._writing:
-            return await asyncio.to_thread(lambda: self.written)
+            return self.write() if self._written else await asyncio.to_thread(self.write)
 
 
 class DocumentationController(Controller):
@@ -60,7 +65,7 @@ class DocumentationController(Controller):
     @get("/openapi.json", public=_PUBLIC)
     async def get_openapi(self, state: State) -> Reply:
         """The OpenAPI document."""
-        return Reply(await state.document.read(), media_type="application/json")
+        return Reply(await state.description.read(), media_type="application/json")
 
     @get("/docs", public=_PUBLIC)
     async def get_documentation(self) -> Reply:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 from litestar import Litestar, Request, Response
+from litestar.enums import ParamType
 from msgspec import inspect
 
 from insula.core.errors import FieldError, InvalidRequest, Wrong
@@ -34,8 +35,12 @@ def learn_queries(app: Litestar) -> None:
         for method, (handler, taken) in getattr(route, "route_handler_map", {}).items():
             if method == "OPTIONS":  # Litestar's own handler
                 continue
-            hints, names = hints_of(handler), {each.field_alias for each in taken.expected_query_params}
-            handler.opt[QUERY_TYPES] = {name: present(hints[name]) for name in sorted(names)}
+            hints = hints_of(handler)
+            handler.opt[QUERY_TYPES] = {
+                each.field_alias: present(hints.get(each.field_name, Any))
+                for each in taken.expected_query_params
+                if each.param_type is ParamType.QUERY
+            }
 
 
 async def before_handler(request: Request[Any, Any, Any]) -> Response[Any] | None:
