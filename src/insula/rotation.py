@@ -26,6 +26,7 @@ _POLL_SECONDS: Final = 0.2
 _ADD: Final = (
     "INSERT INTO app.key (purpose, active_from, master, wrapped) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 )
+_ACTIVE_FROM: Final = "SELECT date_trunc('milliseconds', clock_timestamp() + $1)"
 _NEWEST: Final = """
 SELECT DISTINCT ON (purpose) purpose, active_from, master, wrapped FROM app.key
  WHERE purpose = any($1) ORDER BY purpose, active_from DESC
@@ -97,7 +98,7 @@ async def require_one_door_key(owner_url: str) -> None:
 async def rotate_keys(
     owner_url: str, masters: Sequence[Master], purposes: Sequence[Purpose], lead: timedelta = LEAD
 ) -> datetime:
-    """Give these keys a new version; returns from when on it is used.
+    """Give these keys a new version; returns from when on it is used: ``lead`` from when it is stored.
 
     What was made with the version of before stays good. Housekeeping forgets that version when nothing alive needs it:
     for credentials, when the last of them has ended. A new version is wrapped by the master key that wrapped the one
@@ -113,13 +114,17 @@ async def rotate_keys(
             )
             if latest is not None:
                 raise RotationError(f"another rotation begins at {latest:%Y-%m-%d %H:%M:%S} UTC")
-            active_from: datetime = await connection.fetchval("SELECT date_trunc('milliseconds', now() + $1)", lead)
             wrapping = dict.fromkeys(purposes, masters[0])
             for row in await connection.fetch(_NEWEST, purposes):
                 await unwrap(masters, row)
                 wrapping[row["purpose"]] = next(master for master in masters if master.name == row["master"])
-            for purpose, master in wrapping.items():
-                wrapped = await master.wrap(secrets.token_bytes(32), purpose)
+            made = [
+                (purpose, master, await master.wrap(secrets.token_bytes(32), purpose))
+                for purpose, master in wrapping.items()
+            ]
+            # Not before: a service may take longer over it than what is left of the lead would bear.
+            active_from: datetime = await connection.fetchval(_ACTIVE_FROM, lead)
+            for purpose, master, wrapped in made:
                 await connection.execute(_ADD, purpose, active_from, master.name, wrapped)
     finally:
         await connection.close()

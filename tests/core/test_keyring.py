@@ -15,7 +15,7 @@ import pytest
 from insula.core import clock
 from insula.core.db import Database
 from insula.core.ids import new_id, to_text
-from insula.core.keyring import FIRST, PURPOSES, Keyring, Version, since
+from insula.core.keyring import FIRST, PURPOSES, Keyring, Purpose, Version, since
 from insula.core.masters import CommandMaster, KeysUnreadable, SecretMaster
 from insula.core.tokens import credential_id, mint
 from insula.core.vault import Vault
@@ -177,6 +177,23 @@ async def test_a_rotation_adds_a_version_for_later_and_one_at_a_time(platform: D
     assert keyring.digest(token) == old.digest(token)
     assert keyring.digest(later) != old.digest(later)
     assert len(keyring.cursors) == 2
+
+
+class Slow(SecretMaster):
+    """A service that takes its time."""
+
+    async def wrap(self, key: bytes, purpose: Purpose) -> bytes:
+        await asyncio.sleep(1)
+        return await super().wrap(key, purpose)
+
+
+async def test_the_lead_of_a_new_version_begins_when_the_last_of_them_is_wrapped(
+    platform: Database, owner_url: str, superuser: asyncpg.Connection
+) -> None:
+    await Vault(platform, [SecretMaster(SECRET)], Keyring()).open()
+    active_from = await rotate_keys(owner_url, [Slow(SECRET)], DATA_KEYS, timedelta(seconds=60))
+    left = await superuser.fetchval("SELECT $1 - clock_timestamp()", active_from)
+    assert left > timedelta(seconds=60 - len(DATA_KEYS) / 2)
 
 
 async def test_a_new_version_is_wrapped_by_what_opens_the_one_before_which_every_process_has(
