@@ -27,7 +27,8 @@ def compare(pytestconfig: pytest.Config) -> Compare:
     def compare(file: Path, text: str) -> None:
         if pytestconfig.getoption("--write-golden"):
             file.write_text(text, encoding="utf-8")
-        assert file.read_text(encoding="utf-8").splitlines() == text.splitlines(), f"if it should change: {WRITE_ANEW}"
+        found = file.read_text(encoding="utf-8")
+        assert found.splitlines(keepends=True) == text.splitlines(keepends=True), f"if it should change: {WRITE_ANEW}"
 
     return compare
 

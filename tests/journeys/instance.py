@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import psutil
-import pytest
 
 from insula.seed import PASSWORD as DEMO_PASSWORD
 from tests.canaries import WATCH
@@ -55,16 +54,19 @@ class Instance:
             )
 
     def wait(self) -> dict[str, str]:
+        self.until("Insula is up.")
+        found = self.run("env")
+        assert found.returncode == 0, found.stderr
+        return dict(line.split("=", 1) for line in found.stdout.splitlines())
+
+    def until(self, words: str, seconds: float = START_SECONDS) -> None:
+        """Wait until it has said this since it was begun."""
         assert self.process is not None
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        deadline = time.monotonic() + seconds
+        while words not in " ".join(self._log.read_bytes()[self._began :].decode(errors="replace").split()):
             assert self.process.poll() is None, self.said()
-            if b"Insula is up." in self._log.read_bytes()[self._began :]:
-                found = self.run("env")
-                assert found.returncode == 0, found.stderr
-                return dict(line.split("=", 1) for line in found.stdout.splitlines())
-            time.sleep(0.05)
-        pytest.fail(f"not up within {START_SECONDS} s:\n{self.said()}")
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.01)  # what it says can only be looked at; to be told of files would take another program
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

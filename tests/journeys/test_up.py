@@ -62,7 +62,7 @@ def test_the_demo_is_there_mail_arrives_and_nothing_survives_a_kill_but_the_data
         json={"token": link.partition("#token=")[2], "name": "New Comer", "password": "a long enough password"},
     )
     assert joined.status_code < 300, joined.text
-    said_by(instance, "job gave up")  # of what anybody else asks for
+    instance.until("job gave up", 30)  # of what anybody else asks for
     metrics = httpx.get(running["INSULA_METRICS_URL"]).text
     assert "outbox_depth" in metrics
     assert acme not in metrics
@@ -160,10 +160,7 @@ def ports_of(running: dict[str, str]) -> list[int]:
 
 def test_ctrl_c_ends_a_start_too(instance: Instance) -> None:
     instance.begin()
-    deadline = time.monotonic() + START_SECONDS
-    while "Waiting for the API" not in instance.said():
-        assert time.monotonic() < deadline, instance.said()
-        time.sleep(0.005)
+    instance.until("Waiting for the API")
     began = time.monotonic()
     assert instance.stop() == 0, instance.said()
     assert time.monotonic() - began < 30
@@ -185,19 +182,11 @@ def test_a_server_of_its_own_that_dies_is_started_again(instance: Instance) -> N
         children = psutil.Process(instance.process.pid).children()
         (pid,) = [child.pid for child in children if child.cwd().startswith(str(instance.home / server))]
         os.kill(pid, signal.SIGKILL)
-        said_by(instance, f"The embedded {server} died and was started again")
+        instance.until(f"The embedded {server} died and was started again", 30)
     with signed_in(url, "olivia@example.com", DEMO_PASSWORD) as client:
         assert client.get("/v1/me/organizations").status_code == 200
     assert instance.stop() == 0
     assert "Traceback" not in instance.said()
-
-
-def said_by(instance: Instance, words: str) -> None:
-    """Wait until it says something."""
-    deadline = time.monotonic() + 30
-    while words not in " ".join(instance.said().split()):
-        assert time.monotonic() < deadline, instance.said()
-        time.sleep(0.2)
 
 
 def dead_letter(operator: httpx.Client) -> dict[str, Any]:

@@ -13,8 +13,6 @@ _MODEL: Final = "src/insula/features/projects/models.py"
 _NAME: Final = "    name_norm: Mapped[str]\n"
 _INITIAL: Final = "    initial: Mapped[str | None]\n"
 FOLDERS: Final = ("src", "migrations", "tests", "deploy", "pyproject.toml", ".squawk.toml", "LICENSE", "README.md")
-
-
 _BEING_WRITTEN: Final = shutil.ignore_patterns("*.pyc.*")
 """By another process of the tests: it is gone before it is copied."""
 
