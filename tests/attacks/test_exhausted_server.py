@@ -208,7 +208,6 @@ async def test_one_organizations_slow_queries_do_not_slow_the_others_down(
             async with flood(api.port, slow, 200) as statuses:
                 beside = await p99(api.port, other)
             assert statuses <= {200, 503}
-            assert 200 in statuses
             rounds.append((alone, beside))
             if beside < 2 * max(alone, FLOOR_SECONDS):
                 return
@@ -229,7 +228,7 @@ async def p99(port: int, member: Member, samples: int = 300) -> float:
 
 @asynccontextmanager
 async def flood(port: int, member: Member, count: int) -> AsyncIterator[set[int]]:
-    """So many slow queries at any time; what they were answered."""
+    """So many slow queries at any time, from when the first of them was answered; what they were answered."""
     clients = await asyncio.gather(*(Client.connect(port) for _ in range(count)))
     statuses: set[int] = set()
 
@@ -240,7 +239,9 @@ async def flood(port: int, member: Member, count: int) -> AsyncIterator[set[int]
 
     naps = [asyncio.create_task(nap(client)) for client in clients]
     try:
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(60):
+            while 200 not in statuses:
+                await asyncio.sleep(0.05)
         yield statuses
     finally:
         for task, client in zip(naps, clients, strict=True):
