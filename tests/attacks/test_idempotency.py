@@ -107,6 +107,25 @@ async def test_a_key_with_another_request_is_refused(shop: World, superuser: asy
     assert await pieces(superuser, owner) == ["Website"]
 
 
+async def test_a_key_with_another_if_match_is_refused(world: World) -> None:
+    owner = await world.owner()
+    member = await world.member(owner.organization_id, "member")
+    path = owner.url(f"/members/{member.membership_id}")
+    read = (await owner.client.get(path)).headers["etag"]
+
+    async def suspend(*tags: str) -> httpx.Response:
+        headers = [("idempotency-key", "k"), *(("if-match", tag) for tag in tags)]
+        return await owner.client.post(f"{path}/suspension", headers=headers)
+
+    first = await suspend(read)
+    assert first.status_code == 200
+    again = await suspend(read)
+    assert (again.content, again.headers[REPLAYED]) == (first.content, "true")
+    for tags in ((), (first.headers["etag"],), (read, '"other"'), ("*",)):
+        refused = await suspend(*tags)
+        assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused"), tags
+
+
 @pytest.mark.attack(97)
 async def test_the_same_key_of_somebody_else_is_another_key(shop: World, superuser: asyncpg.Connection) -> None:
     owner = await shop.owner()

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same key and body get the same answer, from Postgres, encrypted under the client's own key."""
+"""Idempotency-Key: the same key and request get the same answer, from Postgres, sealed under the client's own key."""
 
 import hashlib
 import hmac
@@ -14,6 +14,7 @@ from insula.core.errors import Conflict, DomainError, InvalidRequest, Unprocessa
 from insula.core.http.bodies import Incoming
 from insula.core.http.entrance import Entrance
 from insula.core.http.headers import values_of
+from insula.core.http.preconditions import sent_tags
 from insula.core.http.reply import Reply
 from insula.core.journal import StoredAnswer
 
@@ -61,7 +62,8 @@ def asked(scope: Any, token: str, body: Incoming) -> Asked | None:
     """What the door is to look for. A key that is no key is complained about when the door has let its sender in.
 
     The key, the credential and the organization together name the answer: nobody else's key collides with it, and
-    neither the database nor its backups can read it.
+    neither the database nor its backups can read it. Another If-Match is another request: nobody may believe that
+    theirs was heeded when it was the first one's.
     """
     if scope["method"] != "POST" or not takes_key(scope["route_handler"]):
         return None
@@ -70,7 +72,8 @@ def asked(scope: Any, token: str, body: Incoming) -> Asked | None:
         return None
     organization = scope["path_params"].get("organization_id", "")
     secret = hashlib.sha256(f"{token}\0{organization}\0{keys[0]}".encode()).digest()
-    sent = b"\0".join([scope["raw_path"], scope["query_string"], body.content])
+    tags = ",".join(sent_tags(scope)).encode()
+    sent = b"\0".join([scope["raw_path"], scope["query_string"], tags, body.content])
     return Asked(secret, hashlib.sha256(b"name" + secret).digest(), hmac.digest(secret, sent, "sha256"))
 
 
