@@ -21,6 +21,8 @@ def test_a_job_goes_on_with_the_trace_that_its_row_carries(exporter: OtlpExporte
     assert exporter.begin("job", f"{TRACE}-{SPAN}").trace_id == TRACE
 
 
-@pytest.mark.parametrize("carried", [None, "", TRACE, "zz-zz", f"{TRACE}-{SPAN}-01", f"{TRACE}-{NAMELESS}", f"{TRACE}-"])
+@pytest.mark.parametrize(
+    "carried", [None, "", TRACE, "zz-zz", f"{TRACE}-{SPAN}-01", f"{TRACE}-{NAMELESS}", f"{TRACE}-"]
+)
 def test_a_row_that_names_no_span_begins_a_trace(exporter: OtlpExporter, carried: str | None) -> None:
     assert exporter.begin("job", carried).trace_id not in {TRACE, "0" * 32}
