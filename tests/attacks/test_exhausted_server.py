@@ -33,6 +33,8 @@ CLAIMED = 1 << 30
 FLOOD = 500
 """Sign-ins a second; the hashes of as many at once would take 9 GiB."""
 FLOOD_BYTES = 256 << 20
+CRUMBS_BYTES = 32 << 20
+"""What fifty bodies may leave in the process; kept as they come, their 16,000 pieces each took three times as much."""
 PIECE = b" " * 65_536
 ROUNDS = 12
 FLOOR_SECONDS = 0.02
@@ -106,6 +108,36 @@ async def upload(port: int, owner: Member, length: str, *, at_most: int) -> tupl
                 answer += part
         await sending
     return answer, sent
+
+
+@pytest.mark.attack(124)
+async def test_bodies_in_crumbs_are_refused_before_what_receives_them_is_used_up(
+    settings: Settings, world: World, tmp_path: Path
+) -> None:
+    owner = await world.owner()
+    async with serving(settings, tmp_path) as api:
+        memory = psutil.Process(api.process.pid).memory_info
+        assert (await crumble(api.port, owner, "/projects", 1))[:12] == b"HTTP/1.1 400"
+        before = memory().rss
+        answers = await asyncio.gather(*(crumble(api.port, owner, "/projects", 16_000) for _ in range(50)))
+        assert all(answer.startswith(b"HTTP/1.1 400 ") and b"small pieces" in answer for answer in answers)
+        assert memory().rss - before < CRUMBS_BYTES
+
+
+async def crumble(port: int, owner: Member, path: str, count: int) -> bytes:
+    """Send a body in chunks of one byte, without its end until somebody answers; returns the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = (
+        f"POST {owner.url(path)} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {owner.person.token}\r\n"
+        "content-type: application/json\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    writer.write(head.encode() + b"1\r\n \r\n" * count + (b"0\r\n\r\n" if count == 1 else b""))
+    answer = b""
+    with suppress(ConnectionError):
+        while part := await asyncio.wait_for(reader.read(65_536), 30):
+            answer += part
+    writer.close()
+    return answer
 
 
 @pytest.mark.attack(128)

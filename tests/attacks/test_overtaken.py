@@ -122,3 +122,17 @@ async def something_of(world: World, what: str) -> tuple[Member, Any, Any]:
     else:
         request = admin.client.patch(path, json={"name": "Mine"}, headers=ANYHOW)
     return admin, to_uuid(made.json()["id"][:3], made.json()["id"]), request
+
+
+async def test_who_is_removed_while_their_own_row_is_waited_for_is_gone(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    admin = await world.member(owner.organization_id, "admin")
+    body = {"email": "guest@example.com", "role": "member"}
+    async with superuser.transaction():
+        await superuser.execute("DELETE FROM app.membership WHERE id = $1", to_uuid("mem", admin.membership_id))
+        pending = asyncio.create_task(admin.client.post(admin.url("/invitations"), json=body))
+        await somebody_waits(superuser)
+    refused = await pending
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found"), refused.text

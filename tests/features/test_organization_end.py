@@ -1,5 +1,6 @@
 """The end of an organization: deleted, restored in time, or purged."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from insula.features.organizations.jobs import PURGE
 from insula.settings import Settings
 from tests.factories import Member, World
 from tests.rows import stock
+from tests.waits import somebody_waits
 
 
 async def test_a_deleted_organization_is_gone_for_everybody_until_an_owner_restores_it(
@@ -73,6 +75,23 @@ async def test_after_its_window_an_organization_cannot_be_restored(world: World,
     owner = await world.owner()
     await delete_and_let_the_window_pass(owner, superuser)
     refused = await owner.client.post(owner.url("/restoration"))
+    assert (refused.status_code, refused.json()["code"]) == (409, "restore_window_over")
+
+
+async def test_who_waits_for_a_purge_until_the_window_is_over_restores_no_remains(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    owner = await world.owner()
+    tenant = to_uuid("org", owner.organization_id)
+    assert (await owner.client.delete(owner.url(""), headers={"if-match": "*"})).status_code == 204
+    await superuser.execute("UPDATE app.organization SET restorable_until = now() + '2 s' WHERE id = $1", tenant)
+    async with superuser.transaction():
+        await superuser.execute("SELECT FROM app.organization WHERE id = $1 FOR UPDATE", tenant)
+        pending = asyncio.create_task(owner.client.post(owner.url("/restoration")))
+        await somebody_waits(superuser)
+        over = "SELECT pg_sleep(extract(epoch FROM restorable_until - clock_timestamp())) FROM app.organization WHERE id = $1"
+        await superuser.execute(over, tenant)
+    refused = await pending
     assert (refused.status_code, refused.json()["code"]) == (409, "restore_window_over")
 
 

@@ -212,12 +212,16 @@ class Overtaken(Exception):
 STATEMENT_GONE: Final = "26000"
 """What the driver had prepared is not there: somebody's SQL took it away, and the connection is of no more use."""
 
-RERUNNABLE: Final = frozenset({"40001", "40P01", STATEMENT_GONE})
-"""Serialization failure, deadlock, a spoilt connection: nothing happened, and a second run usually succeeds."""
+REFERENCE_GONE: Final = "23503"
+"""What a row was to refer to is not there any more: it went while the row waited for it."""
+
+RERUNNABLE: Final = frozenset({"40001", "40P01", REFERENCE_GONE, STATEMENT_GONE})
+"""Serialization failure, deadlock, a reference or a connection lost: nothing happened, and a second run usually
+succeeds, or says why not."""
 
 _BY_SQLSTATE: Final[dict[str, type[DomainError]]] = {
     "23505": Conflict,
-    "23503": Conflict,
+    REFERENCE_GONE: Conflict,
     "23P01": Conflict,
     "23514": Conflict,
     "22P05": InvalidRequest,  # a NUL in text that JSON allowed and Postgres cannot store

@@ -27,6 +27,10 @@ Judge: TypeAlias = Callable[[State, str, Mapping[str, Any], frozenset[str]], Awa
 _CHARSET: Final = re.compile(r';\s*charset="?([^";\s]*)', re.IGNORECASE)
 _LONGEST_NAME: Final = 100
 _SECONDS: Final = 30.0
+_PIECES: Final = 1024
+_PIECE: Final = 256
+"""A body comes in so many pieces, and one more for each so many bytes of it: a chunk of one byte costs more to receive
+than a hundred of what it holds."""
 
 
 class Incoming:
@@ -39,17 +43,15 @@ class Incoming:
         announced = next(iter(values_of(scope, b"content-length")), "")
         self._announced = int(announced[:16]) if announced.isdecimal() else 0
         self._receive, self._most = receive, most
-        self._messages: list[Any] = []
-        self._position = 0
-        self._whole = False
-        self.length = 0
-        """Of what was received."""
+        self._content = bytearray()
+        self._pieces = 0
+        self._whole = self._read = False
 
     async def receive(self, limit: int, take: Callable[[int], None] | None = None) -> bool:
         """Receive until it is whole or longer than ``limit`` bytes; returns whether it is whole.
 
         ``take`` is told the length of every piece, and may object. Raises RequestTimeout for a body that trickles, and
-        InvalidRequest when its sender went away.
+        InvalidRequest for one in crumbs, or when its sender went away.
         """
         try:
             async with asyncio.timeout(_SECONDS):
@@ -65,28 +67,35 @@ class Incoming:
         message: Any = await self._receive()
         if message["type"] == "http.disconnect":
             raise InvalidRequest("The body ended early.")
-        self._messages.append(message)
-        length = len(message.get("body", b""))
-        self.length += length
+        piece = message.get("body", b"")
+        self._content += piece
+        self._pieces += 1
+        if self._pieces > _PIECES + self.length // _PIECE:
+            raise InvalidRequest("The body comes in too many small pieces.")
         self._whole = not message.get("more_body", False)
-        return length
+        return len(piece)
 
     async def __call__(self) -> Any:
-        if self._position == len(self._messages):
-            self._messages.append(await self._receive())
-        self._position += 1
-        return self._messages[self._position - 1]
+        if self._read:
+            return await self._receive()
+        self._read = True
+        return {"type": "http.request", "body": bytes(self._content), "more_body": not self._whole}
+
+    @property
+    def length(self) -> int:
+        """Of what was received."""
+        return len(self._content)
 
     @property
     def content(self) -> bytes:
         """All of it. Raises TooLarge."""
         if max(self.length, self._announced) > self._most:
             raise TooLarge(f"At most {self._most} bytes are read here.")
-        return b"".join(message.get("body", b"") for message in self._messages)
+        return bytes(self._content)
 
     def rewind(self) -> None:
         """Read from the start again."""
-        self._position = 0
+        self._read = False
 
 
 async def read_body(request: Request[Any, Any, Any]) -> None:

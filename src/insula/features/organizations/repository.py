@@ -28,8 +28,12 @@ class OrganizationRepository(Repository[Organization]):
     model_type = Organization
 
     async def now(self) -> datetime:
-        """The database's time: by its clock the purge decides what can no longer be restored."""
-        now: datetime = (await self.session.execute(sa.select(sa.func.now()))).scalar_one()
+        """The database's time: by its clock the purge decides what can no longer be restored.
+
+        Of this moment, and not of the transaction's start: once the organization is locked, a purge that it may have
+        waited for is over, or has not begun.
+        """
+        now: datetime = (await self.session.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
         return now
 
 
