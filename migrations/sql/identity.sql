@@ -292,9 +292,14 @@ BEGIN
 END $$;
 
 -- What the new password must not contain. No row: the token is not worth anything.
+-- What somebody is called who proved their address and said no name: the one that came with an unverified sign-up is
+-- whoever's who sent it.
+CREATE FUNCTION app.name_of(address text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT split_part(address, '@', 1) $$;
+
 CREATE FUNCTION app.reset_owner(token_hash bytea) RETURNS TABLE (email text, name text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT u.email, u.name
+    SELECT u.email, CASE WHEN u.email_verified_at IS NULL THEN app.name_of(u.email) ELSE u.name END
       FROM app.credential c JOIN app."user" u ON u.id = c.user_id AND u.disabled_at IS NULL
      WHERE c.hash = token_hash AND c.kind = 'reset' AND c.revoked_at IS NULL AND c.expires_at > now()
 $$;
@@ -311,7 +316,8 @@ BEGIN
     IF proof.id IS NULL THEN
         RETURN NULL;
     END IF;
-    UPDATE app."user" SET email_verified_at = now(), updated_at = now(), version = version + 1
+    UPDATE app."user"
+       SET name = app.name_of(email), email_verified_at = now(), updated_at = now(), version = version + 1
      WHERE id = person AND email_verified_at IS NULL;
     IF FOUND THEN
         PERFORM app.record_account(person, 'account.verified', 'user', ARRAY[person], proof.id, '{"by": "reset"}', facts);

@@ -137,7 +137,8 @@ def test_it_waits_for_a_state_that_the_other_reaches(name: str) -> None:
 
 def test_only_caddy_is_reached_from_outside_and_nobody_outside_from_the_database() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["caddy"]
-    assert FILE["networks"]["inside"] == {"internal": True}
+    assert FILE["networks"]["inside"] == FILE["networks"]["edge"] == {"internal": True}
+    assert SERVICES["api"]["networks"] == ["inside", "edge"], "who holds the secrets reaches nobody outside"
     assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["inside"]
     assert "inside" not in SERVICES["caddy"]["networks"]
 

@@ -82,3 +82,11 @@ def test_a_flood_of_one_credential_ends_at_the_proxy_and_is_nobody_elses(
     assert server.shown[value] == reached
     assert client.get("/v1/me", headers=quiet).status_code == 200
     assert client.get("/v1/me").status_code == 200
+
+
+def test_another_spelling_of_the_scheme_begins_no_new_count(server: Counting, client: httpx.Client) -> None:
+    spelled = ("Bearer one", "bearer one", "BEARER  one", "Bearer   one")
+    answers = [client.get("/v1/me", headers={"authorization": spelled[n % 4]}).status_code for n in range(_SOON)]
+    assert set(answers) == {200, 429}
+    assert client.get("/v1/me", headers={"authorization": "Bearer      one"}).status_code == 429
+    assert client.get("/v1/me", headers={"authorization": "Bearer other"}).status_code == 200

@@ -149,10 +149,12 @@ Name = Annotated[
 
 _DOT = r"[.\u2024\u3002\uff0e\uff61]"
 """Those that browsers take for one (UTS #46, section 4), and one that looks like it."""
-_NO_LINK = rf"(?!.*(://|[wW]{{3}}{_DOT}|[A-Za-z0-9]{_DOT}[A-Za-z]+([/\\]|[:?#]\S)))"
+_SLASH = r"/\\\u2044\u2215\uff0f"
+"""Likewise."""
+_NO_LINK = rf"(?!.*([hH][tT]{{2}}[pP][sS]?:|://|[wW]{{3}}{_DOT}|\S{_DOT}[^\s:?#{_SLASH}]+([{_SLASH}]|[:?#]\S)))"
 _NO_LINK_WANTED = (
-    "one line of text that is not blank, without blanks around it, control or invisible characters, ://, www. or"
-    " example.com/ (it stands in letters, where it must not become a link)"
+    "one line of text that is not blank, without blanks around it, control or invisible characters, http:, ://,"
+    " www. or example.com/ (it stands in letters, where it must not become a link)"
 )
 
 OrganizationName = Annotated[

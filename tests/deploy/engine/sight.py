@@ -67,9 +67,10 @@ def _networks(installation: Installation) -> Iterator[str]:
         networks = installation.state(service)["NetworkSettings"]["Networks"]
         asked.append(f"{networks[f'{PROJECT}_inside']['IPAddress']}:{port}")
     assert set(_reached(installation, "inside", asked)) == set(asked)
-    assert _reached(installation, "front", asked) == ["api:8000"]
+    assert _reached(installation, "edge", asked) == ["api:8000"]
+    assert not _reached(installation, "front", asked)
     assert _reached(installation, "outside", asked) == ["worker:9464"]
-    yield "from `front` only the API is reached, neither PostgreSQL nor Redis, by name or by address"
+    yield "from `edge` only the API is reached, neither PostgreSQL nor Redis, by name or by address; from `front` neither"
     code = "import urllib.request as r; print(r.urlopen('http://{}:9464/metrics').read().decode())"
     for service in ("api", "worker"):
         run = ("run", "--rm", f"--network={PROJECT}_inside", "--entrypoint=python", "insula", "-c")
@@ -78,7 +79,8 @@ def _networks(installation: Installation) -> Iterator[str]:
     world = f"{apart.ADDRESS}:587"
     assert _reached(installation, "outside", [world])
     assert not _reached(installation, "inside", [world])
-    yield "from `inside` alone nobody reaches the world"
+    assert not _reached(installation, "edge", [world])
+    yield "from `inside` and `edge`, which are all that the API has, nobody reaches the world"
 
 
 def _secrets(installation: Installation) -> Iterator[str]:

@@ -34,7 +34,7 @@ def presented(scope: HTTPScope, origin: str) -> Presented:
         scheme, _, token = authorizations[0].partition(" ")
         if len(authorizations) > 1 or scheme.lower() != "bearer":
             raise Unauthenticated("Send one Authorization header with the Bearer scheme.")
-        return Presented(_checked(token.strip()), by_cookie=False)
+        return Presented(_checked(token.strip(" ")), by_cookie=False)
     token = _cookie(values_of(scope, b"cookie"))
     if scope["method"] not in _SAFE:
         refuse_forgery(scope, origin)

@@ -257,6 +257,8 @@ class InvitationExpired(AboutInvitation, frozen=True, kw_only=True):
 
     TYPE = "invitation.expired"
 
+    expires_at: Timestamp
+
 
 EVENTS = (
     InvitationCreated,

@@ -151,7 +151,8 @@ class InvitationService:
         over = [found for found in await self._invitations.pending_for(addresses) if not found.open_at(now)]
         for invitation in over:
             invitation.status = "expired"
-            record(self._db, InvitationExpired(target_id=invitation.id, email=invitation.email))
+            over_at = invitation.expires_at
+            record(self._db, InvitationExpired(target_id=invitation.id, email=invitation.email, expires_at=over_at))
         if over:
             await disarm(self._db, [invitation.id for invitation in over])
 
