@@ -27,19 +27,19 @@ GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, jsonb) TO app_rw
 
 -- Delete the invitations that were closed, or were over, longer ago than `age` (30 days at least), at most `batch`; returns
 -- how many.
--- What they came to stands in the events, but of those that nobody answered, which ended on the day that their event names.
+-- What they came to stands in the events; of those that nobody answered, how many went.
 CREATE FUNCTION app.purge_invitations(age interval, batch integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     removed integer;
 BEGIN
-    DELETE FROM app.invitation WHERE (tenant_id, id) IN (
+    WITH gone AS (DELETE FROM app.invitation WHERE (tenant_id, id) IN (
         SELECT i.tenant_id, i.id FROM app.invitation AS i
          WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < least(now() - age, now() - interval '30 days')
          ORDER BY CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END
-         LIMIT batch FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS removed = ROW_COUNT;
+         LIMIT batch FOR UPDATE SKIP LOCKED) RETURNING tenant_id)
+    SELECT app.record_purged(array_agg(tenant_id), 'invitation') INTO removed FROM gone;
     RETURN removed;
 END $$;
 

@@ -22,6 +22,7 @@ FUNCTIONS = (
     "password_of_session",
     "reset_password",
     "reset_owner",
+    "name_of",
     "ask_reset",
     "sign_out",
     "renew_hash",

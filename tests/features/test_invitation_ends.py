@@ -88,3 +88,5 @@ async def test_an_invitation_goes_ninety_days_after_its_end(
         await platform.close()
     found = await owner.client.get(owner.url(f"/invitations/{invitation['id']}"))
     assert found.status_code == (200 if stays else 404)
+    told = (await owner.client.get(owner.url("/events"), params={"type": "organization.data_purged"})).json()["data"]
+    assert [each["data"] for each in told] == ([] if stays else [{"kind": "invitation", "count": 1}])

@@ -147,6 +147,8 @@ async def test_a_team_that_cannot_be_restored_any_more_leaves_its_projects_witho
     assert datetime.fromisoformat(orphan.json()["updated_at"]) > datetime.fromisoformat(project["updated_at"])
     outdated = await owner.client.patch(url, json={"name": "Mine"}, headers={"if-match": '"1"'})
     assert outdated.status_code == 412
+    (told,) = (await owner.client.get(owner.url("/events"), params={"type": "organization.data_purged"})).json()["data"]
+    assert (told["data"], told["actor_type"]) == ({"kind": "team", "count": 1}, "system")
 
 
 async def test_who_takes_a_project_out_of_its_team_makes_one_version_of_it(world: World) -> None:

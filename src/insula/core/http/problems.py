@@ -72,10 +72,10 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
     def _database_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
         cause: Any = getattr(error, "orig", error)
         sqlstate = errors.sqlstate_of(error)
-        if sqlstate in errors.RERUNNABLE:
-            request.scope[RERUN] = sqlstate  # type: ignore[typeddict-unknown-key]
         cause = cause.__cause__ if isinstance(error, sqlalchemy.exc.DBAPIError) else cause
         meaning = constraints.get(getattr(cause, "constraint_name", None) or "", _without_partition(cause))
+        if meaning is None and sqlstate in errors.RERUNNABLE:
+            request.scope[RERUN] = sqlstate  # type: ignore[typeddict-unknown-key]
         problem = meaning() if meaning else errors.from_sqlstate(sqlstate, private=repr(error))
         return answer(request, problem, error)
 

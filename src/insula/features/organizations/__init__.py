@@ -2,10 +2,11 @@
 
 from insula.core.feature import Feature
 from insula.features.organizations.controllers import CONTROLLERS
+from insula.features.organizations.events import EVENTS
 from insula.features.organizations.jobs import SCHEDULES
 from insula.features.organizations.models import ID_PREFIX, MEMBER_PREFIX
 from insula.features.organizations.permissions import PERMISSIONS
-from insula.features.organizations.schemas import EVENTS, SlugTaken
+from insula.features.organizations.schemas import SlugTaken
 
 FEATURE = Feature(
     name="organizations",

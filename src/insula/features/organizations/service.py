@@ -13,6 +13,17 @@ from insula.core.errors import (
 from insula.core.etags import ETags
 from insula.core.events import changed, record, record_denied
 from insula.core.permissions import Permission, Principal, Role, may_grant
+from insula.features.organizations.events import (
+    MemberLeft,
+    MemberReinstated,
+    MemberRemoved,
+    MemberUpdated,
+    MemberWasSuspended,
+    OrganizationDeleted,
+    OrganizationRestored,
+    OrganizationUpdated,
+    OwnershipTransferred,
+)
 from insula.features.organizations.models import Membership, Organization
 from insula.features.organizations.permissions import DELETE, MANAGE_MEMBERS, UPDATE
 from insula.features.organizations.repository import (
@@ -25,20 +36,11 @@ from insula.features.organizations.repository import (
 from insula.features.organizations.schemas import (
     EmailUnverified,
     LastOwner,
-    MemberLeft,
-    MemberReinstated,
-    MemberRemoved,
     MemberSuspended,
     MemberUpdate,
-    MemberUpdated,
-    MemberWasSuspended,
     OrganizationCreate,
-    OrganizationDeleted,
     OrganizationRead,
-    OrganizationRestored,
     OrganizationUpdate,
-    OrganizationUpdated,
-    OwnershipTransferred,
     ProfileUpdate,
     RestoreWindowOver,
     RoleAboveYours,
