@@ -15,6 +15,8 @@ MemberId = Annotated[str, describe("mem", "a member")]
 UserId = Annotated[str, describe("usr", "the person, the same in every organization")]
 OrganizationStatus = Literal["active", "suspended", "deleted"]
 MemberStatus = Literal["active", "suspended"]
+GivenRole = Annotated[Role, Meta(examples=["member"])]
+"""Whoever tries the documentation's examples makes nobody an owner."""
 Slug = Annotated[
     str,
     Meta(
@@ -76,7 +78,7 @@ class MyOrganization(Read, frozen=True):
 class MemberUpdate(Change, frozen=True, kw_only=True):
     """What staff may change of a member."""
 
-    role: Role | UnsetType = UNSET
+    role: GivenRole | UnsetType = UNSET
     name: PersonName | UnsetType = UNSET
 
 
