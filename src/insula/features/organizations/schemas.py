@@ -73,6 +73,7 @@ class MyOrganization(Read, frozen=True):
     member_status: MemberStatus
     joined_at: Annotated[Timestamp, Meta(description="When you became a member.")]
     created_at: Annotated[Timestamp, Meta(description="When the organization was made: what the list is sorted by.")]
+    version: Annotated[int, Meta(description="Of the organization: its ETag, also while it is deleted.")]
 
 
 class MemberUpdate(Change, frozen=True, kw_only=True):
