@@ -85,13 +85,14 @@ END $$;
 CREATE FUNCTION app.my_organizations()
 RETURNS TABLE (
     id uuid, name text, slug text, status text, restorable_until timestamptz,
-    member_id uuid, role text, member_status text, joined_at timestamptz, created_at timestamptz
+    member_id uuid, role text, member_status text, joined_at timestamptz, created_at timestamptz,
+    version bigint
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT o.id, o.name, o.slug,
            CASE WHEN o.deleted_at IS NOT NULL THEN 'deleted' WHEN o.suspended_at IS NOT NULL THEN 'suspended'
                 ELSE 'active' END,
-           o.restorable_until, m.id, m.role, m.status, m.created_at, o.created_at
+           o.restorable_until, m.id, m.role, m.status, m.created_at, o.created_at, o.version
       FROM app.membership AS m
       JOIN app.organization AS o ON o.tenant_id = m.tenant_id AND o.id = m.tenant_id
      WHERE m.user_id = app.user_id() AND app.tenant_id() IS NULL

@@ -78,12 +78,13 @@ LANDINGS: Final = {
         (
             Call("See what it offers, and to whom.", "/v1/auth/invitations/preview", {"token": _TOKEN}),
             Call(
-                "Without an account: make one and come in.",
+                "Without an account: make one and come in. With one, the answer is 409 sign_in_first.",
                 "/v1/auth/invitations/acceptance",
                 {"token": _TOKEN, "name": "your name", "password": _PASSWORD},
             ),
             _SIGN_IN,
             Call("Signed in: come in.", "/v1/me/invitations/acceptance", {"token": _TOKEN}, session=True),
+            Call("Or decline it, with an account or without.", "/v1/auth/invitations/refusal", {"token": _TOKEN}),
         ),
     ),
 }

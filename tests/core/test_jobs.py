@@ -212,6 +212,22 @@ def test_pauses_grow_and_end_at_an_hour_and_use_their_whole_range() -> None:
         assert longest * 0.9 < max(pauses) <= longest
 
 
+def test_an_end_that_was_foreseen_is_placed_where_its_cause_is() -> None:
+    def refuse() -> None:
+        raise OSError("550 no such mailbox")
+
+    try:
+        try:
+            refuse()
+        except OSError as error:
+            raise GiveUp(str(error)) from error
+    except GiveUp as error:
+        text = describe(error)
+    line = refuse.__code__.co_firstlineno + 1
+    assert text.startswith("GiveUp: 550 no such mailbox (")
+    assert text.endswith(f"test_jobs.py:{line})")
+
+
 def test_an_error_is_described_by_its_first_line_and_its_place() -> None:
     try:
         raise Unavailable(private="secret")

@@ -71,6 +71,16 @@ async def test_the_database_s_clock_alone_says_when_the_window_is_over(
     assert (await owner.client.post(owner.url("/restoration"))).status_code == 200
 
 
+async def test_who_restores_an_organization_can_learn_its_tag(world: World) -> None:
+    owner = await world.owner()
+    await owner.client.delete(owner.url(""), headers={"if-match": "*"})
+    (mine,) = (await owner.client.get("/v1/me/organizations")).json()["data"]
+    stale, current = (f'"{mine["version"] + step}"' for step in (-1, 0))
+    assert (await owner.client.post(owner.url("/restoration"), headers={"if-match": stale})).status_code == 412
+    restored = await owner.client.post(owner.url("/restoration"), headers={"if-match": current})
+    assert restored.status_code == 200, restored.text
+
+
 async def test_after_its_window_an_organization_cannot_be_restored(world: World, superuser: asyncpg.Connection) -> None:
     owner = await world.owner()
     await delete_and_let_the_window_pass(owner, superuser)

@@ -225,8 +225,8 @@ FRESH: dict[str, Callable[[], list[str]]] = {
     "task": lambda: ["test.dead"],
     "name_prefix": lambda: ["re", "P"],
     "email_prefix": lambda: ["person", "ada"],
-    "If-Match": lambda: ["*", '"1"', '"2"', '"1", "1.pending.True"'],
-    "If-None-Match": lambda: ['"2"', '"1"', "*", '"1.pending.True"'],
+    "If-Match": lambda: ["*", '"1"', '"2"', '"1", "1.pending.true"'],
+    "If-None-Match": lambda: ['"2"', '"1"', "*", '"1.pending.true"'],
     "Idempotency-Key": lambda: [new_id("key")],
 }
 """What needs nobody's world."""

@@ -14,6 +14,7 @@ import insula
 from insula.core.http.guard import declared_routes
 from insula.pages import LANDINGS
 from tests.factories import World
+from tests.invitations import invite, join, token_of
 
 LINK = re.compile(r"""link\(["'](/[^"']*)["']""")
 
@@ -75,6 +76,23 @@ def test_a_sign_up_is_finished_with_the_password_it_began_with_and_only_other_pa
         "/v1/auth/invitations/acceptance",
     }
     assert asked["/v1/auth/verification"] == "the password chosen at sign-up"
+
+
+async def test_an_invitation_says_how_to_come_in_with_an_account_and_without_and_how_to_decline(world: World) -> None:
+    landing = LANDINGS["/accept-invitation"]
+    assert [call.path for call in landing.calls] == [
+        "/v1/auth/invitations/preview",
+        "/v1/auth/invitations/acceptance",
+        "/v1/auth/sign-in",
+        "/v1/me/invitations/acceptance",
+        "/v1/auth/invitations/refusal",
+    ]
+    owner, person = await world.owner(), await world.person()
+    token = await token_of(world, await invite(owner, person.email))
+    refused = await join(world, token)
+    assert refused.status_code == 409
+    assert refused.json()["code"] in landing.calls[1].why
+    assert (await world.client().post(landing.calls[-1].path, json={"token": token})).status_code == 204
 
 
 async def test_the_entrance_leads_people_to_the_documentation_and_tells_programs_where_it_is(world: World) -> None:

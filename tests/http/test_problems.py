@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from insula.core.ids import new_id
+from insula.core.logs import configure_logs
 from tests.factories import Member, World
 
 JSON = {"content-type": "application/json"}
@@ -109,6 +111,18 @@ async def test_metadata_are_bounded_all_together(owner: Member) -> None:
     answer = await owner.client.patch(url, json={"name": "", **large}, headers=headers)
     assert {error["pointer"] for error in problem(answer, 400, "invalid_request")["errors"]} == {"/name", "/metadata"}
     assert (await owner.client.patch(url, json=small, headers=headers)).status_code == 200
+
+
+async def test_who_mistypes_a_reference_has_collided_with_nobody(
+    owner: Member, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("info", json=True)
+    team = (await owner.client.post(owner.url("/teams"), json={"name": "Design"})).json()["id"]
+    refused = await owner.client.put(owner.url(f"/teams/{team}/members/{new_id('mem')}"))
+    assert refused.status_code == 404, refused.text
+    told = capsys.readouterr().out
+    assert '"level":"warning"' not in told
+    assert "request refused" in told
 
 
 async def test_of_a_list_that_is_too_long_only_that_is_said(owner: Member) -> None:

@@ -86,10 +86,17 @@ def example(kind: Any, extra: dict[str, Any] | None = None) -> Any:
 def references(body: Any) -> Iterator[tuple[str, str]]:
     """The fields of a body that are ids, and their prefixes, as the documentation describes them."""
     for field in body.fields:
-        for kind in (field.type, *getattr(field.type, "types", ())):
+        for kind in kinds_of(field.type):
             pattern = (getattr(kind, "extra_json_schema", None) or {}).get("pattern", "")
             if found := re.match(r"\^([a-z]+)_\[0-7\]", pattern):
                 yield field.encode_name, found[1]
+
+
+def kinds_of(kind: Any) -> Iterator[Any]:
+    """A type, and all that it is made of: what is described may be one of several, each described again."""
+    yield kind
+    for inner in (*getattr(kind, "types", ()), *([kind.type] if hasattr(kind, "type") else [])):
+        yield from kinds_of(inner)
 
 
 async def found(world: World, superuser: asyncpg.Connection) -> Estate:

@@ -162,7 +162,7 @@ async def test_the_new_resource_is_there_for_its_organization_and_nobody_else(
 async def test_a_newer_insula_migrates_beside_what_is_ones_own(
     steps: Steps, addresses: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
-    """Its next revision knows nothing of ours, nor ours of it."""
+    """Its next revision knows nothing of ours, nor ours of it; and the last step takes back ours alone."""
     name = f"insula_newer_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     await clone(addresses["admin"], name)
     environment = elsewhere(settings, addresses["admin"], name)
@@ -187,6 +187,9 @@ async def test_a_newer_insula_migrates_beside_what_is_ones_own(
         steps.run("-m", "insula", "migrate", "--", "insula@-1", **environment)
         assert await superuser.fetchval(COMMENT) == f"{ours} {own}"
         assert await superuser.fetchval(steps.named("SELECT to_regclass('app.ticket') IS NOT NULL"))
+        steps.run("-m", "insula", "migrate", "own@-1", **environment)  # the way back
+        assert await superuser.fetchval(COMMENT) == REVISION
+        assert not await superuser.fetchval(steps.named("SELECT to_regclass('app.ticket') IS NOT NULL"))
     finally:
         file.unlink()
         await superuser.close()
@@ -195,6 +198,11 @@ async def test_a_newer_insula_migrates_beside_what_is_ones_own(
 def test_the_generated_tests_cover_the_new_resource(steps: Steps) -> None:
     said = steps.run("-m", "pytest", "-q", "-n", "0", *map(steps.named, GENERATED), *ELSEWHERE)
     assert " passed" in said
+
+
+def test_the_tests_that_are_to_be_run_first_are_there_and_among_those(steps: Steps) -> None:
+    for path in steps.quick_tests():
+        assert (steps.copy / steps.named(path)).exists() and any(test.startswith(path) for test in GENERATED), path
 
 
 async def tickets_work(url: str, owner: Member, named: Named) -> None:

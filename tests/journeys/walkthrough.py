@@ -50,16 +50,19 @@ class Steps:
 
     def follow(self) -> None:
         self.write()
-        (commands,) = COMMANDS.findall(README.read_text(encoding="utf-8"))
-        *before, last = commands.splitlines()
-        for line in before:
-            self._command(shlex.split(line, comments=True))
-        assert last == "./insula test"  # test_the_generated_tests_cover_the_new_resource
+        *before, quick, last = self._commands()
+        for words in before:
+            self._command(words)
+        assert quick[:2] == last == ["./insula", "test"]  # test_the_generated_tests_cover_the_new_resource
 
     def write(self) -> None:
         for block in BLOCK.finditer(README.read_text(encoding="utf-8")):
             path, text = self.named(block["path"]), self.named(block["text"])
             (self._insert if block["kind"] == "diff" else self._write)(self.copy / path, text)
+
+    def quick_tests(self) -> list[str]:
+        """What the README says to run before everything is."""
+        return self._commands()[-2][2:]
 
     def run(self, *command: str, **environment: str) -> str:
         """Run Python with the copy's program; returns what it printed."""
@@ -74,6 +77,10 @@ class Steps:
         """Ours, without what belongs to this run of the tests."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
         return ours | {"PYTHONPATH": f"{self.copy / 'src'}:{self.copy}"} | more
+
+    def _commands(self) -> list[list[str]]:
+        (commands,) = COMMANDS.findall(README.read_text(encoding="utf-8"))
+        return [shlex.split(line, comments=True) for line in commands.splitlines()]
 
     def _command(self, words: list[str]) -> None:
         """With the packages of this run of the tests: the copy has no .venv."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 ETags = frozenset[str]
 """What stands between the quotes of those that a write is based on: one of them must be the current one."""
 
@@ -15,4 +17,6 @@ def tag_of(shown: Any) -> str | None:
     version = getattr(shown, "version", None)
     if version is None:
         return None
-    return ".".join(str(part) for part in (version, *(getattr(shown, name) for name in getattr(shown, "MOVES", ()))))
+    parts = (version, *(getattr(shown, name) for name in getattr(shown, "MOVES", ())))
+    # As JSON spells them, not Python; quotes would end the tag.
+    return ".".join(msgspec.json.encode(part).decode().strip('"') for part in parts)

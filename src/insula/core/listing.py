@@ -49,7 +49,7 @@ class PageRequest(msgspec.Struct, frozen=True):
 class Filter:
     """Equality with a column; an index (whose, column, id) finds the rows, in the order of their ids."""
 
-    MEANING = "Only those with this value."
+    MEANING = "Only those whose `{name}` is this."
     """To readers of the documentation."""
 
     def __init__(self, column: Any) -> None:
@@ -96,7 +96,7 @@ class Since(Filter):
 class Until(Since):
     """Before an instant, likewise."""
 
-    MEANING = "Only those made before this moment."
+    MEANING = "Only those made before this moment, and none made at it."
 
     def clause(self, name: str) -> sa.ColumnElement[bool]:
         return self.column < sa.bindparam(name, type_=sa.Uuid)  # type: ignore[no-any-return]

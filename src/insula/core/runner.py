@@ -224,6 +224,8 @@ def backoff(failures: int) -> float:
 def describe(error: Exception) -> str:
     """What an operator reads in the row: the kind, the first line, the place. Later lines may quote rows and values."""
     lines = str(error).replace("\0", "").splitlines()
-    frames = traceback.extract_tb(error.__traceback__)
+    # Whoever foresaw the end says why; where that happened is the place of what they caught.
+    origin = error.__cause__ if isinstance(error, GiveUp) and error.__cause__ else error
+    frames = traceback.extract_tb(origin.__traceback__)
     place = f" ({frames[-1].filename.rpartition('/src/')[2]}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:_ERROR_LENGTH] + place

@@ -1,6 +1,5 @@
 """The OpenAPI 3.1 document: paths from Litestar, schemas from msgspec, and every answer the house itself can give."""
 
-import re
 from collections.abc import Sequence
 from inspect import getdoc
 from typing import Annotated, Any, Final, get_args, get_origin
@@ -24,9 +23,9 @@ from insula.core.http.guard import declared_routes
 from insula.core.http.idempotency import takes_key
 from insula.core.http.methods import creations_of
 from insula.core.http.problems import Problem
-from insula.core.http.refusals import LIMIT_HEADERS, RefusalResponses
+from insula.core.http.refusals import ENCODING, LIMIT_HEADERS, RefusalResponses
+from insula.core.http.schema_components import Schemas, portable
 from insula.core.listing import Listing, Page
-from insula.core.schemas import END, FAR, SURROGATES
 
 SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 """What a route asks for that wants a session, either way."""
@@ -34,24 +33,16 @@ SESSION: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"cookie": []}]
 LISTING: Final = "listing"
 """Handler option of every list: its ``Listing``, whose sorts and filters the document shows."""
 
-_GENERIC: Final = re.compile(rb'\b(Page)_(\w+)_(?=")')
-"""What msgspec calls Page[ProjectRead]; ours is ProjectReadPage."""
-
-_END: Final = msgspec.json.encode(END)[1:-1]
-"""Python's way to say what ``$`` says in ECMA-262, whose patterns JSON Schema has."""
-
-_UNSPOKEN: Final = tuple(msgspec.json.encode(each)[1:-1] for each in (SURROGATES, *FAR))
-"""What regular expressions elsewhere do not read: Rust's and Go's no surrogates, of which Unicode's text has none, and
-JavaScript's no ranges beyond U+FFFF, which run backwards to them."""
-
-_REF: Final = "#/components/schemas/{name}"
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": (
         "Repeating the request with the same key replays the first answer instead of acting again, for a day. "
-        "Refusals are not kept: the same key tries again. Who has left, or ended the session that asks, is refused."
+        "Refusals are not kept: the same key tries again. Who has left, or ended the session that asks, is refused. "
+        "A key belongs to one session in one organization, or outside of all: after signing in again, of somebody "
+        "else or in another organization the same text is another key. With another path, query, `If-Match` or body "
+        "it is refused with 422 `idempotency_key_reused`."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x2b\\x2d-\\x7e]+$"},
     "example": "5f2c1d0e-order-4711",
@@ -71,6 +62,7 @@ _HEADERS: Final = {
     "Set-Cookie": ("The session, where a cookie is to carry it; or its end.", "string"),
     "Deprecation": ("Since when clients should use something else (RFC 9745).", "string"),
     "Sunset": ("When this stops to answer (RFC 8594).", "string"),
+    "Content-Encoding": ("`zstd` or `gzip`, of longer answers to whom `Accept-Encoding` says takes it.", "string"),
     "Idempotent-Replayed": ("Set when this is the answer to an earlier request with the same key.", "string"),
 }
 
@@ -93,8 +85,9 @@ _CONFIG: Final = OpenAPIConfig(
     description=(
         "A multi-tenant SaaS backend: organizations, members, teams, invitations, and what you build on them. "
         "Errors are problem details (RFC 9457), and each operation lists the codes of its own. "
-        "Lists are cursor pages. Resources that change carry an ETag; where nothing does, an ETag in `If-Match` is "
-        "refused with 412.\n\n"
+        'Lists are cursor pages. Resources that change carry an ETag, which is `"<version>"` for all but '
+        "invitations; where nothing does, an ETag in the `If-Match` of a request that changes something is refused "
+        "with 412.\n\n"
         "To sign in, send e-mail address and password to `POST /v1/auth/sign-in`, and the `token` of its answer with "
         "every request, as `Authorization: Bearer ins_ses_...`; in the interactive documentation, put it under "
         "*Authorize*. Who has no account begins with `POST /v1/auth/sign-up`; `insula up` prints demo accounts."
@@ -108,7 +101,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     # An app of its own: Litestar serves whatever it describes under paths of its choosing.
     described = Litestar(route_handlers, dependencies=DEPENDENCIES, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
-    schemas, creations = _Schemas(), creations_of(app)
+    schemas, creations = Schemas(), creations_of(app)
     refusals = RefusalResponses(schemas.of(Problem))
     for method, path, handler in declared_routes(app):
         operation = document["paths"].get(path, {}).get(method.lower())
@@ -130,11 +123,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
     }
     document["tags"] = [{"name": tag, "description": text} for tag, text in sorted(_tags(route_handlers).items())]
     document["servers"] = [{"url": "/", "description": "This server."}]
-    written = msgspec.json.encode(document).replace(_END, b"$").replace(b"``", b"`")
-    for unspoken in _UNSPOKEN:
-        written = written.replace(unspoken, b"")
-    plain: dict[str, Any] = msgspec.json.decode(written)
-    return plain
+    return portable(document)
 
 
 def _headers(used_in: bytes) -> dict[str, Any]:
@@ -146,30 +135,7 @@ def _headers(used_in: bytes) -> dict[str, Any]:
     }
 
 
-class _Schemas:
-    """Schemas as msgspec writes them: of the very types it validates with, so the document cannot disagree."""
-
-    def __init__(self) -> None:
-        self._types: list[Any] = []
-        self._written: list[dict[str, Any]] = []
-
-    def of(self, annotation: Any) -> dict[str, Any]:
-        """A schema that is filled in by ``components``."""
-        self._types.append(annotation)
-        self._written.append({})
-        return self._written[-1]
-
-    def components(self) -> dict[str, Any]:
-        made = msgspec.json.encode(msgspec.json.schema_components(self._types, ref_template=_REF))
-        schemas, components = msgspec.json.decode(_GENERIC.sub(rb"\2\1", made))
-        for written, schema in zip(self._written, schemas, strict=True):
-            written.update(schema)
-        for name, schema in components.items():
-            schema["title"] = name  # makers of client code name classes by it
-        return dict(components)
-
-
-def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler, schemas: _Schemas) -> None:
+def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler, schemas: Schemas) -> None:
     hints = hints_of(handler)
     summary, _, rest = (getdoc(handler.fn) or "").partition("\n\n")
     operation["summary"] = " ".join(summary.split())
@@ -200,7 +166,7 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler,
     _answer(operation, handler, returned, schemas)
     if method == "GET" and "version" in getattr(returned, "__struct_fields__", ()):
         parameters.append(_IF_NONE_MATCH)
-        headers = operation["responses"]["200"]["headers"]
+        headers = {name: told for name, told in operation["responses"]["200"]["headers"].items() if name != ENCODING}
         operation["responses"]["304"] = {"description": "You have the current version.", "headers": headers}
 
 
@@ -218,7 +184,8 @@ def _refine(parameter: dict[str, Any], hints: dict[str, Any]) -> None:
         schema |= kinds[0] if len(kinds) == 1 else {union: kinds} if kinds else {}
     definitions = schema.pop("$defs", {})
     if (reference := schema.pop("$ref", None)) is not None:  # an enum's name; a parameter says its values
-        schema |= definitions[reference.rpartition("/")[2]]
+        enum = definitions[reference.rpartition("/")[2]]
+        schema |= {key: value for key, value in enum.items() if key != "description"}
     if "enum" in schema:
         schema["type"] = "string"
         schema["enum"] = [value for value in schema["enum"] if value is not None]
@@ -235,11 +202,12 @@ def _in_query(parameter: dict[str, Any], listing: Listing[Any] | None) -> None:
     name = parameter["name"]
     if listing is not None and name == "sort":
         parameter["schema"] = {"type": "string", "enum": list(listing.offered), **listing.always}
-    elif listing is not None and name in listing.filters:
-        parameter.setdefault("description", listing.filters[name].MEANING)
+    elif listing is not None and name in listing.filters and parameter["in"] == "query":
+        meaning, form = listing.filters[name].MEANING.format(name=name), parameter.get("description")
+        parameter["description"] = f"{meaning} {form}" if form else meaning
 
 
-def _answer(operation: dict[str, Any], handler: HTTPRouteHandler, annotation: Any, schemas: _Schemas) -> None:
+def _answer(operation: dict[str, Any], handler: HTTPRouteHandler, annotation: Any, schemas: Schemas) -> None:
     content = get_args(annotation)[0] if get_origin(annotation) is Response else annotation
     names = ["X-Request-Id", *(() if handler.paths & PROBES else LIMIT_HEADERS)]
     names += ["ETag"] if "version" in getattr(content, "__struct_fields__", ()) else []
@@ -259,6 +227,7 @@ def _answer(operation: dict[str, Any], handler: HTTPRouteHandler, annotation: An
         elif not (isinstance(kind, type) and issubclass(kind, Response)):  # a stream says nothing of its content
             body = {"schema": schemas.of(kind), "example": example_of(kind)}
             response["content"] = {"application/json": body}
+            response["headers"][ENCODING] = {"$ref": f"#/components/headers/{ENCODING}"}
 
 
 def _show_deleted(operation: dict[str, Any]) -> None:

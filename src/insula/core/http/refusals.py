@@ -22,6 +22,9 @@ Not Litestar's ``raises``, which wants its own exceptions and describes them in 
 LIMIT_HEADERS: Final = ("RateLimit", "RateLimit-Policy")
 """What an answer says of the limit that its request counted to."""
 
+ENCODING: Final = "Content-Encoding"
+"""What any answer with a body may carry."""
+
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _KEPT_OUT: Final = (errors.MembershipSuspended, errors.OrganizationSuspended)
 """Answers of every route of an organization to some of its members."""
@@ -104,7 +107,7 @@ class RefusalResponses:
 def _told(
     schema: dict[str, Any], status: int, kinds: list[type[DomainError]], *, body: bool, counted: bool
 ) -> dict[str, Any]:
-    names = ["X-Request-Id", *(LIMIT_HEADERS if counted else ())]
+    names = ["X-Request-Id", ENCODING, *(LIMIT_HEADERS if counted else ())]
     names += ["Retry-After"] if status in {429, 503} or RequestInProgress in kinds else []
     names += ["WWW-Authenticate"] if status == 401 else []
     told = {

@@ -1,6 +1,6 @@
 """The audit log, and a person's own record, over HTTP."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from litestar import Controller, get
@@ -130,13 +130,18 @@ def _told(name: str, value: object, state: State) -> str:
 
     Letters that happen to make an id make one of a far future.
     """
-    text = str(value)
+    text = _moment(value) if isinstance(value, datetime) else str(value)
     if name not in _REFERENCES:
         return text
     prefix, _, _ = text.partition("_")
     prefixes = {JOB, *(each for feature in state.features for each in feature.id_prefixes)}
     is_id = prefix in prefixes and NIL < to_uuid(prefix, text) < first_id_of(clock.now() + _AHEAD)
     return text if is_id else ""
+
+
+def _moment(value: datetime) -> str:
+    """As the API writes moments."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _looked(db: Transaction, principal: Principal, filters: dict[str, str]) -> None:

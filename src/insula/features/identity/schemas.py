@@ -80,7 +80,7 @@ class PasswordChange(Write, frozen=True, kw_only=True):
     """A new password, by right of the current one."""
 
     current_password: Password
-    new_password: Password
+    new_password: Annotated[Password, Meta(examples=["nine quiet ravens under one umbrella"])]
 
 
 class MeUpdate(Change, frozen=True, kw_only=True):

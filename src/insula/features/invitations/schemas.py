@@ -8,10 +8,9 @@ from insula.core.errors import Conflict
 from insula.core.events import Event, OfAccount
 from insula.core.ids import describe
 from insula.core.passwords import Password
-from insula.core.permissions import Role
 from insula.core.schemas import Email, OrganizationName, PersonName, Read, Task, Timestamp, Write
 from insula.features.identity.schemas import SessionStarted, Transport
-from insula.features.organizations.schemas import MemberId, OrganizationId
+from insula.features.organizations.schemas import GivenRole, MemberId, OrganizationId
 
 InvitationId = Annotated[str, describe("inv", "an invitation")]
 InvitationSecret = Annotated[
@@ -40,7 +39,7 @@ class InvitationCreate(Write, frozen=True, kw_only=True):
     """Somebody to invite."""
 
     email: Email
-    role: Role
+    role: GivenRole
 
 
 class InvitationBatch(Write, frozen=True, kw_only=True):
@@ -58,7 +57,7 @@ class InvitationRead(Read, frozen=True):
 
     id: InvitationId
     email: Email
-    role: Role
+    role: GivenRole
     status: InvitationStatus
     acceptable: Acceptable
     invited_by: Inviter
@@ -90,7 +89,7 @@ class InvitationPreview(Read, frozen=True):
 
     organization_name: OrganizationName
     inviter_name: PersonName
-    role: Role
+    role: GivenRole
     email: Email
     expires_at: Timestamp
     has_account: bool
@@ -110,7 +109,7 @@ class Joined(Read, frozen=True):
 
     organization_id: OrganizationId
     member_id: MemberId
-    role: Role
+    role: GivenRole
 
 
 class JoinedAndSignedIn(Read, frozen=True):
@@ -127,7 +126,7 @@ class MyInvitation(Read, frozen=True):
     organization_id: OrganizationId
     organization_name: OrganizationName
     inviter_name: PersonName
-    role: Role
+    role: GivenRole
     expires_at: Timestamp
     created_at: Timestamp
 

@@ -113,6 +113,7 @@ _MINE = sa.func.app.my_organizations().table_valued(
     sa.column("member_status", sa.Text),
     sa.column("joined_at", sa.DateTime(timezone=True)),
     sa.column("created_at", sa.DateTime(timezone=True)),
+    sa.column("version", sa.BigInteger),
     name="mine",
 )
 

@@ -14,6 +14,8 @@ MemberId = Annotated[str, describe("mem", "a member")]
 UserId = Annotated[str, describe("usr", "the person, the same in every organization")]
 OrganizationStatus = Literal["active", "suspended", "deleted"]
 MemberStatus = Literal["active", "suspended"]
+GivenRole = Annotated[Role, Meta(examples=["member"])]
+"""Whoever tries the documentation's examples makes nobody an owner."""
 Slug = Annotated[
     str,
     Meta(
@@ -70,12 +72,13 @@ class MyOrganization(Read, frozen=True):
     member_status: MemberStatus
     joined_at: Annotated[Timestamp, Meta(description="When you became a member.")]
     created_at: Annotated[Timestamp, Meta(description="When the organization was made: what the list is sorted by.")]
+    version: Annotated[int, Meta(description="Of the organization: its ETag, also while it is deleted.")]
 
 
 class MemberUpdate(Change, frozen=True, kw_only=True):
     """What staff may change of a member."""
 
-    role: Role | UnsetType = UNSET
+    role: GivenRole | UnsetType = UNSET
     name: PersonName | UnsetType = UNSET
 
 

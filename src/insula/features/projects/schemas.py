@@ -11,6 +11,8 @@ from insula.core.schemas import END, WANTED, Change, Metadata, Name, Read, Times
 
 ProjectId = Annotated[str, describe("prj", "a project")]
 TeamId = Annotated[str, describe("tea", "a team")]
+OwningTeam = Annotated[TeamId | None, Meta(examples=[None])]
+"""No team, to whoever tries the documentation's examples: the one of such an id would be unknown."""
 ProjectStatus = Literal["active", "paused", "archived"]
 ProjectKey = Annotated[
     str,
@@ -29,7 +31,7 @@ class ProjectCreate(Write, frozen=True, kw_only=True):
     name: Name
     key: ProjectKey
     status: ProjectStatus = "active"
-    team_id: TeamId | None = None
+    team_id: OwningTeam = None
     metadata: Metadata = {}  # noqa: RUF012  # msgspec copies it
 
 
@@ -39,7 +41,7 @@ class ProjectUpdate(Change, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     key: ProjectKey | UnsetType = UNSET
     status: ProjectStatus | UnsetType = UNSET
-    team_id: TeamId | UnsetType | None = UNSET
+    team_id: OwningTeam | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
 
 

@@ -12,6 +12,7 @@ from insula.core.schemas import TEXT, TEXT_WANTED, WANTED, Change, Email, Name, 
 from insula.features.organizations.schemas import MemberId
 
 TeamId = Annotated[str, describe("tea", "a team")]
+TeamName = Annotated[Name, Meta(examples=["Web shop"])]
 Description = Annotated[
     str,
     Meta(
@@ -27,14 +28,14 @@ Description = Annotated[
 class TeamCreate(Write, frozen=True, kw_only=True):
     """A new team."""
 
-    name: Name
+    name: TeamName
     description: Description = ""
 
 
 class TeamUpdate(Change, frozen=True, kw_only=True):
     """The fields of a team to change."""
 
-    name: Name | UnsetType = UNSET
+    name: TeamName | UnsetType = UNSET
     description: Description | UnsetType = UNSET
 
 
@@ -42,7 +43,7 @@ class TeamRead(Read, frozen=True):
     """A team."""
 
     id: TeamId
-    name: Name
+    name: TeamName
     description: Description
     created_at: Timestamp
     updated_at: Timestamp
