@@ -104,9 +104,7 @@ def _without_partition(cause: Any) -> Callable[[], DomainError] | None:
 
 def answer(request: Request[Any, Any, Any], error: DomainError, cause: Exception | None = None) -> Response[Problem]:
     """The problem that an error is told as; ``cause`` is what stands in the log."""
-    if (again := request.scope.get(RERUN)) == errors.REFERENCE_GONE:
-        _log.info("request refused", code=error.code, cause="a reference that is not there, or is no more")
-    elif again:
+    if request.scope.get(RERUN):
         _log.warning("requests collided", cause=error.private)
     elif error.status == 500:
         _log.error("request failed", code=error.code, cause=error.private, exc_info=cause or error)
