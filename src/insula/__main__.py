@@ -96,18 +96,24 @@ def worker() -> None:
 
 @main.command()
 @click.argument("revision", default="heads")
-def migrate(revision: str) -> None:
+@click.option("--drop-everything", is_flag=True, help="Let `base` take back all revisions, and all rows with them.")
+def migrate(revision: str, *, drop_everything: bool) -> None:
     """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator).
 
-    With a REVISION no further than to that one; `insula migrate -- insula@-1` takes the last one back. Where no
-    INSULA_* variables describe an installation, the running `insula up` is migrated.
+    With a REVISION no further than to that one; `insula migrate -- insula@-1` takes the last one back, if nothing of
+    your own builds on it. `base` empties the database, and wants --drop-everything wherever that is. Where no INSULA_*
+    variables describe an installation, the running `insula up` is migrated.
     """
     from insula.provision import migrate as run
+    from insula.way_back import stayed
 
     garbage.collect()  # rows are brought up to date for hours
     with plainly():
-        reached = asyncio.run(run(load_owner_database_url(_environment()), revision))
+        url = load_owner_database_url(_environment())
+        reached = asyncio.run(run(url, revision, everything=drop_everything))
     click.echo("The schema is up to date." if revision == "heads" else f"The schema is at {reached or 'nothing'}.")
+    if untouched := stayed(reached, revision):
+        click.echo(untouched)
 
 
 @main.command()

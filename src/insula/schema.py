@@ -14,6 +14,8 @@ from insula.core.mendable import Mendable
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
 BRANCHES: Final = (MIGRATIONS / "versions", MIGRATIONS / "own")
 """Ours, and that of who builds on it: numbered on their own, so that neither is in the other's way."""
+VERSION_TABLE: Final = {"version_table_schema": "migration", "version_table": "version"}
+"""Where alembic keeps what the database is at."""
 _UNNEEDED: Final = re.compile(r"^needed = False$", re.MULTILINE)
 """What a revision says of itself while the program that comes with it does not use what it makes."""
 

@@ -161,7 +161,8 @@ def test_a_migration_that_cannot_be_made_is_told_in_a_line(monkeypatch: pytest.M
     assert (told.exit_code, type(told.exception)) == (1, SystemExit)
     assert told.output.count("\n") == 1
 
-    async def refused(_url: str, revision: str) -> None:
+    async def refused(_url: str, revision: str, *, everything: bool) -> None:
+        assert not everything
         raise provision.RevisionRefused(f"cannot migrate to {revision}")
 
     monkeypatch.setattr(provision, "migrate", refused)
