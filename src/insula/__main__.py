@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from insula import garbage
 from insula.plainly import plainly
-from insula.settings import MISSING, Settings, SettingsError, is_configured, load, load_owner_database_url
+from insula.settings import Settings, SettingsError, load, load_owner_database_url, load_urls
 
 _WRAPPER = """
 \b
@@ -185,11 +186,10 @@ def list_operators() -> None:
 @main.command()
 def provision() -> None:
     """Create logins and database once, over INSULA_ADMIN_DATABASE_URL (a superuser), as the other URLs name them."""
-    from insula.provision import provision_for
+    from insula.provision import ADDRESSES, provision_for
 
-    settings = _settings(_SIGN_IN, "admin_database_url", "owner_database_url")
     with plainly():
-        asyncio.run(provision_for(settings))
+        asyncio.run(provision_for(load_urls(ADDRESSES)))
     click.echo("Logins and database are there; next: insula migrate")
 
 
@@ -199,7 +199,7 @@ def seed() -> None:
     from insula.seed import plant
 
     with plainly():
-        planted = asyncio.run(plant(_settings(_SIGN_IN, environment=_environment())))
+        planted = asyncio.run(plant(_settings(_SIGN_IN, "owner_database_url", environment=_environment())))
     click.echo("The demo is planted." if planted else "The demo is there already.")
 
 
@@ -216,10 +216,8 @@ def doctor() -> None:
     try:
         settings = _examined(console)
     except SettingsError as error:
-        described = is_configured(os.environ)
         for line in str(error).splitlines():
-            if described or not line.endswith(MISSING):  # that nothing is described was said, and why
-                console.print(f"[red]settings[/]  {line}")
+            console.print(f"[red]settings[/]  {escape(line)}", highlight=False)
         sys.exit(1)
     sys.exit(0 if asyncio.run(examine(settings, console)) else 1)
 
@@ -252,25 +250,22 @@ def _home() -> Path:
 
 def _examined(console: Console) -> Settings:
     """The installation that the environment describes, or else the one that is up."""
-    from insula.instance import described
+    from insula.target import target
 
-    environment = described(_home())
-    if not is_configured(os.environ):
-        up = f": this is what is up in {_home()}."
-        none = f", and nothing is up in {_home()}; start something with `insula up`."
-        found = none if environment is os.environ else up
-        console.print(f"No INSULA_* variables describe an installation{found}", highlight=False)
-    return load(environment, also=(_SIGN_IN,))
+    found = target(_home())
+    if found.said:
+        console.print(found.said, highlight=False, markup=False)
+    return load(found.environment, also=(_SIGN_IN,))
 
 
 def _environment() -> Mapping[str, str]:
     """For a command that changes or reads an installation by hand: which one it is, is said where nobody named it."""
-    from insula.instance import described
+    from insula.target import target
 
-    environment = described(_home())
-    if environment is not os.environ:
-        click.echo(f"No INSULA_* variables describe an installation: this is what is up in {_home()}.", err=True)
-    return environment
+    found = target(_home())
+    if found.said:
+        click.echo(found.said, err=True)
+    return found.environment
 
 
 def _settings(*also: str, environment: Mapping[str, str] | None = None) -> Settings:

@@ -19,6 +19,7 @@ from insula.core.feature import queues_of
 from insula.core.keyring import Keyring
 from insula.core.reach import Unreachable
 from insula.core.vault import Vault
+from insula.plainly import AGAIN, OF_AN_UP, is_of_an_up
 from insula.product import FEATURES
 from insula.rotation import require_one_door_key
 from insula.schema import NEEDED, RELEASE, SchemaBehind, require_migrated
@@ -32,7 +33,6 @@ _NOT_COMPARED: Final = (
 )
 
 _ENDS_SOON_SECONDS: Final = 14 * 86_400
-_LOCALHOST: Final = "127.0.0.1"
 _EVERYTHING: Final = "everything"
 """The cause beside which no other is worth looking for."""
 
@@ -74,14 +74,13 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
 
 
 async def _instance(settings: Settings) -> AsyncIterator[Diagnosis]:
-    """`insula up` starts all of its servers on this machine: with its database all of it is gone."""
-    if settings.environment == "embedded" and urlsplit(settings.database_url).hostname == _LOCALHOST:
+    """With the database of an `insula up` all of it is gone."""
+    if is_of_an_up({"INSULA_ENVIRONMENT": settings.environment}, urlsplit(settings.database_url).hostname):
         try:
             await _open(settings.database_url)
         except Unreachable as error:
             if error.is_away:
-                mend = "Start it again and read `insula env` anew, for it may have other ports; or unset INSULA_*."
-                yield Diagnosis("the `insula up` of these variables", f"it has ended: {error}", mend, _EVERYTHING)
+                yield Diagnosis(OF_AN_UP, f"it has ended: {error}", AGAIN, _EVERYTHING)
 
 
 async def _connections(settings: Settings) -> AsyncIterator[Diagnosis]:

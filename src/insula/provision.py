@@ -25,11 +25,17 @@ from insula.core.errors import sqlstate_of
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
 from insula.schema import BRANCHES, MIGRATIONS, VERSION_TABLE
-from insula.settings import Settings, variable_of
+from insula.settings import variable_of
 from insula.way_back import is_back, refused
 
 LOGINS: Final = ("app_migrator", "app_rw", "app_identity", "app_platform")
 """One login per job; none of them owns a table or can become another at run time (app_migrator becomes app_owner)."""
+
+ADDRESSES: Final = (
+    *("owner_database_url", "database_url", "identity_database_url", "platform_database_url"),
+    "admin_database_url",
+)
+"""The settings that a server is provisioned by."""
 
 _ONE_AT_A_TIME: Final = 7301190416
 _LOOK_AGAIN_SECONDS: Final = 0.5
@@ -192,20 +198,11 @@ async def _run(connection: asyncpg.Connection, template: str, *names: str) -> No
     await connection.execute(statement)
 
 
-async def provision_for(settings: Settings) -> None:
-    """Provision the server that the settings' URLs lead to, with the passwords they carry. Raises PasswordsMissing."""
-    assert settings.admin_database_url is not None
-    assert settings.owner_database_url is not None
-    assert settings.identity_database_url is not None
-    urls = [
-        settings.owner_database_url,
-        settings.database_url,
-        settings.identity_database_url,
-        settings.platform_database_url,
-    ]
-    parts = [urlsplit(url) for url in urls]
+async def provision_for(urls: Mapping[str, str]) -> None:
+    """Provision the server that these addresses lead to, with the passwords they carry. Raises PasswordsMissing."""
+    parts = [urlsplit(urls[name]) for name in ADDRESSES if name != "admin_database_url"]
     passwords = {unquote(part.username or ""): unquote(part.password or "") for part in parts}
     missing = [login for login in LOGINS if not passwords.get(login)]
     if missing:
         raise PasswordsMissing("\n".join(f"{variable_of(login)} gives no password for {login}" for login in missing))
-    await provision(settings.admin_database_url, parts[0].path.lstrip("/"), passwords)
+    await provision(urls["admin_database_url"], parts[0].path.lstrip("/"), passwords)

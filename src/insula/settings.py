@@ -2,32 +2,28 @@
 
 import os
 from base64 import b64decode
-from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from collections.abc import Collection, Mapping
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from insula.core.masters import CommandMaster, Master, SecretMaster
 from insula.core.mendable import Mendable
+from insula.environment import MISSING, unknown, values_of
 from insula.unsafe import LOGINS, PREFIX, unsafe
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
 _OPENING: Final = ("kms_command", "secret_key", "secret_key_previous")
 """What opens the program's keys."""
-_OWNING: Final = ("owner_database_url", "environment", "trusted_network")
-_READ_ELSEWHERE: Final = frozenset(
-    f"{PREFIX}{name}"
-    for name in ("HOME", "PYTHON", "PREPARE_WITH", "CI_ADOPTED", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL")
+_SURROUNDINGS: Final = ("environment", "trusted_network")
+"""What decides how an address may be reached."""
+_PLACES: Final = (
+    *("identity_database_url", "replica_database_url", "owner_database_url", "admin_database_url"),
+    *("jobs_redis_url", "secret_key_previous"),
 )
-"""By `insula up`, the wrapper and scripts: no settings, and no mistakes."""
-_FOR_TESTS: Final = f"{PREFIX}TEST_"
-_UNREAD: Final = "\0"  # in place of what stands in a file that cannot be read: no variable holds it
-MISSING: Final = " is missing"
-"""How a line ends that tells of a variable that is not set."""
+"""Beside what is needed: who sets one of them means an installation of their own."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -182,10 +178,10 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
     ``also`` are optional ones that the command at hand needs: whoever lacks several is told of all at once.
     """
     environment = os.environ if environment is None else environment
-    problems = list(_unknown(environment))
+    problems = list(unknown(Settings, environment))
     fields = msgspec.structs.fields(Settings)
     needed = {field.name for field in fields if field.required} | set(also)
-    values = _values(environment, [field.name for field in fields], needed, problems)
+    values = values_of(Settings, environment, [field.name for field in fields], needed, problems)
     problems += _masterless(values)
     defaults = {field.name: field.default for field in fields if not field.required}
     problems += unsafe(defaults | values)
@@ -197,23 +193,28 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
 def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, ...]:
     """What wraps the program's keys, for who needs nothing else of the settings. Raises SettingsError."""
     environment = os.environ if environment is None else environment
-    problems = list(_unknown(environment))
-    values = _values(environment, _OPENING, (), problems)
+    problems = list(unknown(Settings, environment))
+    values = values_of(Settings, environment, _OPENING, (), problems)
     problems += [*_masterless(values), *unsafe(values)]
     if problems:
         raise SettingsError("\n".join(problems))
     return _masters(*(values.get(name) for name in _OPENING))
 
 
+def load_urls(names: Collection[str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """These addresses of databases, for who needs nothing else of the settings. Raises SettingsError."""
+    environment = os.environ if environment is None else environment
+    problems = list(unknown(Settings, environment))
+    values = values_of(Settings, environment, (*names, *_SURROUNDINGS), names, problems)
+    problems += unsafe({"environment": "production"} | values)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return {name: str(values[name]) for name in names}
+
+
 def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str:
     """The one secret that migrations need: what changes the schema holds no other one. Raises SettingsError."""
-    environment, problems = os.environ if environment is None else environment, list[str]()
-    values = _values(environment, _OWNING, (), problems)
-    if not problems and _OWNING[0] not in values:
-        problems.append(f"{PREFIX}{_OWNING[0].upper()} is missing: this is done as app_migrator")
-    if problems or (problems := list(unsafe({"environment": "production"} | values))):
-        raise SettingsError("\n".join(problems))
-    return str(values[_OWNING[0]])
+    return load_urls(("owner_database_url",), environment)["owner_database_url"]
 
 
 def variable_of(login: str) -> str:
@@ -232,68 +233,17 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def is_configured(environment: Mapping[str, str]) -> bool:
-    """Whether an installation is described at all: any of the settings that it needs."""
-    needed = _MASTERS | {field.name for field in msgspec.structs.fields(Settings) if field.required}
-    names = {f"{PREFIX}{name.upper()}" for name in needed}
-    return any(name.removesuffix("_FILE") in names for name in environment)
-
-
-def _values(
-    environment: Mapping[str, str], names: Collection[str], needed: Collection[str], problems: list[str]
-) -> dict[str, Any]:
-    """What is set, by the name of its field, or None for what cannot be read; what is wrong or missing is a problem."""
-    values: dict[str, Any] = {}
-    for field in msgspec.structs.fields(Settings):
-        if field.name not in names:
-            continue
-        variable = PREFIX + field.name.upper()
-        text = _read(environment, variable, problems)
-        if text is None:
-            if field.name in needed:
-                problems.append(f"{variable}{MISSING}")
-            continue
-        try:
-            values[field.name] = None if text is _UNREAD else msgspec.convert(text, field.type, strict=False)
-        except msgspec.ValidationError as error:
-            problems.append(f"{variable}: {_told(field.type, text, error)}")
-    return values
+    """Whether an installation is described at all: any of what leads to it, or that it is none of `insula up`."""
+    needed = {field.name for field in msgspec.structs.fields(Settings) if field.required}
+    names = {f"{PREFIX}{name.upper()}" for name in needed | _MASTERS | set(_PLACES)}
+    kind = environment.get(f"{PREFIX}ENVIRONMENT", "embedded")
+    return kind != "embedded" or any(name.removesuffix("_FILE") in names for name in environment)
 
 
 def _masterless(values: Collection[str]) -> list[str]:
     return [] if _MASTERS.intersection(values) else [f"{PREFIX}SECRET_KEY{MISSING}"]
 
 
-def _told(kind: Any, text: str, error: msgspec.ValidationError) -> str:
-    """For who sets variables, and knows no types of Python's."""
-    choices = ("true", "false") if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
-    if choices:
-        return f"{text!r} is none of {', '.join(choices)}"
-    return str(error).replace("`int`", "a whole number").replace("`float`", "a number").replace(", got `str`", "")
-
-
 def _masters(command: str | None, *secrets: str | None) -> tuple[Master, ...]:
     commands = () if command is None else (CommandMaster(command),)
     return *commands, *(SecretMaster(b64decode(secret)) for secret in secrets if secret is not None)
-
-
-def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:
-    path = environment.get(f"{name}_FILE")
-    if path is None:
-        return environment.get(name)
-    if name in environment:
-        problems.append(f"{name} and {name}_FILE are both set")
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{name}_FILE: cannot read {path}: {getattr(error, 'strerror', error)}")
-        return _UNREAD
-
-
-def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
-    """A misspelt variable would leave its setting at the default, and nobody would notice."""
-    names = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
-    known = {*names, *(f"{name}_FILE" for name in names), *_READ_ELSEWHERE}
-    for name in sorted(environment.keys() - known):
-        if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS):
-            meant = get_close_matches(name, sorted(known), 1)
-            yield f"{name} is no setting" + (f"; is {meant[0]} meant?" if meant else "")

@@ -48,10 +48,11 @@ _SMTP_PORT, _INBOX_PORT, _METRICS_PORT = 1025, 8025, 9464
 OURS: Final = frozenset(
     f"{PREFIX}{name}"
     for name in (
-        *("ENVIRONMENT", "SECRET_KEY", "KMS_COMMAND", "HOST", "PORT", "BASE_URL", "METRICS_HOST", "METRICS_PORT"),
+        *("ENVIRONMENT", "SECRET_KEY", "SECRET_KEY_PREVIOUS", "KMS_COMMAND"),
+        *("HOST", "PORT", "BASE_URL", "METRICS_HOST", "METRICS_PORT"),
         *("TRUSTED_NETWORK", "TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"),
         *("DATABASE_URL", "IDENTITY_DATABASE_URL", "PLATFORM_DATABASE_URL", "REPLICA_DATABASE_URL"),
-        *("OWNER_DATABASE_URL", "ADMIN_DATABASE_URL", "REDIS_URL", "PGBOUNCER"),
+        *("OWNER_DATABASE_URL", "ADMIN_DATABASE_URL", "REDIS_URL", "JOBS_REDIS_URL", "PGBOUNCER"),
         *("SMTP_HOST", "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_TLS"),
     )
 )
@@ -86,9 +87,7 @@ def up(home: Path, port: int, *, fresh: bool, console: Console, base_url: str | 
         with _held(port) as held, Progress(console) as progress:
             if fresh:
                 _forget(home)
-            _settings(
-                home, 0, "redis://localhost", base_url
-            )  # what is wrong with the environment is told before anything starts
+            _settings(home, 0, "redis://localhost", base_url)  # what is wrong is told before anything starts
             if unused := sorted(name for name in os.environ if name.removesuffix("_FILE") in OURS):
                 console.print(f"Not used here, where all servers are Insula's own: {', '.join(unused)}", style="dim")
             progress.say("Starting PostgreSQL and Valkey...")

@@ -39,8 +39,8 @@ def test_settings_can_be_handed_on_as_variables() -> None:
 
 def test_an_installation_is_described_by_what_has_no_default() -> None:
     assert not is_configured({"INSULA_LOG_LEVEL": "info", "INSULA_HOME": "here", "PATH": "/bin"})
-    assert is_configured({"INSULA_SECRET_KEY_FILE": "key"})
-    assert is_configured({"INSULA_REDIS_URL": "rediss://redis"})
+    named = [("SECRET_KEY_FILE", "key"), ("OWNER_DATABASE_URL_FILE", "url"), ("ENVIRONMENT", "production")]
+    assert all(is_configured({f"INSULA_{name}": value}) for name, value in named)
 
 
 def test_every_missing_variable_is_named_at_once() -> None:
@@ -218,6 +218,7 @@ def test_migrations_need_one_address_and_no_other_secret(tmp_path: Path) -> None
     ("variables", "said"),
     [
         ({}, "is missing"),
+        ({"INSULA_OWNER_DATABSE_URL": "postgresql://x@y/z"}, "DATABSE_URL is no setting; is INSULA_OWNER_DATABASE_URL"),
         ({"INSULA_OWNER_DATABASE_URL": "mysql://x@y/z"}, "not a postgresql:// address"),
         ({"INSULA_OWNER_DATABASE_URL": "postgresql://app_migrator@db/insula?sslmode=on"}, "sslmode=on; disable"),
         ({"INSULA_OWNER_DATABASE_URL_FILE": "/nowhere/url"}, "cannot read /nowhere/url"),

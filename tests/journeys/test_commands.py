@@ -169,17 +169,25 @@ def test_a_migration_that_cannot_be_made_is_told_in_a_line(monkeypatch: pytest.M
     assert insula("migrate", "--", "foo").output == "Error: cannot migrate to foo\n"
 
 
-def test_provision_names_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    required = {field.name for field in fields(Settings) if field.required}
-    needed = required | {"secret_key", "identity_database_url", "owner_database_url", "admin_database_url"}
+def test_provision_names_all_that_is_missing_at_once_and_asks_for_addresses_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told = insula("provision")
     assert told.exit_code == 1
-    assert set(re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output)) == {name.upper() for name in needed}
-    for name, value in variables(settings_for(**ADDRESSES)).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("INSULA_OWNER_DATABASE_URL")
-    told = insula("provision")
-    assert re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output) == ["OWNER_DATABASE_URL", "ADMIN_DATABASE_URL"]
+    missing = re.findall(r"(?m)^(?:Error: )?INSULA_(\w+) is missing$", told.output)
+    assert set(missing) == {name.upper() for name in provision.ADDRESSES}
+    for name in set(provision.ADDRESSES) & ADDRESSES.keys():
+        monkeypatch.setenv(f"INSULA_{name.upper()}", ADDRESSES[name])
+    assert insula("provision").output == "Error: INSULA_ADMIN_DATABASE_URL is missing\n"
+
+
+def test_seed_names_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSULA_ENVIRONMENT", "production")
+    told = insula("seed")
+    missing = re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output)
+    required = {field.name for field in fields(Settings) if field.required}
+    needed = required | {"secret_key", "identity_database_url", "owner_database_url"}
+    assert set(missing) == {name.upper() for name in needed}
 
 
 def test_provision_says_which_addresses_lack_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +243,7 @@ def test_a_server_that_is_not_there_is_named_in_a_line_without_passwords(
 @pytest.mark.parametrize(
     ("given", "key", "said"),
     [
-        ({}, "door-key", "INSULA_OWNER_DATABASE_URL is missing"),
+        ({"ENVIRONMENT": "production"}, "door-key", "INSULA_OWNER_DATABASE_URL is missing"),
         ({"OWNER_DATABASE_URL": "postgresql://app_migrator:s3/cret@127.0.0.1:1/x"}, "door-key", "is not %-encoded"),
         ({"OWNER_DATABASE_URL": "postgresql://app_migrator:12/s3cret@127.0.0.1:1/x"}, "door-key", "is not %-encoded"),
         ({"OWNER_DATABASE_URL": "postgresql://app_migrator:[s3cret@127.0.0.1:1/x"}, "door-key", "is not %-encoded"),
