@@ -32,6 +32,7 @@ _NOT_COMPARED: Final = (
     " and signed was compared"
 )
 
+_BEHIND: Final = "That may follow from the schema, which is behind: `insula migrate` first, and look again."
 _ENDS_SOON_SECONDS: Final = 14 * 86_400
 _EVERYTHING: Final = "everything"
 """The cause beside which no other is worth looking for."""
@@ -120,6 +121,7 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     try:
         async with _opened(settings.database_url) as database:
             revision, findings = await lasting_findings(database, RELEASE)
+            behind = await _is_behind(database)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
         wrong, mend = f"could not be made: {error}", "Mend the database first."
         yield Diagnosis("the proof of isolation", wrong, mend, _same(error))
@@ -127,7 +129,15 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     if not findings:
         yield Diagnosis(f"the proof of isolation{'' if revision == RELEASE.revision else _NOT_COMPARED}")
     for finding in findings:
-        yield Diagnosis(f"isolation, {finding.object}", finding.wrong, finding.mend)
+        yield Diagnosis(f"isolation, {finding.object}", finding.wrong, _BEHIND if behind else finding.mend)
+
+
+async def _is_behind(database: Database) -> bool:
+    try:
+        await require_migrated(database)
+    except SchemaBehind as error:
+        return error.found != ""  # whoever overwrote what it says of itself is told of that
+    return False
 
 
 async def _keys(settings: Settings) -> AsyncIterator[Diagnosis]:
@@ -174,7 +184,7 @@ async def _queues(settings: Settings) -> AsyncIterator[Diagnosis]:
         async with _opened(settings.platform_database_url) as database, database.transaction(read_only=True) as db:
             others = await db.driver.fetchval("SELECT app.other_queues($1)", known)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
-        yield Diagnosis(subject, f"{type(error).__name__}: {error}", "Mend the database first.", _same(error))
+        yield Diagnosis(subject, _told(error), "Mend the database first.", _same(error))
         return
     if others:
         wrong = f"jobs are due in {', '.join(others)}, which no task of this program names"
@@ -220,8 +230,13 @@ async def _tried(subject: str, attempt: Callable[[], Awaitable[None]], mend: str
     try:
         await attempt()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the diagnosis
-        return Diagnosis(subject, f"{type(error).__name__}: {error}", mend, _same(error))
+        return Diagnosis(subject, _told(error), mend, _same(error))
     return Diagnosis(subject)
+
+
+def _told(error: Exception) -> str:
+    """Its class only where it does not say by itself what is wrong: a timeout is empty, a KeyError a word."""
+    return said if " " in (said := str(error)) else f"{type(error).__name__}: {said}"
 
 
 def _same(error: Exception) -> str:

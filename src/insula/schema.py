@@ -51,7 +51,8 @@ class SchemaBehind(Mendable):
     """The program would look for what is not there yet: it does not start."""
 
     def __init__(self, said: str) -> None:
-        found = " ".join(revisions_in(said)) or (f"unknown (its comment says {said!r})" if said else "unknown")
+        self.found = " ".join(revisions_in(said))
+        found = self.found or (f"unknown (its comment says {said!r})" if said else "unknown")
         super().__init__(
             f"The database's schema is at revision {found}, this program needs {NEEDED}: run `insula migrate` first."
         )

@@ -108,6 +108,7 @@ def test_doctor_tells_of_a_server_that_is_away_once(monkeypatch: pytest.MonkeyPa
         "INSULA_REDIS_URL",
         "INSULA_SMTP_HOST",
     ]
+    assert not re.search(r"\w+Error: ", examined.output), "sentences say what is wrong, and no names of classes"
     told = examined.output.splitlines()[-1]
     for subject in ("INSULA_IDENTITY_DATABASE_URL", "the schema", "the proof of isolation", "the door's key"):
         assert subject in told
