@@ -10,9 +10,9 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from insula import garbage
+from insula.addresses import wrong_origin
 from insula.plainly import plainly
 from insula.settings import Settings, SettingsError, load, load_owner_database_url, load_urls
 
@@ -47,6 +47,8 @@ def up(port: int, *, fresh: bool, base_url: str | None) -> None:
     """
     from insula.up import up as start
 
+    if base_url is not None and (wrong := wrong_origin(base_url)):
+        raise click.BadParameter(wrong, param_hint="'--base-url'")
     interrupted = False
     try:
         with plainly():
@@ -196,10 +198,13 @@ def provision() -> None:
 @main.command()
 def seed() -> None:
     """Plant the demo data, also in the running `insula up`; not where INSULA_ENVIRONMENT is production."""
+    from insula.core.logs import configure_logs
     from insula.seed import plant
 
     with plainly():
-        planted = asyncio.run(plant(_settings(_SIGN_IN, "owner_database_url", environment=_environment())))
+        settings = _settings(_SIGN_IN, "owner_database_url", environment=_environment())
+        configure_logs(settings.log_level, json=settings.log_json)
+        planted = asyncio.run(plant(settings))
     click.echo("The demo is planted." if planted else "The demo is there already.")
 
 
@@ -234,14 +239,10 @@ def openapi() -> None:
 def routes() -> None:
     """List every route with its permission, or the reason why it needs none."""
     from insula.app import create_unconnected
-    from insula.core.http.guard import DECLARATIONS, declared_routes
+    from insula.core.http.guard import declared_routes, who_may_call
 
-    table = Table("Method", "Path", "Who may call it", box=None)
     for method, path, handler in declared_routes(create_unconnected()):
-        kind = next(name for name in DECLARATIONS if name in handler.opt)
-        said = handler.opt[kind]
-        table.add_row(method, path, said.name if kind == "permission" else f"{kind.replace('_', ' ')}: {said}")
-    Console(width=180).print(table)
+        click.echo(f"{method:<6}  {path:<64}  {who_may_call(handler)}")  # a line each, also in a pipe
 
 
 def _home() -> Path:

@@ -15,6 +15,7 @@ from rich.console import Console
 from insula.app import create_litestar
 from insula.core.catalogue import Unproven, require_proven, revisions_in
 from insula.core.db import Database
+from insula.core.readiness import Readiness, knocking
 from insula.doctor import examine
 from insula.provision import RevisionRefused
 from insula.schema import NEEDED, RELEASE, REVISION, SchemaBehind, _revisions, require_migrated, state_of
@@ -142,5 +143,6 @@ async def test_a_schema_that_never_saw_a_migration_is_behind_and_one_that_is_ahe
         await schema.move("base")
         with pytest.raises(SchemaBehind, match="revision unknown"):
             await require_migrated(database)
+        assert await Readiness({"database": knocking(database)}).lacks() == "database not migrated"
         await schema.move("heads")
         await require_migrated(database)
