@@ -26,7 +26,12 @@ _PLACES: Final = (
 """Beside what is needed: who sets one of them means an installation of their own."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""No more than Redis and PostgreSQL count to without a second thought."""
+Few = Annotated[int, Meta(ge=1, le=1024)]
+"""Of what one process holds open at a time."""
+Hours = Annotated[int, Meta(ge=1, le=8_760)]
+"""A year, at most: the moment when it is over must be one."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -65,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     went to the other one are handed out again when their leases end."""
     pgbouncer: bool = False
     """Set when the database URLs lead through PgBouncer older than 1.21 in transaction mode."""
-    pool_size: Count = 8
+    pool_size: Few = 8
     """Connections per login and process."""
 
     host: str = "127.0.0.1"
@@ -84,20 +89,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The public address of the product: mailed links start with it, and cookies are accepted from its origin."""
     trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
     """How many proxies of yours stand in front: X-Forwarded-For is believed for that many hops."""
-    request_max_bytes: Count = 65_536
+    request_max_bytes: Annotated[int, Meta(ge=1, le=67_108_864)] = 65_536
     """A larger request body is refused with 413. No route of ours needs half of it."""
-    drain_seconds: Annotated[int, Meta(ge=0)] = 25
+    drain_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 25
     """How long requests and jobs under way may take to finish after SIGTERM."""
 
-    session_idle_hours: Count = 168
+    session_idle_hours: Hours = 168
     """A session unused for so long ends."""
-    session_max_hours: Count = 720
+    session_max_hours: Hours = 720
     """A session ends after so long, however much it is used."""
     sessions_per_user: Annotated[int, Meta(ge=1, le=1000)] = 100
     """One more ends the oldest. A person ends all of them at once, and their record tells of each: of 1,000 at most."""
     password_min_length: Annotated[int, Meta(ge=8, le=64)] = 15
     """NIST SP 800-63B-4: 15 where the password is the only factor."""
-    argon2_parallel: Count = 1
+    argon2_parallel: Few = 1
     """Passwords hashed at the same time, each on a core of its own beside the one that serves; more wait, and many more
     are answered 429."""
     invitation_days: Annotated[int, Meta(ge=1, le=90)] = 7
@@ -105,7 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     organization_restore_days: Annotated[int, Meta(ge=1, le=365)] = 30
     """How long a deleted organization can be restored."""
 
-    event_retention_days: Annotated[int, Meta(ge=90)] | None = None
+    event_retention_days: Annotated[int, Meta(ge=90, le=36_500)] | None = None
     """How long what happened in organizations is kept, in whole months: a month goes when all of it is older. Unset,
     forever. What happened to a person's account is kept for 400 days.
     """
@@ -117,9 +122,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_jobs_per_minute: Count = 3000
     """Jobs of one organization that a worker process hands out; what is more waits."""
     rate_anonymous_per_minute: Count = 120
-    """Requests of one address without a credential."""
+    """Requests of one IP address without a credential."""
     rate_sign_in_per_minute: Count = 10
-    """Sign-in, sign-up and reset attempts of one address; a quarter of it while Redis is away."""
+    """Tries of one IP address at signing in and up, at verifications, resets and invitations, all together: an office
+    behind one NAT shares them. A quarter of it while Redis is away."""
     limit_members: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     """Members of one organization."""
     limit_projects: Count = 10_000
@@ -144,7 +150,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail_from_name: str = "Insula"
     """The sender of all mail, as people see it."""
 
-    worker_concurrency: Count = 10
+    worker_concurrency: Few = 10
     """Jobs one worker process runs at a time."""
     worker_queues: str | None = None
     """The queues whose jobs this worker process runs, with commas between them. Unset, all that the program's tasks

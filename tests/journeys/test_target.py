@@ -1,52 +1,39 @@
 """A command that nobody named an installation to works on the one that is up, or says why it does not."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from insula import instance
-from insula.__main__ import main
+from insula.core import logs
 from insula.settings import SettingsError, variables
 from insula.target import target
 from tests.factories import settings_for
-from tests.journeys.test_commands import ADDRESSES
+from tests.journeys.commanding import ADDRESSES, insula
 
+pytestmark = pytest.mark.usefixtures("nothing_is_configured")
 COMMANDS = [("migrate",), ("seed",), ("rotate", "door-key"), ("operator", "list"), ("doctor",)]
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
 
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    for name in [name for name in os.environ if name.startswith("INSULA_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("INSULA_HOME", str(tmp_path))
-    return tmp_path
-
-
 @pytest.fixture
-def up(home: Path) -> Iterator[dict[str, str]]:
+def up(tmp_path: Path) -> Iterator[dict[str, str]]:
     """What is up here, as far as its folder tells; its servers are nowhere."""
     said = variables(settings_for(**ADDRESSES, log_level="warning"))
-    lock = instance.lock_of(home)
+    lock = instance.lock_of(tmp_path)
     assert lock.acquire()
-    instance.write(home, said)
+    instance.write(tmp_path, said)
     yield said
     lock.release()
 
 
-def insula(*command: str) -> Result:
-    return CliRunner().invoke(main, command, prog_name="insula")
-
-
 @every_command
-def test_where_nothing_is_up_each_says_so(home: Path, command: tuple[str, ...]) -> None:
+def test_where_nothing_is_up_each_says_so(tmp_path: Path, command: tuple[str, ...]) -> None:
     told = insula(*command)
     assert told.exit_code == 1
     (line,) = told.output.splitlines()
-    assert f"No INSULA_* variables describe an installation, and nothing is up in {home}" in line
+    assert f"No INSULA_* variables describe an installation, and nothing is up in {tmp_path}" in line
 
 
 @every_command
@@ -104,12 +91,20 @@ def test_doctor_names_what_is_missing_where_only_the_owners_address_is_set(
     assert "nothing is up" not in told
 
 
-def test_what_is_set_and_not_used_is_named(monkeypatch: pytest.MonkeyPatch, home: Path, up: dict[str, str]) -> None:
+def test_what_is_set_and_not_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, up: dict[str, str]) -> None:
     monkeypatch.setenv("INSULA_LOG_LEVEL", "debug")
     monkeypatch.setenv("INSULA_SMTP_TLS", up["INSULA_SMTP_TLS"])
-    found = target(home)
+    found = target(tmp_path)
     assert found.environment == up
     assert found.said.splitlines()[1].endswith("instead of these: INSULA_LOG_LEVEL.")
     monkeypatch.setenv("INSULA_LOG_LEVEL", "verbose")
     with pytest.raises(SettingsError, match="INSULA_LOG_LEVEL: 'verbose' is none of"):
-        target(home)
+        target(tmp_path)
+
+
+@pytest.mark.usefixtures("up")
+def test_seed_logs_as_what_is_up_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = []
+    monkeypatch.setattr(logs, "configure_logs", lambda level, *, json: levels.append((level, json)))
+    insula("seed")
+    assert levels == [("warning", True)]
