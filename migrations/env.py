@@ -6,7 +6,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import text
 
-from insula.schema import state_of
+from insula.schema import VERSION_TABLE, state_of
 
 
 def run_migrations() -> None:
@@ -15,8 +15,7 @@ def run_migrations() -> None:
     connection.commit()
     context.configure(
         connection=connection,
-        version_table_schema="migration",
-        version_table="version",
+        **VERSION_TABLE,
         # A lock is held until the end of its revision, and not until the end of all of them.
         transaction_per_migration=True,
         on_version_apply=[say_where_we_are],

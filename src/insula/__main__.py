@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from insula import garbage
+from insula.addresses import wrong_origin
 from insula.plainly import plainly
-from insula.settings import MISSING, Settings, SettingsError, is_configured, load, load_owner_database_url
+from insula.settings import Settings, SettingsError, load, load_owner_database_url, load_urls
 
 _WRAPPER = """
 \b
@@ -46,6 +47,8 @@ def up(port: int, *, fresh: bool, base_url: str | None) -> None:
     """
     from insula.up import up as start
 
+    if base_url is not None and (wrong := wrong_origin(base_url)):
+        raise click.BadParameter(wrong, param_hint="'--base-url'")
     interrupted = False
     try:
         with plainly():
@@ -96,18 +99,24 @@ def worker() -> None:
 
 @main.command()
 @click.argument("revision", default="heads")
-def migrate(revision: str) -> None:
+@click.option("--drop-everything", is_flag=True, help="Let `base` take back all revisions, and all rows with them.")
+def migrate(revision: str, *, drop_everything: bool) -> None:
     """Bring the schema up to date, over INSULA_OWNER_DATABASE_URL (direct, as app_migrator).
 
-    With a REVISION no further than to that one; `insula migrate -- insula@-1` takes the last one back. Where no
-    INSULA_* variables describe an installation, the running `insula up` is migrated.
+    With a REVISION no further than to that one; `insula migrate -- insula@-1` takes the last one back, if nothing of
+    your own builds on it. `base` empties the database, and wants --drop-everything wherever that is. Where no INSULA_*
+    variables describe an installation, the running `insula up` is migrated.
     """
     from insula.provision import migrate as run
+    from insula.way_back import stayed
 
     garbage.collect()  # rows are brought up to date for hours
     with plainly():
-        reached = asyncio.run(run(load_owner_database_url(_environment()), revision))
+        url = load_owner_database_url(_environment())
+        reached = asyncio.run(run(url, revision, everything=drop_everything))
     click.echo("The schema is up to date." if revision == "heads" else f"The schema is at {reached or 'nothing'}.")
+    if untouched := stayed(reached, revision):
+        click.echo(untouched)
 
 
 @main.command()
@@ -179,21 +188,23 @@ def list_operators() -> None:
 @main.command()
 def provision() -> None:
     """Create logins and database once, over INSULA_ADMIN_DATABASE_URL (a superuser), as the other URLs name them."""
-    from insula.provision import provision_for
+    from insula.provision import ADDRESSES, provision_for
 
-    settings = _settings(_SIGN_IN, "admin_database_url", "owner_database_url")
     with plainly():
-        asyncio.run(provision_for(settings))
+        asyncio.run(provision_for(load_urls(ADDRESSES)))
     click.echo("Logins and database are there; next: insula migrate")
 
 
 @main.command()
 def seed() -> None:
     """Plant the demo data, also in the running `insula up`; not where INSULA_ENVIRONMENT is production."""
+    from insula.core.logs import configure_logs
     from insula.seed import plant
 
     with plainly():
-        planted = asyncio.run(plant(_settings(_SIGN_IN, environment=_environment())))
+        settings = _settings(_SIGN_IN, "owner_database_url", environment=_environment())
+        configure_logs(settings.log_level, json=settings.log_json)
+        planted = asyncio.run(plant(settings))
     click.echo("The demo is planted." if planted else "The demo is there already.")
 
 
@@ -210,10 +221,8 @@ def doctor() -> None:
     try:
         settings = _examined(console)
     except SettingsError as error:
-        described = is_configured(os.environ)
         for line in str(error).splitlines():
-            if described or not line.endswith(MISSING):  # that nothing is described was said, and why
-                console.print(f"[red]settings[/]  {line}")
+            console.print(f"[red]settings[/]  {escape(line)}", highlight=False)
         sys.exit(1)
     sys.exit(0 if asyncio.run(examine(settings, console)) else 1)
 
@@ -230,14 +239,10 @@ def openapi() -> None:
 def routes() -> None:
     """List every route with its permission, or the reason why it needs none."""
     from insula.app import create_unconnected
-    from insula.core.http.guard import DECLARATIONS, declared_routes
+    from insula.core.http.guard import declared_routes, who_may_call
 
-    table = Table("Method", "Path", "Who may call it", box=None)
     for method, path, handler in declared_routes(create_unconnected()):
-        kind = next(name for name in DECLARATIONS if name in handler.opt)
-        said = handler.opt[kind]
-        table.add_row(method, path, said.name if kind == "permission" else f"{kind.replace('_', ' ')}: {said}")
-    Console(width=180).print(table)
+        click.echo(f"{method:<6}  {path:<64}  {who_may_call(handler)}")  # a line each, also in a pipe
 
 
 def _home() -> Path:
@@ -246,25 +251,22 @@ def _home() -> Path:
 
 def _examined(console: Console) -> Settings:
     """The installation that the environment describes, or else the one that is up."""
-    from insula.instance import described
+    from insula.target import target
 
-    environment = described(_home())
-    if not is_configured(os.environ):
-        up = f": this is what is up in {_home()}."
-        none = f", and nothing is up in {_home()}; start something with `insula up`."
-        found = none if environment is os.environ else up
-        console.print(f"No INSULA_* variables describe an installation{found}", highlight=False)
-    return load(environment, also=(_SIGN_IN,))
+    found = target(_home())
+    if found.said:
+        console.print(found.said, highlight=False, markup=False)
+    return load(found.environment, also=(_SIGN_IN,))
 
 
 def _environment() -> Mapping[str, str]:
     """For a command that changes or reads an installation by hand: which one it is, is said where nobody named it."""
-    from insula.instance import described
+    from insula.target import target
 
-    environment = described(_home())
-    if environment is not os.environ:
-        click.echo(f"No INSULA_* variables describe an installation: this is what is up in {_home()}.", err=True)
-    return environment
+    found = target(_home())
+    if found.said:
+        click.echo(found.said, err=True)
+    return found.environment
 
 
 def _settings(*also: str, environment: Mapping[str, str] | None = None) -> Settings:

@@ -1,5 +1,6 @@
 """The API: every feature's controllers, the guard, the transaction, the error table."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -136,7 +137,7 @@ def create_unconnected() -> Litestar:
         load(
             {
                 "INSULA_ENVIRONMENT": "embedded",
-                "INSULA_SECRET_KEY": "A" * 43 + "=",
+                "INSULA_SECRET_KEY": b64encode(bytes(range(32))).decode(),
                 "INSULA_DATABASE_URL": "postgresql://app_rw@localhost/insula",
                 "INSULA_IDENTITY_DATABASE_URL": "postgresql://app_identity@localhost/insula",
                 "INSULA_PLATFORM_DATABASE_URL": "postgresql://app_platform@localhost/insula",

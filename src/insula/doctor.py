@@ -19,6 +19,7 @@ from insula.core.feature import queues_of
 from insula.core.keyring import Keyring
 from insula.core.reach import Unreachable
 from insula.core.vault import Vault
+from insula.plainly import AGAIN, OF_AN_UP, is_of_an_up
 from insula.product import FEATURES
 from insula.rotation import require_one_door_key
 from insula.schema import NEEDED, RELEASE, SchemaBehind, require_migrated
@@ -31,8 +32,8 @@ _NOT_COMPARED: Final = (
     " and signed was compared"
 )
 
+_BEHIND: Final = "That may follow from the schema, which is behind: `insula migrate` first, and look again."
 _ENDS_SOON_SECONDS: Final = 14 * 86_400
-_LOCALHOST: Final = "127.0.0.1"
 _EVERYTHING: Final = "everything"
 """The cause beside which no other is worth looking for."""
 
@@ -74,14 +75,13 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
 
 
 async def _instance(settings: Settings) -> AsyncIterator[Diagnosis]:
-    """`insula up` starts all of its servers on this machine: with its database all of it is gone."""
-    if settings.environment == "embedded" and urlsplit(settings.database_url).hostname == _LOCALHOST:
+    """With the database of an `insula up` all of it is gone."""
+    if is_of_an_up({"INSULA_ENVIRONMENT": settings.environment}, urlsplit(settings.database_url).hostname):
         try:
             await _open(settings.database_url)
         except Unreachable as error:
             if error.is_away:
-                mend = "Start it again and read `insula env` anew, for it may have other ports; or unset INSULA_*."
-                yield Diagnosis("the `insula up` of these variables", f"it has ended: {error}", mend, _EVERYTHING)
+                yield Diagnosis(OF_AN_UP, f"it has ended: {error}", AGAIN, _EVERYTHING)
 
 
 async def _connections(settings: Settings) -> AsyncIterator[Diagnosis]:
@@ -121,6 +121,7 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     try:
         async with _opened(settings.database_url) as database:
             revision, findings = await lasting_findings(database, RELEASE)
+            behind = await _is_behind(database)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
         wrong, mend = f"could not be made: {error}", "Mend the database first."
         yield Diagnosis("the proof of isolation", wrong, mend, _same(error))
@@ -128,7 +129,15 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     if not findings:
         yield Diagnosis(f"the proof of isolation{'' if revision == RELEASE.revision else _NOT_COMPARED}")
     for finding in findings:
-        yield Diagnosis(f"isolation, {finding.object}", finding.wrong, finding.mend)
+        yield Diagnosis(f"isolation, {finding.object}", finding.wrong, _BEHIND if behind else finding.mend)
+
+
+async def _is_behind(database: Database) -> bool:
+    try:
+        await require_migrated(database)
+    except SchemaBehind as error:
+        return error.found != ""  # whoever overwrote what it says of itself is told of that
+    return False
 
 
 async def _keys(settings: Settings) -> AsyncIterator[Diagnosis]:
@@ -175,7 +184,7 @@ async def _queues(settings: Settings) -> AsyncIterator[Diagnosis]:
         async with _opened(settings.platform_database_url) as database, database.transaction(read_only=True) as db:
             others = await db.driver.fetchval("SELECT app.other_queues($1)", known)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
-        yield Diagnosis(subject, f"{type(error).__name__}: {error}", "Mend the database first.", _same(error))
+        yield Diagnosis(subject, _told(error), "Mend the database first.", _same(error))
         return
     if others:
         wrong = f"jobs are due in {', '.join(others)}, which no task of this program names"
@@ -221,8 +230,13 @@ async def _tried(subject: str, attempt: Callable[[], Awaitable[None]], mend: str
     try:
         await attempt()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the diagnosis
-        return Diagnosis(subject, f"{type(error).__name__}: {error}", mend, _same(error))
+        return Diagnosis(subject, _told(error), mend, _same(error))
     return Diagnosis(subject)
+
+
+def _told(error: Exception) -> str:
+    """Its class only where it does not say by itself what is wrong: a timeout is empty, a KeyError a word."""
+    return said if " " in (said := str(error)) else f"{type(error).__name__}: {said}"
 
 
 def _same(error: Exception) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from insula.embedded.lock import FolderLock
-from insula.settings import is_configured
 
 _FILE: Final = "instance.env"
 _LOCK: Final = "up.lock"
@@ -40,11 +39,3 @@ def read(home: Path) -> str | None:
         return (home / _FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-
-
-def described(home: Path) -> Mapping[str, str]:
-    """What describes the installation: the variables that are set, or else those of the one that is up."""
-    named = is_configured(os.environ) or any(name.startswith("INSULA_OWNER_DATABASE_URL") for name in os.environ)
-    if named or (lines := read(home)) is None:
-        return os.environ
-    return dict(line.split("=", 1) for line in lines.splitlines())

@@ -1,13 +1,19 @@
 """What went wrong, as a command says it: a line or two, without the way it came."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from insula.core.mendable import Mendable
 from insula.settings import variable_of
+
+OF_AN_UP: Final = "the `insula up` of these variables"
+AGAIN: Final = "Start it again and read `insula env` anew, for it may have other ports; or unset INSULA_*."
+"""What to do when that has ended."""
+_LOCALHOST: Final = "127.0.0.1"
 
 
 @contextmanager
@@ -22,6 +28,11 @@ def plainly() -> Iterator[None]:
         raise click.ClickException("\n".join(told))
 
 
+def is_of_an_up(environment: Mapping[str, str], host: str | None) -> bool:
+    """Whether these variables are what an `insula up` said of itself: all of its servers are on this machine."""
+    return environment.get("INSULA_ENVIRONMENT") == "embedded" and host == _LOCALHOST
+
+
 def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
@@ -33,4 +44,7 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
 def _told(error: BaseException) -> str:
     """Of a server that cannot be reached also the variable naming it. Its class is not imported: asyncpg would be."""
     login = getattr(error, "login", None)
-    return str(error) if login is None else f"{variable_of(login)}: {error}"
+    if login is None:
+        return str(error)
+    ended = getattr(error, "is_away", False) and is_of_an_up(os.environ, getattr(error, "host", ""))
+    return f"{variable_of(login)}: {error}{f'; {OF_AN_UP} has ended. {AGAIN}' if ended else ''}"

@@ -12,6 +12,8 @@ import asyncpg
 import structlog
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
@@ -22,11 +24,18 @@ from insula.core.db import ENGINE_URL, defaults_of
 from insula.core.errors import sqlstate_of
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
-from insula.schema import BRANCHES, MIGRATIONS
-from insula.settings import Settings, variable_of
+from insula.schema import BRANCHES, MIGRATIONS, VERSION_TABLE
+from insula.settings import variable_of
+from insula.way_back import is_back, refused
 
 LOGINS: Final = ("app_migrator", "app_rw", "app_identity", "app_platform")
 """One login per job; none of them owns a table or can become another at run time (app_migrator becomes app_owner)."""
+
+ADDRESSES: Final = (
+    *("owner_database_url", "database_url", "identity_database_url", "platform_database_url"),
+    "admin_database_url",
+)
+"""The settings that a server is provisioned by."""
 
 _ONE_AT_A_TIME: Final = 7301190416
 _LOOK_AGAIN_SECONDS: Final = 0.5
@@ -95,9 +104,9 @@ async def forget(admin_dsn: str, database: str) -> None:
         await connection.close()
 
 
-async def migrate(owner_dsn: str, revision: str = "heads") -> str:
+async def migrate(owner_dsn: str, revision: str = "heads", *, everything: bool = False) -> str:
     """Run the migrations up to ``revision``, each in a transaction of its own, as a member of app_owner; returns what
-    the schema is at then, which one that lies behind does not change.
+    the schema is at then, which one that lies behind does not change. ``everything`` allows to empty the database.
 
     The DSN must be direct: a transaction pooler would hand the migration's locks to somebody else. Raises
     RevisionRefused, TablesBusy and Unreachable.
@@ -108,7 +117,7 @@ async def migrate(owner_dsn: str, revision: str = "heads") -> str:
             connection = await engine.connect()
         async with aclosing(connection):
             await _wait_for_others(connection)
-            await _migrate(connection, revision)
+            await _migrate(connection, revision, everything=everything)
             schema = func.to_regnamespace("app")
             return await connection.scalar(select(func.obj_description(schema, "pg_namespace"))) or ""
     except CommandError as error:
@@ -129,12 +138,12 @@ async def _wait_for_others(connection: AsyncConnection) -> None:
     await connection.rollback()
 
 
-async def _migrate(connection: AsyncConnection, revision: str) -> None:
+async def _migrate(connection: AsyncConnection, revision: str, *, everything: bool) -> None:
     """Revisions that were reached stay, and another attempt goes on from there: no way that is counted from here."""
     attempts = 1 if "-" in revision or "+" in revision else _ATTEMPTS
     for attempt in range(1, attempts + 1):
         try:
-            await connection.run_sync(_alembic, revision)
+            await connection.run_sync(_alembic, revision, everything)
         except (DBAPIError, asyncpg.PostgresError) as error:
             if sqlstate_of(error) not in _BUSY:
                 raise
@@ -147,11 +156,16 @@ async def _migrate(connection: AsyncConnection, revision: str) -> None:
             return
 
 
-def _alembic(connection: Connection, revision: str) -> None:
+def _alembic(connection: Connection, revision: str, everything: bool) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
-    down = revision == "base" or "-" in revision
-    (command.downgrade if down else command.upgrade)(config, revision)
+    if not is_back(revision):
+        command.upgrade(config, revision)
+        return
+    heads = MigrationContext.configure(connection, opts=VERSION_TABLE).get_current_heads()
+    if why := refused(ScriptDirectory.from_config(config), heads, revision, everything=everything):
+        raise CommandError(why)
+    command.downgrade(config, revision)
 
 
 def alembic_config() -> Config:
@@ -184,20 +198,11 @@ async def _run(connection: asyncpg.Connection, template: str, *names: str) -> No
     await connection.execute(statement)
 
 
-async def provision_for(settings: Settings) -> None:
-    """Provision the server that the settings' URLs lead to, with the passwords they carry. Raises PasswordsMissing."""
-    assert settings.admin_database_url is not None
-    assert settings.owner_database_url is not None
-    assert settings.identity_database_url is not None
-    urls = [
-        settings.owner_database_url,
-        settings.database_url,
-        settings.identity_database_url,
-        settings.platform_database_url,
-    ]
-    parts = [urlsplit(url) for url in urls]
+async def provision_for(urls: Mapping[str, str]) -> None:
+    """Provision the server that these addresses lead to, with the passwords they carry. Raises PasswordsMissing."""
+    parts = [urlsplit(urls[name]) for name in ADDRESSES if name != "admin_database_url"]
     passwords = {unquote(part.username or ""): unquote(part.password or "") for part in parts}
     missing = [login for login in LOGINS if not passwords.get(login)]
     if missing:
         raise PasswordsMissing("\n".join(f"{variable_of(login)} gives no password for {login}" for login in missing))
-    await provision(settings.admin_database_url, parts[0].path.lstrip("/"), passwords)
+    await provision(urls["admin_database_url"], parts[0].path.lstrip("/"), passwords)

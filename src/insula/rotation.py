@@ -62,7 +62,8 @@ async def rotate(key: str, environment: Mapping[str, str], lead: float) -> str:
         return f"{count} keys were wrapped anew, by {masters[0].name}; no process needs another master key."
     purposes = PEPPER if key == "pepper" else DATA_KEYS
     active_from = await rotate_keys(owner_url, masters, purposes, timedelta(seconds=lead))
-    return f"New keys for {', '.join(purposes)} are used from {active_from:%Y-%m-%d %H:%M:%S} UTC on."
+    made = "A new pepper is" if key == "pepper" else "New data keys are"
+    return f"{made} used from {active_from:%Y-%m-%d %H:%M:%S} UTC on."
 
 
 async def rotate_door_key(owner_url: str, *, patience: float = 120.0) -> float:

@@ -14,6 +14,8 @@ from insula.core.mendable import Mendable
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
 BRANCHES: Final = (MIGRATIONS / "versions", MIGRATIONS / "own")
 """Ours, and that of who builds on it: numbered on their own, so that neither is in the other's way."""
+VERSION_TABLE: Final = {"version_table_schema": "migration", "version_table": "version"}
+"""Where alembic keeps what the database is at."""
 _UNNEEDED: Final = re.compile(r"^needed = False$", re.MULTILINE)
 """What a revision says of itself while the program that comes with it does not use what it makes."""
 
@@ -49,7 +51,8 @@ class SchemaBehind(Mendable):
     """The program would look for what is not there yet: it does not start."""
 
     def __init__(self, said: str) -> None:
-        found = " ".join(revisions_in(said)) or (f"unknown (its comment says {said!r})" if said else "unknown")
+        self.found = " ".join(revisions_in(said))
+        found = self.found or (f"unknown (its comment says {said!r})" if said else "unknown")
         super().__init__(
             f"The database's schema is at revision {found}, this program needs {NEEDED}: run `insula migrate` first."
         )

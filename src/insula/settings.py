@@ -2,35 +2,36 @@
 
 import os
 from base64 import b64decode
-from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from collections.abc import Collection, Mapping
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from insula.core.masters import CommandMaster, Master, SecretMaster
 from insula.core.mendable import Mendable
+from insula.environment import MISSING, unknown, values_of
 from insula.unsafe import LOGINS, PREFIX, unsafe
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
 """One of them is needed."""
 _OPENING: Final = ("kms_command", "secret_key", "secret_key_previous")
 """What opens the program's keys."""
-_OWNING: Final = ("owner_database_url", "environment", "trusted_network")
-_READ_ELSEWHERE: Final = frozenset(
-    f"{PREFIX}{name}"
-    for name in ("HOME", "PYTHON", "PREPARE_WITH", "CI_ADOPTED", "URL", "DOCS_URL", "INBOX_URL", "METRICS_URL")
+_SURROUNDINGS: Final = ("environment", "trusted_network")
+"""What decides how an address may be reached."""
+_PLACES: Final = (
+    *("identity_database_url", "replica_database_url", "owner_database_url", "admin_database_url"),
+    *("jobs_redis_url", "secret_key_previous"),
 )
-"""By `insula up`, the wrapper and scripts: no settings, and no mistakes."""
-_FOR_TESTS: Final = f"{PREFIX}TEST_"
-_UNREAD: Final = "\0"  # in place of what stands in a file that cannot be read: no variable holds it
-MISSING: Final = " is missing"
-"""How a line ends that tells of a variable that is not set."""
+"""Beside what is needed: who sets one of them means an installation of their own."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""No more than Redis and PostgreSQL count to without a second thought."""
+Few = Annotated[int, Meta(ge=1, le=1024)]
+"""Of what one process holds open at a time."""
+Hours = Annotated[int, Meta(ge=1, le=8_760)]
+"""A year, at most: the moment when it is over must be one."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -69,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     went to the other one are handed out again when their leases end."""
     pgbouncer: bool = False
     """Set when the database URLs lead through PgBouncer older than 1.21 in transaction mode."""
-    pool_size: Count = 8
+    pool_size: Few = 8
     """Connections per login and process."""
 
     host: str = "127.0.0.1"
@@ -88,20 +89,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The public address of the product: mailed links start with it, and cookies are accepted from its origin."""
     trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
     """How many proxies of yours stand in front: X-Forwarded-For is believed for that many hops."""
-    request_max_bytes: Count = 65_536
+    request_max_bytes: Annotated[int, Meta(ge=1, le=67_108_864)] = 65_536
     """A larger request body is refused with 413. No route of ours needs half of it."""
-    drain_seconds: Annotated[int, Meta(ge=0)] = 25
+    drain_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 25
     """How long requests and jobs under way may take to finish after SIGTERM."""
 
-    session_idle_hours: Count = 168
+    session_idle_hours: Hours = 168
     """A session unused for so long ends."""
-    session_max_hours: Count = 720
+    session_max_hours: Hours = 720
     """A session ends after so long, however much it is used."""
     sessions_per_user: Annotated[int, Meta(ge=1, le=1000)] = 100
     """One more ends the oldest. A person ends all of them at once, and their record tells of each: of 1,000 at most."""
     password_min_length: Annotated[int, Meta(ge=8, le=64)] = 15
     """NIST SP 800-63B-4: 15 where the password is the only factor."""
-    argon2_parallel: Count = 1
+    argon2_parallel: Few = 1
     """Passwords hashed at the same time, each on a core of its own beside the one that serves; more wait, and many more
     are answered 429."""
     invitation_days: Annotated[int, Meta(ge=1, le=90)] = 7
@@ -109,7 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     organization_restore_days: Annotated[int, Meta(ge=1, le=365)] = 30
     """How long a deleted organization can be restored."""
 
-    event_retention_days: Annotated[int, Meta(ge=90)] | None = None
+    event_retention_days: Annotated[int, Meta(ge=90, le=36_500)] | None = None
     """How long what happened in organizations is kept, in whole months: a month goes when all of it is older. Unset,
     forever. What happened to a person's account is kept for 400 days.
     """
@@ -121,9 +122,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_jobs_per_minute: Count = 3000
     """Jobs of one organization that a worker process hands out; what is more waits."""
     rate_anonymous_per_minute: Count = 120
-    """Requests of one address without a credential."""
+    """Requests of one IP address without a credential."""
     rate_sign_in_per_minute: Count = 10
-    """Sign-in, sign-up and reset attempts of one address; a quarter of it while Redis is away."""
+    """Tries of one IP address at signing in and up, at verifications, resets and invitations, all together: an office
+    behind one NAT shares them. A quarter of it while Redis is away."""
     limit_members: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     """Members of one organization."""
     limit_projects: Count = 10_000
@@ -148,7 +150,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail_from_name: str = "Insula"
     """The sender of all mail, as people see it."""
 
-    worker_concurrency: Count = 10
+    worker_concurrency: Few = 10
     """Jobs one worker process runs at a time."""
     worker_queues: str | None = None
     """The queues whose jobs this worker process runs, with commas between them. Unset, all that the program's tasks
@@ -182,10 +184,10 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
     ``also`` are optional ones that the command at hand needs: whoever lacks several is told of all at once.
     """
     environment = os.environ if environment is None else environment
-    problems = list(_unknown(environment))
+    problems = list(unknown(Settings, environment))
     fields = msgspec.structs.fields(Settings)
     needed = {field.name for field in fields if field.required} | set(also)
-    values = _values(environment, [field.name for field in fields], needed, problems)
+    values = values_of(Settings, environment, [field.name for field in fields], needed, problems)
     problems += _masterless(values)
     defaults = {field.name: field.default for field in fields if not field.required}
     problems += unsafe(defaults | values)
@@ -197,23 +199,28 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
 def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, ...]:
     """What wraps the program's keys, for who needs nothing else of the settings. Raises SettingsError."""
     environment = os.environ if environment is None else environment
-    problems = list(_unknown(environment))
-    values = _values(environment, _OPENING, (), problems)
+    problems = list(unknown(Settings, environment))
+    values = values_of(Settings, environment, _OPENING, (), problems)
     problems += [*_masterless(values), *unsafe(values)]
     if problems:
         raise SettingsError("\n".join(problems))
     return _masters(*(values.get(name) for name in _OPENING))
 
 
+def load_urls(names: Collection[str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """These addresses of databases, for who needs nothing else of the settings. Raises SettingsError."""
+    environment = os.environ if environment is None else environment
+    problems = list(unknown(Settings, environment))
+    values = values_of(Settings, environment, (*names, *_SURROUNDINGS), names, problems)
+    problems += unsafe({"environment": "production"} | values)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return {name: str(values[name]) for name in names}
+
+
 def load_owner_database_url(environment: Mapping[str, str] | None = None) -> str:
     """The one secret that migrations need: what changes the schema holds no other one. Raises SettingsError."""
-    environment, problems = os.environ if environment is None else environment, list[str]()
-    values = _values(environment, _OWNING, (), problems)
-    if not problems and _OWNING[0] not in values:
-        problems.append(f"{PREFIX}{_OWNING[0].upper()} is missing: this is done as app_migrator")
-    if problems or (problems := list(unsafe({"environment": "production"} | values))):
-        raise SettingsError("\n".join(problems))
-    return str(values[_OWNING[0]])
+    return load_urls(("owner_database_url",), environment)["owner_database_url"]
 
 
 def variable_of(login: str) -> str:
@@ -232,68 +239,17 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def is_configured(environment: Mapping[str, str]) -> bool:
-    """Whether an installation is described at all: any of the settings that it needs."""
-    needed = _MASTERS | {field.name for field in msgspec.structs.fields(Settings) if field.required}
-    names = {f"{PREFIX}{name.upper()}" for name in needed}
-    return any(name.removesuffix("_FILE") in names for name in environment)
-
-
-def _values(
-    environment: Mapping[str, str], names: Collection[str], needed: Collection[str], problems: list[str]
-) -> dict[str, Any]:
-    """What is set, by the name of its field, or None for what cannot be read; what is wrong or missing is a problem."""
-    values: dict[str, Any] = {}
-    for field in msgspec.structs.fields(Settings):
-        if field.name not in names:
-            continue
-        variable = PREFIX + field.name.upper()
-        text = _read(environment, variable, problems)
-        if text is None:
-            if field.name in needed:
-                problems.append(f"{variable}{MISSING}")
-            continue
-        try:
-            values[field.name] = None if text is _UNREAD else msgspec.convert(text, field.type, strict=False)
-        except msgspec.ValidationError as error:
-            problems.append(f"{variable}: {_told(field.type, text, error)}")
-    return values
+    """Whether an installation is described at all: any of what leads to it, or that it is none of `insula up`."""
+    needed = {field.name for field in msgspec.structs.fields(Settings) if field.required}
+    names = {f"{PREFIX}{name.upper()}" for name in needed | _MASTERS | set(_PLACES)}
+    kind = environment.get(f"{PREFIX}ENVIRONMENT", "embedded")
+    return kind != "embedded" or any(name.removesuffix("_FILE") in names for name in environment)
 
 
 def _masterless(values: Collection[str]) -> list[str]:
     return [] if _MASTERS.intersection(values) else [f"{PREFIX}SECRET_KEY{MISSING}"]
 
 
-def _told(kind: Any, text: str, error: msgspec.ValidationError) -> str:
-    """For who sets variables, and knows no types of Python's."""
-    choices = ("true", "false") if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
-    if choices:
-        return f"{text!r} is none of {', '.join(choices)}"
-    return str(error).replace("`int`", "a whole number").replace("`float`", "a number").replace(", got `str`", "")
-
-
 def _masters(command: str | None, *secrets: str | None) -> tuple[Master, ...]:
     commands = () if command is None else (CommandMaster(command),)
     return *commands, *(SecretMaster(b64decode(secret)) for secret in secrets if secret is not None)
-
-
-def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:
-    path = environment.get(f"{name}_FILE")
-    if path is None:
-        return environment.get(name)
-    if name in environment:
-        problems.append(f"{name} and {name}_FILE are both set")
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{name}_FILE: cannot read {path}: {getattr(error, 'strerror', error)}")
-        return _UNREAD
-
-
-def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
-    """A misspelt variable would leave its setting at the default, and nobody would notice."""
-    names = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
-    known = {*names, *(f"{name}_FILE" for name in names), *_READ_ELSEWHERE}
-    for name in sorted(environment.keys() - known):
-        if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS):
-            meant = get_close_matches(name, sorted(known), 1)
-            yield f"{name} is no setting" + (f"; is {meant[0]} meant?" if meant else "")

@@ -25,6 +25,8 @@ _ADDRESSES: Final = {
     "traces_url": wrong_collector,
 }
 _SECRET_BYTES: Final = 32
+_DIFFERENT_BYTES: Final = 8
+"""Random ones have twice as many, also in hexadecimal; fewer are a placeholder, or a file of zeros."""
 
 
 def unsafe(values: Mapping[str, Any]) -> Iterator[str]:
@@ -46,8 +48,11 @@ def _weak_secrets(given: Mapping[str, Any]) -> Iterator[str]:
     for name in given.keys() & {"secret_key", "secret_key_previous"}:
         variable = f"{PREFIX}{name.upper()}"
         try:
-            if len(b64decode(given[name], validate=True)) < _SECRET_BYTES:
+            secret = b64decode(given[name], validate=True)
+            if len(secret) < _SECRET_BYTES:
                 yield f"{variable}: at least {_SECRET_BYTES} bytes in base64 are needed"
+            elif len(set(secret)) < _DIFFERENT_BYTES:
+                yield f"{variable}: these are no random bytes; `openssl rand -base64 {_SECRET_BYTES}` makes some"
         except ValueError:
             yield f"{variable}: not base64"
 

@@ -30,32 +30,20 @@ from insula.embedded.postgres import EmbeddedPostgres
 from insula.embedded.process import FolderServer
 from insula.embedded.valkey import EmbeddedValkey
 from insula.garbage import collect
+from insula.ours import is_ours
 from insula.progress import Progress
 from insula.provision import LOGINS, RevisionRefused, forget, migrate, provision
 from insula.server import hold, serve
 from insula.settings import Settings, load, variables
-from insula.unsafe import PREFIX
 from insula.worker import create_worker
 
 DATABASE: Final = "insula"
 _LOCALHOST: Final = "127.0.0.1"
-_OF_THE_API: Final = f"http://{_LOCALHOST}"
 _SECRETS: Final = "secrets.json"
 _PLANTED: Final = "planted"
 _PATIENCE_SECONDS: Final = 90
 _LOOK_SECONDS: Final = 0.5
 _SMTP_PORT, _INBOX_PORT, _METRICS_PORT = 1025, 8025, 9464
-OURS: Final = frozenset(
-    f"{PREFIX}{name}"
-    for name in (
-        *("ENVIRONMENT", "SECRET_KEY", "KMS_COMMAND", "HOST", "PORT", "BASE_URL", "METRICS_HOST", "METRICS_PORT"),
-        *("TRUSTED_NETWORK", "TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"),
-        *("DATABASE_URL", "IDENTITY_DATABASE_URL", "PLATFORM_DATABASE_URL", "REPLICA_DATABASE_URL"),
-        *("OWNER_DATABASE_URL", "ADMIN_DATABASE_URL", "REDIS_URL", "PGBOUNCER"),
-        *("SMTP_HOST", "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_TLS"),
-    )
-)
-"""Settings that are about this machine, and not the environment's to say."""
 
 
 class CannotStart(Mendable):
@@ -86,10 +74,8 @@ def up(home: Path, port: int, *, fresh: bool, console: Console, base_url: str | 
         with _held(port) as held, Progress(console) as progress:
             if fresh:
                 _forget(home)
-            _settings(
-                home, 0, "redis://localhost", base_url
-            )  # what is wrong with the environment is told before anything starts
-            if unused := sorted(name for name in os.environ if name.removesuffix("_FILE") in OURS):
+            _settings(home, 0, "redis://localhost", base_url)  # what is wrong is told before anything starts
+            if unused := sorted(filter(is_ours, os.environ)):
                 console.print(f"Not used here, where all servers are Insula's own: {', '.join(unused)}", style="dim")
             progress.say("Starting PostgreSQL and Valkey...")
             postgres, valkey = EmbeddedPostgres(home / "postgres"), EmbeddedValkey(home / "valkey")
@@ -153,7 +139,7 @@ def _settings(home: Path, postgres_port: int, redis_url: str, base_url: str | No
             owner_database_url=address("app_migrator"),
             redis_url=redis_url,
             host=_LOCALHOST,
-            base_url=base_url or _OF_THE_API,
+            base_url=base_url or _address(0),  # the API's own, once its port is known
             smtp_host=_LOCALHOST,
             smtp_tls="none",
             mail_from="no-reply@insula.example",
@@ -161,7 +147,7 @@ def _settings(home: Path, postgres_port: int, redis_url: str, base_url: str | No
             log_json=False,
         )
     )
-    given = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in OURS}
+    given = {name: value for name, value in os.environ.items() if not is_ours(name)}
     settings = load(ours | given)
     if settings.worker_queues is not None:
         raise CannotStart("INSULA_WORKER_QUEUES: up has one worker, which serves all queues. Unset it.")
@@ -232,14 +218,14 @@ def _on_ports(settings: Settings, held: socket.socket, metrics: WSGIServer, inbo
     return msgspec.structs.replace(
         settings,
         port=port,
-        base_url=_address(port) if settings.base_url == _OF_THE_API else settings.base_url,
+        base_url=_address(port) if settings.base_url == _address(0) else settings.base_url,
         metrics_port=metrics.server_port,
         smtp_port=inbox.smtp_port,
     )
 
 
 def _address(port: int) -> str:
-    return f"{_OF_THE_API}:{port}"
+    return f"http://{_LOCALHOST}:{port}"
 
 
 async def _answers(settings: Settings, stopping: asyncio.Event) -> bool:

@@ -6,11 +6,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from litestar import Litestar, Response, delete, get, patch, post
 from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from insula.__main__ import main
 from insula.core.http.creations import CREATES, address_of
 from insula.core.http.examples import example_of
 from insula.core.http.guard import DECLARATIONS, RouteUndeclared, declared_routes, refuse_undeclared
@@ -51,6 +53,14 @@ def test_a_route_that_needs_no_permission_gives_a_reason(routes: list[tuple[str,
     for method, path, handler in routes:
         reason: Any = next(handler.opt[name] for name in DECLARATIONS if name in handler.opt)
         assert "permission" in handler.opt or len(reason.split()) > 2, (method, path, reason)
+
+
+def test_each_route_is_a_line_that_says_who_may_call_it() -> None:
+    lines = CliRunner().invoke(main, ["routes"]).output.splitlines()
+    assert all(re.match(r"[A-Z]+ +/\S* +\S", line) for line in lines), lines
+    assert [line for line in lines if line.endswith(" ")] == []
+    (password,) = (line for line in lines if line.startswith("PUT") and "/v1/me/password " in line)
+    assert " session: " in password
 
 
 def wrong_creations(app: Litestar) -> list[str]:

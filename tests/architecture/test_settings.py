@@ -5,6 +5,7 @@ import re
 
 from msgspec.structs import fields
 
+from insula.provision import ADDRESSES
 from insula.settings import Settings
 from tests.architecture.sources import ROOT, last_name, sources
 
@@ -32,6 +33,7 @@ def test_every_setting_is_used() -> None:
         in {"settings", "_settings", "self" if source.path.endswith("insula/settings.py") else ""}
     }
     assert {"masters", "secret_key"} <= used
+    used |= set(ADDRESSES)  # read by these names
     assert [name for name in NAMES if name not in used] == []
 
 

@@ -39,8 +39,8 @@ def test_settings_can_be_handed_on_as_variables() -> None:
 
 def test_an_installation_is_described_by_what_has_no_default() -> None:
     assert not is_configured({"INSULA_LOG_LEVEL": "info", "INSULA_HOME": "here", "PATH": "/bin"})
-    assert is_configured({"INSULA_SECRET_KEY_FILE": "key"})
-    assert is_configured({"INSULA_REDIS_URL": "rediss://redis"})
+    for name in ("SECRET_KEY_FILE", "OWNER_DATABASE_URL_FILE", "ENVIRONMENT"):
+        assert is_configured({f"INSULA_{name}": "production"})
 
 
 def test_every_missing_variable_is_named_at_once() -> None:
@@ -210,14 +210,14 @@ def test_no_part_of_a_password_that_is_not_encoded_is_told() -> None:
 def test_migrations_need_one_address_and_no_other_secret(tmp_path: Path) -> None:
     address = "postgresql://app_migrator:secret@db/insula?sslmode=verify-full"
     (tmp_path / "owner").write_text(f"{address}\n")
-    named = {"INSULA_OWNER_DATABASE_URL_FILE": str(tmp_path / "owner")}
-    assert load_owner_database_url(named) == address
+    assert load_owner_database_url({"INSULA_OWNER_DATABASE_URL_FILE": str(tmp_path / "owner")}) == address
 
 
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
         ({}, "is missing"),
+        ({"INSULA_OWNER_DATABSE_URL": "postgresql://x@y/z"}, "DATABSE_URL is no setting; is INSULA_OWNER_DATABASE_URL"),
         ({"INSULA_OWNER_DATABASE_URL": "mysql://x@y/z"}, "not a postgresql:// address"),
         ({"INSULA_OWNER_DATABASE_URL": "postgresql://app_migrator@db/insula?sslmode=on"}, "sslmode=on; disable"),
         ({"INSULA_OWNER_DATABASE_URL_FILE": "/nowhere/url"}, "cannot read /nowhere/url"),

@@ -20,7 +20,7 @@ FOLDER = DEPLOY / "systemd"
 UNITS = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.service"))}
 STAYING = {"insula-api@.service": "8001", "insula-worker@.service": "01"}
 SECRETS = {
-    "secret_key": "A" * 43 + "=",
+    "secret_key": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
     "database_url": "postgresql://app_rw:1@127.0.0.1/insula",
     "identity_database_url": "postgresql://app_identity:2@127.0.0.1/insula",
     "platform_database_url": "postgresql://app_platform:3@127.0.0.1/insula",

@@ -1,14 +1,12 @@
 """The command line: what it says of itself, and what it says when something is missing."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from msgspec.structs import fields
 
 from insula import provision
@@ -16,26 +14,9 @@ from insula.__main__ import main
 from insula.settings import Settings, variables
 from tests.architecture.sources import ROOT
 from tests.factories import settings_for
+from tests.journeys.commanding import ADDRESSES, insula
 
-ADDRESSES = {
-    "database_url": "postgresql://app_rw:1@127.0.0.1:1/insula",
-    "identity_database_url": "postgresql://app_identity:2@127.0.0.1:1/insula",
-    "platform_database_url": "postgresql://app_platform:3@127.0.0.1:1/insula",
-    "owner_database_url": "postgresql://app_migrator:4@127.0.0.1:1/insula",
-    "redis_url": "redis://127.0.0.1:1",
-}
-"""Where nobody is."""
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("INSULA_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("INSULA_HOME", str(tmp_path))
-
-
-def insula(*command: str) -> Result:
-    return CliRunner().invoke(main, command, prog_name="insula")
+pytestmark = pytest.mark.usefixtures("nothing_is_configured")
 
 
 def test_help_calls_the_program_by_its_name() -> None:
@@ -66,60 +47,6 @@ def test_where_nothing_is_up_env_and_doctor_say_so(tmp_path: Path) -> None:
     assert examined.exit_code == 1
     (line,) = examined.output.splitlines()  # eight variables that are missing have this one cause
     assert f"nothing is up in {tmp_path}" in line
-
-
-def test_where_nothing_is_up_doctor_names_what_is_wrong_with_the_variables_there_are(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("INSULA_PORT", "eighty")
-    first, second = insula("doctor").output.splitlines()
-    assert f"nothing is up in {tmp_path}" in first
-    assert "INSULA_PORT: " in second
-
-
-def test_doctor_says_in_a_line_that_the_up_of_these_variables_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables(settings_for(**ADDRESSES)).items():
-        monkeypatch.setenv(name, value)
-    examined = insula("doctor")
-    assert examined.exit_code == 1
-    (line,) = (line for line in examined.output.splitlines() if line.startswith("wrong"))
-    assert "the `insula up` of these variables: it has ended" in line
-    assert "insula env" in examined.output
-
-
-def test_doctor_takes_servers_elsewhere_for_no_up_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The overlay for development is no production either."""
-    elsewhere = {name: url.replace("127.0.0.1", "db.invalid") for name, url in ADDRESSES.items()}
-    for name, value in variables(settings_for(**elsewhere)).items():
-        monkeypatch.setenv(name, value)
-    examined = insula("doctor")
-    assert "wrong  INSULA_DATABASE_URL" in examined.output
-    assert "insula up" not in examined.output
-
-
-def test_doctor_tells_of_a_server_that_is_away_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
-    for name, value in variables(settings_for(**ADDRESSES, **changes)).items():
-        monkeypatch.setenv(name, value)
-    examined = insula("doctor")
-    assert examined.exit_code == 1
-    assert re.findall(r"(?m)^wrong  ([^:]+):", examined.output) == [
-        "INSULA_DATABASE_URL",
-        "INSULA_REDIS_URL",
-        "INSULA_SMTP_HOST",
-    ]
-    told = examined.output.splitlines()[-1]
-    for subject in ("INSULA_IDENTITY_DATABASE_URL", "the schema", "the proof of isolation", "the door's key"):
-        assert subject in told
-
-
-def test_doctor_tells_of_two_servers_that_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = {"platform_database_url": "postgresql://app_platform:3@127.0.0.1:2/insula"}
-    changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
-    for name, value in variables(settings_for(**ADDRESSES | elsewhere, **changes)).items():
-        monkeypatch.setenv(name, value)
-    found = re.findall(r"(?m)^wrong  (\w+DATABASE_URL):", insula("doctor").output)
-    assert found == ["INSULA_DATABASE_URL", "INSULA_PLATFORM_DATABASE_URL"]
 
 
 @pytest.mark.parametrize("command", ["api", "seed", "provision", "doctor", "worker"])
@@ -161,24 +88,33 @@ def test_a_migration_that_cannot_be_made_is_told_in_a_line(monkeypatch: pytest.M
     assert (told.exit_code, type(told.exception)) == (1, SystemExit)
     assert told.output.count("\n") == 1
 
-    async def refused(_url: str, revision: str) -> None:
+    async def refused(_url: str, revision: str, *, everything: bool) -> None:
+        assert not everything
         raise provision.RevisionRefused(f"cannot migrate to {revision}")
 
     monkeypatch.setattr(provision, "migrate", refused)
     assert insula("migrate", "--", "foo").output == "Error: cannot migrate to foo\n"
 
 
-def test_provision_names_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    required = {field.name for field in fields(Settings) if field.required}
-    needed = required | {"secret_key", "identity_database_url", "owner_database_url", "admin_database_url"}
+def test_provision_names_all_that_is_missing_at_once_and_asks_for_addresses_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told = insula("provision")
     assert told.exit_code == 1
-    assert set(re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output)) == {name.upper() for name in needed}
-    for name, value in variables(settings_for(**ADDRESSES)).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("INSULA_OWNER_DATABASE_URL")
-    told = insula("provision")
-    assert re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output) == ["OWNER_DATABASE_URL", "ADMIN_DATABASE_URL"]
+    missing = re.findall(r"(?m)^(?:Error: )?INSULA_(\w+) is missing$", told.output)
+    assert set(missing) == {name.upper() for name in provision.ADDRESSES}
+    for name in set(provision.ADDRESSES) & ADDRESSES.keys():
+        monkeypatch.setenv(f"INSULA_{name.upper()}", ADDRESSES[name])
+    assert insula("provision").output == "Error: INSULA_ADMIN_DATABASE_URL is missing\n"
+
+
+def test_seed_names_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSULA_ENVIRONMENT", "production")
+    told = insula("seed")
+    missing = re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output)
+    required = {field.name for field in fields(Settings) if field.required}
+    needed = required | {"secret_key", "identity_database_url", "owner_database_url"}
+    assert set(missing) == {name.upper() for name in needed}
 
 
 def test_provision_says_which_addresses_lack_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +170,7 @@ def test_a_server_that_is_not_there_is_named_in_a_line_without_passwords(
 @pytest.mark.parametrize(
     ("given", "key", "said"),
     [
-        ({}, "door-key", "INSULA_OWNER_DATABASE_URL is missing"),
+        ({"ENVIRONMENT": "production"}, "door-key", "INSULA_OWNER_DATABASE_URL is missing"),
         ({"OWNER_DATABASE_URL": "postgresql://app_migrator:s3/cret@127.0.0.1:1/x"}, "door-key", "is not %-encoded"),
         ({"OWNER_DATABASE_URL": "postgresql://app_migrator:12/s3cret@127.0.0.1:1/x"}, "door-key", "is not %-encoded"),
         ({"OWNER_DATABASE_URL": "postgresql://app_migrator:[s3cret@127.0.0.1:1/x"}, "door-key", "is not %-encoded"),
@@ -254,7 +190,10 @@ def test_a_server_that_is_not_there_is_named_in_a_line_without_passwords(
             "INSULA_SECRET_KEY: at least 32 bytes",
         ),
         (
-            {"OWNER_DATABASE_URL": "postgresql://app_migrator:s3cret@127.0.0.1:1/x", "SECRET_KEY": "A" * 43 + "="},
+            {
+                "OWNER_DATABASE_URL": "postgresql://app_migrator:s3cret@127.0.0.1:1/x",
+                "SECRET_KEY": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
+            },
             "data-keys",
             "no connection to PostgreSQL",
         ),

@@ -24,7 +24,7 @@ OF_WHAT_IS_UP = {
     "migrate": "The schema is up to date.",
     "seed": "The demo is there already.",
     "rotate door-key": "The door signs with a new key",
-    "rotate pepper": "New keys for credential",
+    "rotate pepper": "A new pepper is used from",
     "operator list": "olivia@example.com",
 }
 

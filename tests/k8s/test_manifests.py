@@ -31,7 +31,7 @@ pytestmark = pytest.mark.peers
 
 README = (ROOT / "k8s" / "README.md").read_text()
 SECRETS = {
-    "secret_key": "A" * 43 + "=",
+    "secret_key": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
     "database_url": "postgresql://app_rw:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
     "replica_database_url": "postgresql://app_rw:word@standby/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",
     "identity_database_url": "postgresql://app_identity:word@db/insula?sslmode=verify-full&sslrootcert=/run/secrets/tls/ca.crt",

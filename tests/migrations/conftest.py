@@ -39,7 +39,7 @@ class Schema:
 
     async def move(self, revision: str) -> str:
         """Up to a revision; down with ``-1``, ``own@-1`` or ``base``. Returns where that led."""
-        return await migrate(self.owner_dsn, revision)
+        return await migrate(self.owner_dsn, revision, everything=True)
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ class Unreachable(Mendable):
 
     def __init__(self, url: str, cause: BaseException) -> None:
         to = urlsplit(url)
-        self.login = to.username or ""
-        server = f"{to.hostname or ''}:{to.port or 5432}"
+        self.login, self.host = to.username or "", to.hostname or ""
+        server = f"{self.host}:{to.port or 5432}"
         super().__init__(
             f"no connection to PostgreSQL at {server}{to.path} as {self.login}: {cause or type(cause).__name__}"
         )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import asyncpg
 from redis.asyncio import Redis
 
 from insula.core.db import Database
@@ -17,8 +18,18 @@ _KNOCKS: Final = {
     "app_platform": "SELECT verdict FROM app.enter_platform($1)",
 }
 
+_MISSES: Final = (
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedTableError,
+    asyncpg.InvalidSchemaNameError,
+)
+
 Asking = Callable[[], Awaitable[object]]
 """Returns when it is there; raises, or takes long, when it is not."""
+
+
+class NotMigrated(Exception):
+    """The database is there, and what this program looks for in it is not."""
 
 
 class Readiness:
@@ -49,7 +60,9 @@ class Readiness:
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     await asking()
-            except Exception:  # noqa: BLE001  # whatever it is, the answer is the same
+            except NotMigrated:
+                return f"{name} not migrated"
+            except Exception:  # noqa: BLE001  # whatever else it is, the answer is the same
                 return f"{name} unreachable"
         return None
 
@@ -58,8 +71,11 @@ def knocking(database: Database) -> Asking:
     """Asks for a door of the database, which lets nobody in: so it is there, and its schema and its keys are."""
 
     async def knock() -> None:
-        async with database.transaction(read_only=True) as transaction:
-            verdict = await transaction.driver.fetchval(_KNOCKS[database.login], _NOBODY)
+        try:
+            async with database.transaction(read_only=True) as transaction:
+                verdict = await transaction.driver.fetchval(_KNOCKS[database.login], _NOBODY)
+        except _MISSES as error:
+            raise NotMigrated from error
         if verdict != "unauthenticated":
             raise ConnectionError(f"the door said {verdict}")
 

@@ -1,6 +1,6 @@
 """Every way to break what the catalogue check asks of functions, roles and the server."""
 
-from insula.core.catalogue import rights
+from insula.core.catalogue import openings, rights
 from insula.core.rls import delete_door_body
 
 RIGHT_BREAKAGES = {
@@ -37,7 +37,10 @@ RIGHT_BREAKAGES = {
             "ALTER FUNCTION app.create_event_partitions(timestamptz, integer) OWNER TO CURRENT_USER"
         ),
     },
-    rights.doors_open_to_whom_they_are_for: {
+    openings.doors_open_to_whom_they_are_for: {
+        "a door that is shut": "REVOKE EXECUTE ON FUNCTION app.enter(bytea, uuid) FROM app_rw",
+    },
+    openings.doors_are_shut_to_other_logins: {
         "a door nobody listed": (
             "CREATE FUNCTION app.become(uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path ="
             " pg_catalog, pg_temp AS $$ SELECT app.set_context($1, $1) $$; ALTER FUNCTION app.become(uuid) OWNER"
@@ -59,15 +62,14 @@ RIGHT_BREAKAGES = {
             f" AS {delete_door_body('event')}; ALTER FUNCTION app.delete_event(uuid) OWNER TO app_door;"
             " REVOKE ALL ON FUNCTION app.delete_event FROM PUBLIC; GRANT EXECUTE ON FUNCTION app.delete_event TO app_rw"
         ),
-        "a door that is shut": "REVOKE EXECUTE ON FUNCTION app.enter(bytea, uuid) FROM app_rw",
     },
-    rights.doors_open_to_logins_alone: {
+    openings.doors_open_to_logins_alone: {
         "a function open to everybody": "GRANT EXECUTE ON FUNCTION app.enter(bytea, uuid) TO PUBLIC",
         "a function that signs contexts for a stranger": (
             "CREATE ROLE stranger; GRANT EXECUTE ON FUNCTION app.set_context(uuid, uuid) TO stranger"
         ),
     },
-    rights.doors_have_one_form: {
+    openings.doors_have_one_form: {
         "a second function under a door's name": (
             "CREATE FUNCTION app.enter(uuid) RETURNS void LANGUAGE sql AS $$ SELECT $$"
         ),

@@ -10,6 +10,7 @@ import structlog
 from insula.core.catalogue.facts import read_catalogue
 from insula.core.catalogue.grants import GRANT_RULES
 from insula.core.catalogue.inventory import context_of, names_in, read_inventory
+from insula.core.catalogue.openings import DOOR_RULES
 from insula.core.catalogue.parts import PART_RULES
 from insula.core.catalogue.rights import RIGHT_RULES
 from insula.core.catalogue.tables import TABLE_RULES
@@ -31,7 +32,7 @@ _MEND: Final = (
 
 _log = structlog.get_logger("insula.catalogue")
 
-RULES = (*TABLE_RULES, *PART_RULES, *GRANT_RULES, *RIGHT_RULES)
+RULES = (*TABLE_RULES, *PART_RULES, *GRANT_RULES, *DOOR_RULES, *RIGHT_RULES)
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from insula.core.catalogue.doors import COMPARISONS, EXECUTABLE, RUNS_AS_OWNER
+from insula.core.catalogue.doors import COMPARISONS, RUNS_AS_OWNER
 from insula.core.catalogue.facts import LOGINS, OWNERS, Catalogue, Right
-from insula.core.catalogue.grants import APPEND_ONLY
 from insula.core.catalogue.rule import Problems, Rule
 from insula.core.db import defaults_of
-from insula.core.rls import SCHEMA, TableClass, delete_door, delete_door_body
+from insula.core.rls import SCHEMA
 
 PINNED: Final = "search_path=pg_catalog, pg_temp"
 CONTEXT: Final = frozenset({"tenant_id", "user_id"})
@@ -53,43 +52,6 @@ def functions_lend_the_doors_rights(catalogue: Catalogue) -> Problems:
         lent_away = function.schema not in HOUSE and function.owner in LENDERS
         if (function.definer and ((lends_more and ours) or lent_away)) or changed_by_others:
             yield function.signature, f"runs with the rights of {function.owner}"
-
-
-def doors_open_to_whom_they_are_for(catalogue: Catalogue) -> Problems:
-    """Exactly the functions of core/catalogue/doors.py, each by its login."""
-    open_to = {(caller, f.name) for f in catalogue.functions if f.schema == SCHEMA for caller in f.callers}
-    expected = {(login, name) for login, names in EXECUTABLE.items() for name in names}
-    expected |= open_to & {("app_rw", name) for name in _delete_doors(catalogue)}
-    for login, name in sorted(open_to - expected):
-        if login in LOGINS:
-            yield f"{SCHEMA}.{name}", f"{login} may execute it"
-    for login, name in sorted(expected - open_to):
-        yield f"{SCHEMA}.{name}", f"{login} may not execute it, or it is missing"
-
-
-def doors_open_to_logins_alone(catalogue: Catalogue) -> Problems:
-    """Nothing by PUBLIC or by anybody else, in any release."""
-    for function in catalogue.functions:
-        if function.schema == SCHEMA:
-            for caller in sorted(set(function.callers) - LOGINS - OWNERS):
-                yield f"{SCHEMA}.{function.name}", f"{caller} may execute it"
-
-
-def _delete_doors(catalogue: Catalogue) -> set[str]:
-    """Those that are, to the letter, what core/rls.py makes for a tenant table; others may have its name. What happened
-    has none.
-    """
-    tenants = {table.removeprefix(f"{SCHEMA}.") for table in catalogue.of_class(TableClass.TENANT).keys() - APPEND_ONLY}
-    forms = {(f"{SCHEMA}.{delete_door(table)}(uuid)", "app_door", delete_door_body(table)) for table in tenants}
-    pinned = [function for function in catalogue.functions if function.settings == [PINNED]]
-    return {f.name for f in pinned if (f.signature, f.owner, f"$${f.body}$$") in forms}
-
-
-def doors_have_one_form(catalogue: Catalogue) -> Problems:
-    """The list of doors names functions; a second function of the name would pass under it."""
-    names = [function.name for function in catalogue.functions if function.schema == SCHEMA]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{SCHEMA}.{name}", "exists with different arguments"
 
 
 def functions_elsewhere_are_nobodys(catalogue: Catalogue) -> Problems:
@@ -257,14 +219,10 @@ def _who(right: Right) -> str:
 
 
 _PROVISION: Final = "Run `insula provision` again; it takes away what is not ours to have."
-_LISTED: Final = "REVOKE EXECUTE in a migration, or name the door in core/catalogue/doors.py with what it asks for."
 
 RIGHT_RULES: Final = (
     Rule(functions_are_pinned, "ALTER FUNCTION ... SET search_path = pg_catalog, pg_temp, in a migration."),
     Rule(functions_lend_the_doors_rights, "Create doors with run_script(..., role='app_door'), in the schema app."),
-    Rule(doors_open_to_whom_they_are_for, _LISTED, listed=True),
-    Rule(doors_open_to_logins_alone, "REVOKE EXECUTE; logins get it by name, in a migration."),
-    Rule(doors_have_one_form, "Drop the older one in the migration that adds the newer."),
     Rule(
         functions_elsewhere_are_nobodys,
         "Install extensions, and create what is yours, in a schema that no login may use.",

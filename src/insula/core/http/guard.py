@@ -54,6 +54,17 @@ def declared_routes(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]
         yield method, path, found[path, method]
 
 
+def who_may_call(handler: HTTPRouteHandler) -> str:
+    """A route's permission, or its kind and the reason why it needs none."""
+    kind = next(name for name in DECLARATIONS if name in handler.opt)
+    said = handler.opt[kind]
+    if kind == "permission":
+        return str(said.name)
+    if kind == "public" and handler.security:
+        kind = "session"  # it takes one, and looks at it by itself: behind the door nobody is let in
+    return f"{kind.replace('_', ' ')}: {said}"
+
+
 def refuse_undeclared(app: Litestar) -> None:
     """Run at start-up: raises RouteUndeclared for a route that does not say exactly one thing about its callers."""
     for method, path, handler in declared_routes(app):
