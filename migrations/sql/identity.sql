@@ -291,12 +291,15 @@ BEGIN
     END IF;
 END $$;
 
--- What the new password must not contain. No row: the token is not worth anything.
 -- What somebody is called who proved their address and said no name: the one that came with an unverified sign-up is
--- whoever's who sent it.
+-- whoever's who sent it. Letters and digits of the address alone: names stand in letters, where they must not be links.
 CREATE FUNCTION app.name_of(address text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT split_part(address, '@', 1) $$;
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(nullif(btrim(left(regexp_replace(split_part(address, '@', 1), '[^[:alnum:]]+', ' ', 'g'), 64)), ''),
+                    'Somebody')
+$$;
 
+-- What the new password must not contain. No row: the token is not worth anything.
 CREATE FUNCTION app.reset_owner(token_hash bytea) RETURNS TABLE (email text, name text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT u.email, CASE WHEN u.email_verified_at IS NULL THEN app.name_of(u.email) ELSE u.name END

@@ -27,7 +27,7 @@ GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, jsonb) TO app_rw
 
 -- Delete the invitations that were closed, or were over, longer ago than `age` (30 days at least), at most `batch`; returns
 -- how many.
--- What they came to stands in the events; of those that nobody answered, how many went.
+-- What they came to stands in the events, and how many went.
 CREATE FUNCTION app.purge_invitations(age interval, batch integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$

@@ -199,10 +199,12 @@ def provision() -> None:
 def seed() -> None:
     """Plant the demo data, also in the running `insula up`; not where INSULA_ENVIRONMENT is production."""
     from insula.core.logs import configure_logs
-    from insula.seed import plant
+    from insula.seed import plant, refuse_production
 
     with plainly():
-        settings = _settings(_SIGN_IN, "owner_database_url", environment=_environment())
+        environment = _environment()
+        refuse_production(environment.get("INSULA_ENVIRONMENT"))
+        settings = _settings(_SIGN_IN, "owner_database_url", environment=environment)
         configure_logs(settings.log_level, json=settings.log_json)
         planted = asyncio.run(plant(settings))
     click.echo("The demo is planted." if planted else "The demo is there already.")

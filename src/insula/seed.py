@@ -90,14 +90,18 @@ class UntoldOnce:
         structlog.configure(processors=[self, *structlog.get_config()["processors"]])
 
 
-async def plant(settings: Settings) -> bool:
-    """Make the demo unless it is there already; returns whether it was made. Needs INSULA_OWNER_DATABASE_URL."""
-    if settings.environment == "production":
+def refuse_production(environment: str | None) -> None:
+    """Raise SeedRefused where real people are."""
+    if environment == "production":
         raise SeedRefused(
             "the demo's password is known to everybody: there is no demo where INSULA_ENVIRONMENT is production"
         )
-    if settings.owner_database_url is None:
-        raise SeedRefused("INSULA_OWNER_DATABASE_URL is missing: the demo's accounts are made with it")
+
+
+async def plant(settings: Settings) -> bool:
+    """Make the demo unless it is there already; returns whether it was made. Needs the owner's database."""
+    refuse_production(settings.environment)
+    assert settings.owner_database_url is not None
     with reaching(settings.owner_database_url):
         owner = await asyncpg.connect(settings.owner_database_url)
     try:

@@ -242,6 +242,8 @@ def is_configured(environment: Mapping[str, str]) -> bool:
     """Whether an installation is described at all: any of what leads to it, or that it is none of `insula up`."""
     needed = {field.name for field in msgspec.structs.fields(Settings) if field.required}
     names = {f"{PREFIX}{name.upper()}" for name in needed | _MASTERS | set(_PLACES)}
+    if f"{PREFIX}ENVIRONMENT_FILE" in environment:  # what is up knows no files
+        return True
     kind = environment.get(f"{PREFIX}ENVIRONMENT", "embedded")
     return kind != "embedded" or any(name.removesuffix("_FILE") in names for name in environment)
 

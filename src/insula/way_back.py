@@ -22,6 +22,8 @@ def refused(scripts: ScriptDirectory, heads: Collection[str], revision: str, *, 
 
     Alembic takes along whatever depends on what is taken back: tables of who builds on us, though ours were named.
     """
+    if not heads and not _is_base(revision):
+        return "nothing was migrated here, so there is nothing to take back"
     if revision.startswith("-") and len(heads) > 1:
         return _SAY_WHICH
     going = _going(scripts, heads, revision)

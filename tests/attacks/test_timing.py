@@ -14,7 +14,7 @@ from tests.attacks.test_authentication import give_modern_password
 from tests.factories import Person, World
 from tests.features.signing_in import NEW_PASSWORD, PASSWORD
 
-FEW, TURNS = 10, 10
+FEW, ROUNDS = 10, 10
 GAP_SECONDS = 0.005
 ROOM = 3
 """The quickest of few are this far apart at most; a hash that is left out makes ten times the difference."""
@@ -84,25 +84,26 @@ async def assert_alike(world: World, config: pytest.Config, url: str, status: in
 
     What else a machine does comes and goes, and takes some answers ten times as long: of few it can be most of one
     kind's, so that their median says nothing. The quickest of each were answered while nothing else was done; where
-    that is not so yet, more are asked for, and none of them makes up for a hash that is left out.
+    that is not so yet, more are asked for, and none of them makes up for a hash that is always left out. One that is
+    left out now and then is found by the medians alone.
     """
     asked: int | None = config.getoption("--timing-samples", None)
-    race = Race(world, url, status, kinds)
+    turns = Turns(world, url, status, kinds)
     if asked:
-        await race.run(asked)
-        alike, told = race.alike(median, 1)
+        await turns.run(asked)
+        alike, told = turns.alike(median, 1)
     else:
         alike = False
-        for _ in range(TURNS):
-            await race.run(FEW)
-            alike, told = race.alike(min, ROOM)
+        for _ in range(ROUNDS):
+            await turns.run(FEW)
+            alike, told = turns.alike(min, ROOM)
             if alike:
                 break
     print(told)
     assert alike, told
 
 
-class Race:
+class Turns:
     """Requests of several kinds, which take turns in another order each time, so that noise meets all alike."""
 
     def __init__(self, world: World, url: str, status: int, kinds: Kinds) -> None:

@@ -12,8 +12,9 @@ import yaml
 from msgspec.structs import fields
 
 from insula.__main__ import main
-from insula.settings import Settings, load
-from insula.unsafe import LOGINS, PREFIX
+from insula.provision import ADDRESSES
+from insula.settings import Settings, load, load_urls
+from insula.unsafe import PREFIX
 
 COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
 FILE: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
@@ -98,12 +99,6 @@ def test_each_holds_the_secrets_that_it_uses_and_no_other() -> None:
     }
 
 
-@our_service
-def test_what_it_is_told_in_place_of_a_secret_tells_none(name: str) -> None:
-    for value in map(str, OURS[name]["environment"].values()):
-        assert "unused" not in value or urlsplit(value).password is None
-
-
 @every_service
 def test_it_is_contained(name: str) -> None:
     service = SERVICES[name]
@@ -154,19 +149,19 @@ def test_there_is_time_to_drain() -> None:
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > drain + 5
 
 
-def settings_of(name: str, folder: Path) -> Settings:
+def environment_of(name: str, folder: Path) -> dict[str, str]:
     """What the process of a service starts with."""
     given = dict(line.split("=", 1) for line in (folder / ".env").read_text().splitlines() if line[:1] != "#")
     environment = {}
     for variable, value in OURS[name]["environment"].items():
         value = re.sub(r"\$\{(\w+)[^}]*\}", lambda found: given[found[1]], str(value))
         environment[variable] = value.replace("/run/secrets", str(folder / "secrets"))
-    return load(environment)
+    return environment
 
 
 @pytest.mark.parametrize("name", ["api", "worker"])
 def test_api_and_workers_start_with_what_they_are_given(name: str, filled: Path) -> None:
-    settings = settings_of(name, filled)
+    settings = load(environment_of(name, filled))
     assert (settings.environment, settings.trusted_network) == ("production", True)
     assert (settings.identity_database_url is None) is (name == "worker"), "which signs nobody in"
     assert (settings.smtp_username, settings.smtp_password) == ((None, None) if name == "api" else ("insula", "word"))
@@ -175,16 +170,10 @@ def test_api_and_workers_start_with_what_they_are_given(name: str, filled: Path)
 
 
 def test_what_provision_is_given_are_the_logins_that_prepare_makes(filled: Path) -> None:
-    settings = settings_of("provision", filled)
-    assert settings.owner_database_url is not None
-    urls = [
-        settings.owner_database_url,
-        *(getattr(settings, name) for name in LOGINS if name != "replica_database_url"),
-    ]
-    assert len({urlsplit(url).password for url in urls}) == 4
-    assert {urlsplit(url).hostname for url in urls} == {"postgres"}
-    assert settings.admin_database_url is not None
-    superuser = urlsplit(settings.admin_database_url)
+    urls = load_urls(ADDRESSES, environment_of("provision", filled))
+    superuser = urlsplit(urls.pop("admin_database_url"))
+    assert len({urlsplit(url).password for url in urls.values()}) == 4
+    assert {urlsplit(url).hostname for url in urls.values()} == {"postgres"}
     assert superuser.password == (filled / "secrets" / "postgres_password").read_text().strip()
 
 

@@ -84,7 +84,7 @@ async def test_a_reset_takes_an_unfinished_sign_up_back_from_a_stranger(
     assert (await stranger.post("/v1/auth/reset", json=body)).status_code == 204
     assert (await sign_in(stranger, email, NEW_PASSWORD)).status_code == 401
     mine = await sign_in(stranger, email, PASSWORD)
-    assert mine.json()["user"]["name"] == "taken.back", "what the stranger called them is forgotten"
+    assert mine.json()["user"]["name"] == "taken back", "what the stranger called them is forgotten"
 
 
 async def test_a_verification_letter_can_be_asked_for_again_and_either_link_works(

@@ -1,7 +1,10 @@
 """Names that stand in letters: nobody's link travels under our name."""
 
+import asyncpg
+import msgspec
 import pytest
 
+from insula.core.schemas import PersonName
 from tests.factories import World
 
 LINKS = [
@@ -21,6 +24,12 @@ LINKS = [
     "evil.example\u2215login",
     "evil\u3002example\u2044login",
     "Http:evil.example",
+    "1.2.3.4/login",
+    "evil\uff1a\uff0f\uff0fexample",
+    "\uff57\uff57\uff57.evil.example",
+    "evil.example\uff1fprize",
+    "evil.example\uff03prize",
+    "evil.example\uff1a8443",
     " Acme",
     "Acme\u200b",
     "Ada\r\nBcc: x@example.com",
@@ -61,6 +70,10 @@ async def test_no_organization_or_person_is_called_like_a_link(world: World, nam
         "A/B: Testing",
         "Node.js: the shop",
         "St. Gallen/Zürich",
+        "TSV e.V./Handball",
+        "S.A./N.V.",
+        "U.S.A./Canada",
+        "Team 2.0/QA",
         "x",
         "Wwwoosh",
         "株式会社",
@@ -76,3 +89,13 @@ async def test_a_project_may_be_called_like_a_link_for_it_stands_in_no_letter(wo
     owner = await world.owner()
     answer = await owner.client.post(owner.url("/projects"), json={"name": "www.example.com", "key": "WWW"})
     assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize(
+    "local", ["www.evil.com/x", "evil.example/login", "!!!", "a" * 249, "taken.back", "1.2.3.4/x", "-"]
+)
+async def test_nor_is_anybody_called_like_a_link_whose_name_is_made_of_their_address(
+    superuser: asyncpg.Connection, local: str
+) -> None:
+    name = await superuser.fetchval("SELECT app.name_of($1)", f"{local}@example.com")
+    assert msgspec.convert(name, PersonName) == name

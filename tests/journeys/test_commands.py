@@ -108,8 +108,14 @@ def test_provision_names_all_that_is_missing_at_once_and_asks_for_addresses_alon
     assert insula("provision").output == "Error: INSULA_ADMIN_DATABASE_URL is missing\n"
 
 
-def test_seed_names_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_asked_for_anything_before_the_demo_is_refused_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSULA_ENVIRONMENT", "production")
+    told = insula("seed")
+    assert (told.exit_code, "there is no demo" in told.output, "is missing" in told.output) == (1, True, False)
+
+
+def test_seed_names_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSULA_ENVIRONMENT", "staging")
     told = insula("seed")
     missing = re.findall(r"(?m)^INSULA_(\w+) is missing$", told.output)
     required = {field.name for field in fields(Settings) if field.required}

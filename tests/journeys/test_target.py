@@ -66,6 +66,7 @@ def test_none_takes_what_is_up_for_what_a_misspelt_variable_means(
     ("name", "value"),
     [
         ("environment", "production"),
+        ("environment_file", "/etc/hostname"),
         ("admin_database_url", "postgresql://postgres@elsewhere/postgres"),
         ("identity_database_url", "postgresql://app_identity@elsewhere/insula"),
         ("jobs_redis_url", "rediss://elsewhere"),
@@ -78,7 +79,9 @@ def test_none_takes_what_is_up_for_an_installation_that_is_named_in_part(
     monkeypatch.setenv(f"INSULA_{name.upper()}", value)
     told = insula(*command)
     assert told.exit_code == 1
-    assert "_DATABASE_URL is missing" in told.output
+    assert (
+        "there is no demo" if (command, value) == (("seed",), "production") else "_DATABASE_URL is missing"
+    ) in told.output
     assert "is up in" not in told.output
 
 

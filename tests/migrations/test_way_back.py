@@ -63,6 +63,8 @@ async def test_what_builds_on_a_revision_is_taken_back_before_it_and_by_name(sch
         (["own_0001"], "own@-1", ""),
         ([NEWEST], "-1", ""),
         ([], "base", ""),
+        ([], "-1", "nothing was migrated"),
+        ([], "insula@-1", "nothing was migrated"),
     ],
 )
 def test_a_way_back_is_refused_in_words(heads: list[str], revision: str, said: str) -> None:

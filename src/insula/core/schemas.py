@@ -147,11 +147,17 @@ Name = Annotated[
 ]
 """A name people gave something: one line, not blank, and no blanks around it."""
 
-_DOT = r"[.\u2024\u3002\uff0e\uff61]"
-"""Those that browsers take for one (UTS #46, section 4), and one that looks like it."""
-_SLASH = r"/\\\u2044\u2215\uff0f"
-"""Likewise."""
-_NO_LINK = rf"(?!.*([hH][tT]{{2}}[pP][sS]?:|://|[wW]{{3}}{_DOT}|\S{_DOT}[^\s:?#{_SLASH}]+([{_SLASH}]|[:?#]\S)))"
+_DOT = r".\u2024\u3002\uff0e\uff61"
+_SLASH = r"\/\\\u2044\u2215\uff0f"
+_MARK = r":?#\uff1a\uff1f\uff03"
+"""Each with what browsers take for it (UTS #46, section 4), and what looks like it."""
+_LABEL = rf"[^\s{_DOT}{_SLASH}{_MARK}]"
+_HOST = rf"\S[{_DOT}]({_LABEL}*[{_DOT}])*{_LABEL}{{2,}}|[0-9]+([{_DOT}][0-9]+){{3}}"
+"""Something with a dot in it; not so short an end as in e.V./ or 2.0/, but for addresses of four numbers."""
+_NO_LINK = (
+    rf"(?!.*([hH][tT]{{2}}[pP][sS]?[:\uff1a]|[:\uff1a][\/\uff0f]{{2}}|[wW\uff37\uff57]{{3}}[{_DOT}]"
+    rf"|({_HOST})([{_SLASH}]|[{_MARK}]\S)))"
+)
 _NO_LINK_WANTED = (
     "one line of text that is not blank, without blanks around it, control or invisible characters, http:, ://,"
     " www. or example.com/ (it stands in letters, where it must not become a link)"

@@ -34,7 +34,8 @@ than a hundred of what it holds."""
 
 
 class Incoming:
-    """A request's body as it comes in: received ahead of time, and read again by a second run of the handler.
+    """A request's body as it comes in: received ahead of time, and read again by a second run of the handler; what
+    nobody received ahead is read once.
 
     ``most`` is how many bytes a handler takes.
     """
@@ -43,7 +44,7 @@ class Incoming:
         announced = next(iter(values_of(scope, b"content-length")), "")
         self._announced = int(announced[:16]) if announced.isdecimal() else 0
         self._receive, self._most = receive, most
-        self._content = bytearray()
+        self._content: bytearray | bytes = bytearray()
         self._pieces = 0
         self._whole = self._read = False
 
@@ -71,8 +72,10 @@ class Incoming:
         self._content += piece
         self._pieces += 1
         if self._pieces > _PIECES + self.length // _PIECE:
-            raise InvalidRequest("The body comes in too many small pieces.")
+            raise InvalidRequest("The body comes in too many small pieces: send it in fewer, or with a Content-Length.")
         self._whole = not message.get("more_body", False)
+        if self._whole:
+            self._content = bytes(self._content)  # and is not copied again
         return len(piece)
 
     async def __call__(self) -> Any:

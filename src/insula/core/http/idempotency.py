@@ -72,9 +72,9 @@ def asked(scope: Any, token: str, body: Incoming) -> Asked | None:
         return None
     organization = scope["path_params"].get("organization_id", "")
     secret = hashlib.sha256(f"{token}\0{organization}\0{keys[0]}".encode()).digest()
-    tags = ",".join(sent_tags(scope)).encode()
-    sent = b"\0".join([scope["raw_path"], scope["query_string"], tags, body.content])
-    return Asked(secret, hashlib.sha256(b"name" + secret).digest(), hmac.digest(secret, sent, "sha256"))
+    tags = [",".join(sent).encode()] if (sent := sent_tags(scope)) else []
+    said = b"\0".join([scope["raw_path"], scope["query_string"], body.content, *tags])
+    return Asked(secret, hashlib.sha256(b"name" + secret).digest(), hmac.digest(secret, said, "sha256"))
 
 
 def replay(request: Request[Any, Any, Any]) -> Response[bytes] | None:

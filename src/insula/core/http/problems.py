@@ -74,7 +74,7 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
         sqlstate = errors.sqlstate_of(error)
         cause = cause.__cause__ if isinstance(error, sqlalchemy.exc.DBAPIError) else cause
         meaning = constraints.get(getattr(cause, "constraint_name", None) or "", _without_partition(cause))
-        if meaning is None and sqlstate in errors.RERUNNABLE:
+        if meaning is None and sqlstate in errors.RERUNNABLE and not _is_referred_to(cause):
             request.scope[RERUN] = sqlstate  # type: ignore[typeddict-unknown-key]
         problem = meaning() if meaning else errors.from_sqlstate(sqlstate, private=repr(error))
         return answer(request, problem, error)
@@ -92,6 +92,12 @@ def handlers(constraints: Mapping[str, Callable[[], DomainError]]) -> ExceptionH
         StaleDataError: _stale_data,
         Exception: _unexpected,
     }
+
+
+def _is_referred_to(cause: Any) -> bool:
+    """The other sense of a foreign key's refusal: nothing went away, and a second run would be refused again."""
+    detail = getattr(cause, "detail", None) or ""
+    return isinstance(cause, asyncpg.ForeignKeyViolationError) and "is not present" not in detail
 
 
 def _without_partition(cause: Any) -> Callable[[], DomainError] | None:

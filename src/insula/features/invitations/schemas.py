@@ -8,6 +8,7 @@ from insula.core.errors import Conflict
 from insula.core.events import Event, OfAccount
 from insula.core.ids import describe
 from insula.core.passwords import Password
+from insula.core.permissions import Role
 from insula.core.schemas import Email, OrganizationName, PersonName, Read, Task, Timestamp, Write
 from insula.features.identity.schemas import SessionStarted, Transport
 from insula.features.organizations.schemas import GivenRole, MemberId, OrganizationId
@@ -57,7 +58,7 @@ class InvitationRead(Read, frozen=True):
 
     id: InvitationId
     email: Email
-    role: GivenRole
+    role: Role
     status: InvitationStatus
     acceptable: Acceptable
     invited_by: Inviter
@@ -89,7 +90,7 @@ class InvitationPreview(Read, frozen=True):
 
     organization_name: OrganizationName
     inviter_name: PersonName
-    role: GivenRole
+    role: Role
     email: Email
     expires_at: Timestamp
     has_account: bool
@@ -109,7 +110,7 @@ class Joined(Read, frozen=True):
 
     organization_id: OrganizationId
     member_id: MemberId
-    role: GivenRole
+    role: Role
 
 
 class JoinedAndSignedIn(Read, frozen=True):
@@ -126,7 +127,7 @@ class MyInvitation(Read, frozen=True):
     organization_id: OrganizationId
     organization_name: OrganizationName
     inviter_name: PersonName
-    role: GivenRole
+    role: Role
     expires_at: Timestamp
     created_at: Timestamp
 
