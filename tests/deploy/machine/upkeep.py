@@ -1,10 +1,11 @@
 """Workers for each queue, and the backups with their way back: the README's blocks, on the machine that runs."""
 
 import re
+from functools import partial
 from typing import Final
 
 from tests.deploy.machine.debian import Machine, Wrong
-from tests.deploy.machine.installation import ADA, UNITS, block, filled, ready, seen, sees_its_own, visit
+from tests.deploy.machine.installation import ADA, UNITS, block, filled, ready, seen, sees_its_own, served, visit
 from tests.deploy.machine.life import working
 from tests.deploy.machine.surroundings import LETTERS
 from tests.deploy.test_systemd import DEPLOY
@@ -65,6 +66,7 @@ def backups(machine: Machine) -> None:
     machine.sh("cd / && runuser -u postgres -- psql -qc 'SELECT pg_switch_wal()' >/dev/null && sleep 2")
     said = machine.sh(filled(block("--type=time"), {MOMENT: moment}))
     ready(machine, (*UNITS, BULK))
+    machine.until(partial(served, machine), "HAProxy, which found nobody meanwhile, serves", seconds=10)
     if (after := visit(machine, "projects", ADA)) != before:
         raise Wrong(f"restored to {moment}: {after}\ninstead of {before}\n{said}")
     seen(
