@@ -18,6 +18,7 @@ from insula.core.db import Database
 from insula.core.feature import queues_of
 from insula.core.keyring import Keyring
 from insula.core.reach import Unreachable
+from insula.core.readiness import MISSES
 from insula.core.vault import Vault
 from insula.plainly import AGAIN, OF_AN_UP, is_of_an_up
 from insula.product import FEATURES
@@ -76,7 +77,7 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
 
 async def _instance(settings: Settings) -> AsyncIterator[Diagnosis]:
     """With the database of an `insula up` all of it is gone."""
-    if is_of_an_up({"INSULA_ENVIRONMENT": settings.environment}, urlsplit(settings.database_url).hostname):
+    if is_of_an_up(settings.environment, urlsplit(settings.database_url).hostname):
         try:
             await _open(settings.database_url)
         except Unreachable as error:
@@ -121,7 +122,7 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
     try:
         async with _opened(settings.database_url) as database:
             revision, findings = await lasting_findings(database, RELEASE)
-            behind = await _is_behind(database)
+            behind = bool(findings) and await _is_behind(database)
     except Exception as error:  # noqa: BLE001  # the connection itself was diagnosed above
         wrong, mend = f"could not be made: {error}", "Mend the database first."
         yield Diagnosis("the proof of isolation", wrong, mend, _same(error))
@@ -240,6 +241,6 @@ def _told(error: Exception) -> str:
 
 
 def _same(error: Exception) -> str:
-    if isinstance(error, SchemaBehind | asyncpg.UndefinedFunctionError | asyncpg.UndefinedTableError):
+    if isinstance(error, (SchemaBehind, *MISSES)):
         return "the schema"
     return error.same if isinstance(error, Unreachable) else ""

@@ -20,25 +20,16 @@ MISSING: Final = " is missing"
 """How a line ends that tells of a variable that is not set."""
 
 
-def unknown(kind: type[msgspec.Struct], environment: Mapping[str, str]) -> Iterator[str]:
-    """A misspelt variable would leave its setting at the default, and nobody would notice."""
-    names = [PREFIX + field.name.upper() for field in msgspec.structs.fields(kind)]
-    known = {*names, *(f"{name}_FILE" for name in names), *_READ_ELSEWHERE}
-    for name in sorted(environment.keys() - known):
-        if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS):
-            meant = get_close_matches(name, sorted(known), 1)
-            yield f"{name} is no setting" + (f"; is {meant[0]} meant?" if meant else "")
-
-
 def values_of(
     kind: type[msgspec.Struct],
     environment: Mapping[str, str],
     names: Collection[str],
-    needed: Collection[str],
-    problems: list[str],
-) -> dict[str, Any]:
-    """What is set, by the name of its field, or None for what cannot be read; what is wrong or missing is a problem."""
-    values: dict[str, Any] = {}
+    needed: Collection[str] = (),
+) -> tuple[dict[str, Any], list[str]]:
+    """What is set of these, by the names of their fields, or None for what cannot be read; and what is wrong, missing
+    though needed, or no setting at all.
+    """
+    problems, values = list(_unknown(kind, environment)), dict[str, Any]()
     for field in msgspec.structs.fields(kind):
         if field.name not in names:
             continue
@@ -52,7 +43,17 @@ def values_of(
             values[field.name] = None if text is _UNREAD else msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
             problems.append(f"{variable}: {_told(field.type, text, error)}")
-    return values
+    return values, problems
+
+
+def _unknown(kind: type[msgspec.Struct], environment: Mapping[str, str]) -> Iterator[str]:
+    """A misspelt variable would leave its setting at the default, and nobody would notice."""
+    names = [PREFIX + field.name.upper() for field in msgspec.structs.fields(kind)]
+    known = {*names, *(f"{name}_FILE" for name in names), *_READ_ELSEWHERE}
+    for name in sorted(environment.keys() - known):
+        if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS):
+            meant = get_close_matches(name, sorted(known), 1)
+            yield f"{name} is no setting" + (f"; is {meant[0]} meant?" if meant else "")
 
 
 def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:

@@ -1,7 +1,7 @@
 """What went wrong, as a command says it: a line or two, without the way it came."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -28,9 +28,9 @@ def plainly() -> Iterator[None]:
         raise click.ClickException("\n".join(told))
 
 
-def is_of_an_up(environment: Mapping[str, str], host: str | None) -> bool:
-    """Whether these variables are what an `insula up` said of itself: all of its servers are on this machine."""
-    return environment.get("INSULA_ENVIRONMENT") == "embedded" and host == _LOCALHOST
+def is_of_an_up(environment: str | None, host: str | None) -> bool:
+    """Whether an `insula up` said this of itself: all of its servers are on this machine."""
+    return environment == "embedded" and host == _LOCALHOST
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
@@ -46,5 +46,6 @@ def _told(error: BaseException) -> str:
     login = getattr(error, "login", None)
     if login is None:
         return str(error)
-    ended = getattr(error, "is_away", False) and is_of_an_up(os.environ, getattr(error, "host", ""))
+    of_an_up = is_of_an_up(os.environ.get("INSULA_ENVIRONMENT"), getattr(error, "host", ""))
+    ended = of_an_up and getattr(error, "is_away", False)
     return f"{variable_of(login)}: {error}{f'; {OF_AN_UP} has ended. {AGAIN}' if ended else ''}"

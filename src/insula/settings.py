@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from insula.core.masters import CommandMaster, Master, SecretMaster
 from insula.core.mendable import Mendable
-from insula.environment import MISSING, unknown, values_of
+from insula.environment import MISSING, values_of
 from insula.unsafe import LOGINS, PREFIX, unsafe
 
 _MASTERS: Final = frozenset({"secret_key", "kms_command"})
@@ -184,10 +184,9 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
     ``also`` are optional ones that the command at hand needs: whoever lacks several is told of all at once.
     """
     environment = os.environ if environment is None else environment
-    problems = list(unknown(Settings, environment))
     fields = msgspec.structs.fields(Settings)
     needed = {field.name for field in fields if field.required} | set(also)
-    values = values_of(Settings, environment, [field.name for field in fields], needed, problems)
+    values, problems = values_of(Settings, environment, Settings.__struct_fields__, needed)
     problems += _masterless(values)
     defaults = {field.name: field.default for field in fields if not field.required}
     problems += unsafe(defaults | values)
@@ -199,8 +198,7 @@ def load(environment: Mapping[str, str] | None = None, also: Collection[str] = (
 def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, ...]:
     """What wraps the program's keys, for who needs nothing else of the settings. Raises SettingsError."""
     environment = os.environ if environment is None else environment
-    problems = list(unknown(Settings, environment))
-    values = values_of(Settings, environment, _OPENING, (), problems)
+    values, problems = values_of(Settings, environment, _OPENING)
     problems += [*_masterless(values), *unsafe(values)]
     if problems:
         raise SettingsError("\n".join(problems))
@@ -210,8 +208,7 @@ def load_masters(environment: Mapping[str, str] | None = None) -> tuple[Master, 
 def load_urls(names: Collection[str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """These addresses of databases, for who needs nothing else of the settings. Raises SettingsError."""
     environment = os.environ if environment is None else environment
-    problems = list(unknown(Settings, environment))
-    values = values_of(Settings, environment, (*names, *_SURROUNDINGS), names, problems)
+    values, problems = values_of(Settings, environment, (*names, *_SURROUNDINGS), names)
     problems += unsafe({"environment": "production"} | values)
     if problems:
         raise SettingsError("\n".join(problems))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from insula.environment import unknown, values_of
+from insula.environment import values_of
 from insula.instance import read
 from insula.settings import Settings, SettingsError, is_configured
 from insula.unsafe import PREFIX
@@ -24,7 +24,7 @@ def target(home: Path) -> Target:
     if is_configured(os.environ):
         return Target(os.environ)
     lines, none = read(home), "No INSULA_* variables describe an installation"
-    problems = list(_wrong())
+    _, problems = values_of(Settings, os.environ, Settings.__struct_fields__)
     if lines is None:
         none += f", and nothing is up in {home}: start it with `insula up`, or set what describes another one."
         raise SettingsError("\n".join([none, *problems]))
@@ -37,17 +37,10 @@ def target(home: Path) -> Target:
     return Target(environment, said)
 
 
-def _wrong() -> Iterator[str]:
-    yield from unknown(Settings, os.environ)
-    problems: list[str] = []
-    values_of(Settings, os.environ, [field.name for field in msgspec.structs.fields(Settings)], (), problems)
-    yield from problems
-
-
 def _others(running: Mapping[str, str]) -> Iterator[str]:
     """What is set here and is not what the running one has."""
-    for field in msgspec.structs.fields(Settings):
-        name = PREFIX + field.name.upper()
+    for field in Settings.__struct_fields__:
+        name = PREFIX + field.upper()
         if f"{name}_FILE" in os.environ:
             yield f"{name}_FILE"
         elif name in os.environ and os.environ[name] != running.get(name):

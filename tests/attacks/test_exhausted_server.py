@@ -83,17 +83,14 @@ async def test_a_body_without_end_is_refused_before_it_fills_the_memory(
 
 async def upload(port: int, owner: Member, length: str, *, at_most: int) -> tuple[bytes, int]:
     """Send until the server has had enough; returns its answer, and how many bytes of the body left."""
-    head = (
-        f"POST {owner.url('/projects')} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {owner.person.token}\r\n"
-        f"content-type: application/json\r\nconnection: close\r\n{length}\r\n\r\n"
-    )
+    head = head_of(owner, length)
     wire = b"%x\r\n%s\r\n" % (len(PIECE), PIECE) if "chunked" in length else PIECE
     loop, sent = asyncio.get_running_loop(), 0
 
     async def send() -> None:
         nonlocal sent
         with suppress(ConnectionError):
-            await loop.sock_sendall(connection, head.encode())
+            await loop.sock_sendall(connection, head)
             while sent < at_most:
                 await loop.sock_sendall(connection, wire[:at_most])
                 sent += len(PIECE)
@@ -110,6 +107,14 @@ async def upload(port: int, owner: Member, length: str, *, at_most: int) -> tupl
     return answer, sent
 
 
+def head_of(owner: Member, length: str) -> bytes:
+    """Of a request that makes a project; ``length`` is the header that tells how long its body is."""
+    return (
+        f"POST {owner.url('/projects')} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {owner.person.token}\r\n"
+        f"content-type: application/json\r\nconnection: close\r\n{length}\r\n\r\n"
+    ).encode()
+
+
 @pytest.mark.attack(124)
 async def test_bodies_in_crumbs_are_refused_before_what_receives_them_is_used_up(
     settings: Settings, world: World, tmp_path: Path
@@ -117,21 +122,18 @@ async def test_bodies_in_crumbs_are_refused_before_what_receives_them_is_used_up
     owner = await world.owner()
     async with serving(settings, tmp_path) as api:
         memory = psutil.Process(api.process.pid).memory_info
-        assert (await crumble(api.port, owner, "/projects", 1))[:12] == b"HTTP/1.1 400"
+        assert (await crumble(api.port, owner, 1))[:12] == b"HTTP/1.1 400"
         before = memory().rss
-        answers = await asyncio.gather(*(crumble(api.port, owner, "/projects", 16_000) for _ in range(50)))
+        answers = await asyncio.gather(*(crumble(api.port, owner, 16_000) for _ in range(50)))
         assert all(answer.startswith(b"HTTP/1.1 400 ") and b"small pieces" in answer for answer in answers)
         assert memory().rss - before < CRUMBS_BYTES
 
 
-async def crumble(port: int, owner: Member, path: str, count: int) -> bytes:
+async def crumble(port: int, owner: Member, count: int) -> bytes:
     """Send a body in chunks of one byte, without its end until somebody answers; returns the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = (
-        f"POST {owner.url(path)} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {owner.person.token}\r\n"
-        "content-type: application/json\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
-    )
-    writer.write(head.encode() + b"1\r\n \r\n" * count + (b"0\r\n\r\n" if count == 1 else b""))
+    head = head_of(owner, "transfer-encoding: chunked")
+    writer.write(head + b"1\r\n \r\n" * count + (b"0\r\n\r\n" if count == 1 else b""))
     answer = b""
     with suppress(ConnectionError):
         while part := await asyncio.wait_for(reader.read(65_536), 30):

@@ -1,8 +1,13 @@
 """One command in this process, and addresses where nobody is."""
 
+from typing import Any
+
+import pytest
 from click.testing import CliRunner, Result
 
 from insula.__main__ import main
+from insula.settings import variables
+from tests.factories import settings_for
 
 ADDRESSES = {
     "database_url": "postgresql://app_rw:1@127.0.0.1:1/insula",
@@ -12,6 +17,12 @@ ADDRESSES = {
     "redis_url": "redis://127.0.0.1:1",
 }
 """Where nobody is."""
+
+
+def describe(monkeypatch: pytest.MonkeyPatch, **given: Any) -> None:
+    """Set the variables of an installation with these settings."""
+    for name, value in variables(settings_for(**given)).items():
+        monkeypatch.setenv(name, value)
 
 
 def insula(*command: str) -> Result:

@@ -11,10 +11,9 @@ from msgspec.structs import fields
 
 from insula import provision
 from insula.__main__ import main
-from insula.settings import Settings, variables
+from insula.settings import Settings
 from tests.architecture.sources import ROOT
-from tests.factories import settings_for
-from tests.journeys.commanding import ADDRESSES, insula
+from tests.journeys.commanding import ADDRESSES, describe, insula
 
 pytestmark = pytest.mark.usefixtures("nothing_is_configured")
 
@@ -51,8 +50,7 @@ def test_where_nothing_is_up_env_and_doctor_say_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["api", "seed", "provision", "doctor", "worker"])
 def test_only_a_worker_needs_no_login_for_signing_people_in(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables(settings_for(**ADDRESSES)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES)
     monkeypatch.delenv("INSULA_IDENTITY_DATABASE_URL")
     refused = insula(command)
     assert refused.exit_code == 1
@@ -61,8 +59,7 @@ def test_only_a_worker_needs_no_login_for_signing_people_in(command: str, monkey
 
 
 def test_a_worker_of_a_queue_that_there_is_not_says_in_a_line_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables(settings_for(**ADDRESSES, worker_queues="bulk,mail")).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES, worker_queues="bulk,mail")
     told = insula("worker")
     assert told.exit_code == 1
     assert told.output == "Error: INSULA_WORKER_QUEUES: 'mail': no task names it; default, bulk are there\n"
@@ -130,8 +127,7 @@ def test_provision_says_which_addresses_lack_a_password(monkeypatch: pytest.Monk
         "owner_database_url": "postgresql://postgres:4@127.0.0.1:1/insula",
         "platform_database_url": "postgresql://app_platform@127.0.0.1:1/insula",
     }
-    for name, value in variables(settings_for(**given)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **given)
     told = insula("provision")
     assert told.output.splitlines() == [
         "Error: INSULA_OWNER_DATABASE_URL gives no password for app_migrator",
@@ -140,8 +136,7 @@ def test_provision_says_which_addresses_lack_a_password(monkeypatch: pytest.Monk
 
 
 def test_a_superusers_address_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in variables(settings_for(**ADDRESSES)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES)
     assert "INSULA_ADMIN_DATABASE_URL is missing" in insula("provision").output
     (tmp_path / "admin").write_text("postgresql://postgres:word@127.0.0.1:1/postgres\n")
     monkeypatch.setenv("INSULA_ADMIN_DATABASE_URL_FILE", str(tmp_path / "admin"))
@@ -162,8 +157,7 @@ def test_a_server_that_is_not_there_is_named_in_a_line_without_passwords(
 ) -> None:
     urls = {name: url.replace("127.0.0.1:1", wrong) for name, url in ADDRESSES.items() if name != "redis_url"}
     urls["admin_database_url"] = f"postgresql://postgres:word@{wrong}/postgres"
-    for name, value in variables(settings_for(**ADDRESSES | urls, metrics_port=0)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES | urls, metrics_port=0)
     told = insula(*command)
     assert (told.exit_code, type(told.exception)) == (1, SystemExit), told.output
     line = told.output.splitlines()[-1]
@@ -218,8 +212,7 @@ def test_keys_are_rotated_with_the_owners_address_and_the_master_key_alone(
 
 def test_there_is_no_demo_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
-    for name, value in variables(settings_for(**ADDRESSES, **changes)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES, **changes)
     told = insula("seed")
     assert told.exit_code == 1
     assert "there is no demo where INSULA_ENVIRONMENT is production" in told.output

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.settings import variables
-from tests.factories import settings_for
-from tests.journeys.commanding import ADDRESSES, insula
+from tests.journeys.commanding import ADDRESSES, describe, insula
 
 pytestmark = pytest.mark.usefixtures("nothing_is_configured")
 
@@ -22,8 +20,7 @@ def test_where_nothing_is_up_doctor_names_what_is_wrong_with_the_variables_there
 
 
 def test_doctor_says_in_a_line_that_the_up_of_these_variables_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables(settings_for(**ADDRESSES)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES)
     examined = insula("doctor")
     assert examined.exit_code == 1
     (line,) = (line for line in examined.output.splitlines() if line.startswith("wrong"))
@@ -34,8 +31,7 @@ def test_doctor_says_in_a_line_that_the_up_of_these_variables_has_ended(monkeypa
 def test_doctor_takes_servers_elsewhere_for_no_up_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """The overlay for development is no production either."""
     elsewhere = {name: url.replace("127.0.0.1", "db.invalid") for name, url in ADDRESSES.items()}
-    for name, value in variables(settings_for(**elsewhere)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **elsewhere)
     examined = insula("doctor")
     assert "wrong  INSULA_DATABASE_URL" in examined.output
     assert "insula up" not in examined.output
@@ -43,8 +39,7 @@ def test_doctor_takes_servers_elsewhere_for_no_up_that_has_ended(monkeypatch: py
 
 def test_doctor_tells_of_a_server_that_is_away_once(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
-    for name, value in variables(settings_for(**ADDRESSES, **changes)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES, **changes)
     examined = insula("doctor")
     assert examined.exit_code == 1
     assert re.findall(r"(?m)^wrong  ([^:]+):", examined.output) == [
@@ -61,7 +56,6 @@ def test_doctor_tells_of_a_server_that_is_away_once(monkeypatch: pytest.MonkeyPa
 def test_doctor_tells_of_two_servers_that_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = {"platform_database_url": "postgresql://app_platform:3@127.0.0.1:2/insula"}
     changes = {"environment": "production", "base_url": "https://app.example.com", "smtp_tls": "tls"}
-    for name, value in variables(settings_for(**ADDRESSES | elsewhere, **changes)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES | elsewhere, **changes)
     found = re.findall(r"(?m)^wrong  (\w+DATABASE_URL):", insula("doctor").output)
     assert found == ["INSULA_DATABASE_URL", "INSULA_PLATFORM_DATABASE_URL"]

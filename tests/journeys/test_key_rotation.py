@@ -167,8 +167,8 @@ async def test_no_request_fails_while_door_key_pepper_and_data_keys_are_replaced
     old = await scene.superuser.fetch("SELECT wrapped FROM app.key")
     door_key = await scene.superuser.fetchval("SELECT ipad FROM app.door_key")
     async with scene.clients.at_work(scene.ledger):
-        for keys in ("pepper", "data-keys"):
-            assert " used from " in await scene.rotated(keys, "--lead", str(LEAD))
+        for keys, said in (("pepper", "A new pepper is used from"), ("data-keys", "New data keys are used from")):
+            assert said in await scene.rotated(keys, "--lead", str(LEAD))
         begins = await scene.begins()
         assert "was forgotten after" in await scene.rotated("door-key")
         await killed_over_the_door_key(scene)

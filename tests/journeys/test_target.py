@@ -10,7 +10,7 @@ from insula.core import logs
 from insula.settings import SettingsError, variables
 from insula.target import target
 from tests.factories import settings_for
-from tests.journeys.commanding import ADDRESSES, insula
+from tests.journeys.commanding import ADDRESSES, describe, insula
 
 pytestmark = pytest.mark.usefixtures("nothing_is_configured")
 COMMANDS = [("migrate",), ("seed",), ("rotate", "door-key"), ("operator", "list"), ("doctor",)]
@@ -40,8 +40,7 @@ def test_where_nothing_is_up_each_says_so(tmp_path: Path, command: tuple[str, ..
 def test_of_variables_whose_up_has_ended_each_says_so(
     monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    for name, value in variables(settings_for(**ADDRESSES)).items():
-        monkeypatch.setenv(name, value)
+    describe(monkeypatch, **ADDRESSES)
     told = insula(*command)
     assert told.exit_code == 1
     assert "the `insula up` of these variables" in told.output

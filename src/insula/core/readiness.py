@@ -18,11 +18,12 @@ _KNOCKS: Final = {
     "app_platform": "SELECT verdict FROM app.enter_platform($1)",
 }
 
-_MISSES: Final = (
+MISSES: Final = (
     asyncpg.UndefinedFunctionError,
     asyncpg.UndefinedTableError,
     asyncpg.InvalidSchemaNameError,
 )
+"""What PostgreSQL says where the schema is not, or is another one."""
 
 Asking = Callable[[], Awaitable[object]]
 """Returns when it is there; raises, or takes long, when it is not."""
@@ -74,7 +75,7 @@ def knocking(database: Database) -> Asking:
         try:
             async with database.transaction(read_only=True) as transaction:
                 verdict = await transaction.driver.fetchval(_KNOCKS[database.login], _NOBODY)
-        except _MISSES as error:
+        except MISSES as error:
             raise NotMigrated from error
         if verdict != "unauthenticated":
             raise ConnectionError(f"the door said {verdict}")

@@ -23,7 +23,7 @@ from insula.core.http.guard import declared_routes
 from insula.core.http.idempotency import takes_key
 from insula.core.http.methods import creations_of
 from insula.core.http.problems import Problem
-from insula.core.http.refusals import ENCODING, LIMIT_HEADERS, RefusalResponses
+from insula.core.http.refusals import ENCODING, LIMIT_HEADERS, RefusalResponses, header_references
 from insula.core.http.schema_components import Schemas, portable
 from insula.core.listing import Listing, Page
 
@@ -109,7 +109,7 @@ def describe(app: Litestar, route_handlers: Sequence[ControllerRouterHandler]) -
             _complete(operation, method, handler, schemas)
             operation["responses"] |= refusals.of(method, path, operation, handler.opt)
             if method == "POST" and has_address(creations.get(path, "")):
-                operation["responses"]["201"]["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
+                operation["responses"]["201"]["headers"] |= header_references("Location")
             if method == "GET" and "/deleted-" in path:
                 _show_deleted(operation)
     document["components"] = {
@@ -221,13 +221,13 @@ def _answer(operation: dict[str, Any], handler: HTTPRouteHandler, annotation: An
         other = (handler.responses or {}).get(int(status))
         kind = content if other is None else other.data_container
         response["description"] = _DONE[status] if other is None else other.description
-        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        response["headers"] = header_references(*names)
         if kind in {None, type(None)}:
             response.pop("content", None)
         elif not (isinstance(kind, type) and issubclass(kind, Response)):  # a stream says nothing of its content
             body = {"schema": schemas.of(kind), "example": example_of(kind)}
             response["content"] = {"application/json": body}
-            response["headers"][ENCODING] = {"$ref": f"#/components/headers/{ENCODING}"}
+            response["headers"] |= header_references(ENCODING)
 
 
 def _show_deleted(operation: dict[str, Any]) -> None:

@@ -115,9 +115,14 @@ def _told(
         "examples": {kind.code: {"summary": kind.title, "value": _example(kind, body=body)} for kind in kinds},
     }
     return {
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+        "headers": header_references(*names),
         "content": {"application/problem+json": told},
     }
+
+
+def header_references(*names: str) -> dict[str, dict[str, str]]:
+    """An answer's headers: each is described once for all answers."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _name(codes: set[str]) -> str:

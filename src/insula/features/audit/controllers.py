@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
 from litestar import Controller, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -128,20 +129,15 @@ def _require_known(wanted: str | None, state: State, *, account: bool) -> None:
 def _told(name: str, value: object, state: State) -> str:
     """What was looked for in place of an id may be somebody's name, which stays out of what cannot be erased.
 
-    Letters that happen to make an id make one of a far future.
+    Letters that happen to make an id make one of a far future. Moments are written as the API writes them.
     """
-    text = _moment(value) if isinstance(value, datetime) else str(value)
+    text = str(msgspec.to_builtins(value.astimezone(UTC)) if isinstance(value, datetime) else value)
     if name not in _REFERENCES:
         return text
     prefix, _, _ = text.partition("_")
     prefixes = {JOB, *(each for feature in state.features for each in feature.id_prefixes)}
     is_id = prefix in prefixes and NIL < to_uuid(prefix, text) < first_id_of(clock.now() + _AHEAD)
     return text if is_id else ""
-
-
-def _moment(value: datetime) -> str:
-    """As the API writes moments."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _looked(db: Transaction, principal: Principal, filters: dict[str, str]) -> None:
