@@ -135,6 +135,15 @@ async def test_a_mailbox_is_not_flooded_from_many_addresses(guarded: World, path
     assert (await try_from(guarded, base + 98, victim, other)).status_code == 202
 
 
+async def test_nor_by_appending_something_else_to_its_address_each_time(guarded: World) -> None:
+    few, (local, domain) = 3 * (PER_MINUTE // 2), address().split("@")
+    answers = [
+        await try_from(guarded, 600 + caller, f"{local}+{caller}@{domain}", "verification-mail")
+        for caller in range(few + 1)
+    ]
+    assert [answer.status_code for answer in answers] == [202] * few + [429]
+
+
 async def test_a_stranger_who_asks_for_letters_without_end_does_not_keep_the_owner_from_theirs(guarded: World) -> None:
     victim = address()
     answers = [await try_from(guarded, 500, victim, "reset-mail") for _ in range(PER_MINUTE)]

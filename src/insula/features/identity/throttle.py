@@ -39,9 +39,13 @@ class Throttle:
         await self._count(self._key(self._here, address, secret_of), self._key(self._account, secret_of))
 
     async def letter(self, address: str, email: str, kind: Letter) -> None:
-        """Count a wish to have a letter sent: whoever floods a mailbox with one kind leaves its owner the others."""
+        """Count a wish to have a letter sent: whoever floods a mailbox with one kind leaves its owner the others.
+
+        All that is delivered to one mailbox is counted together, however many addresses it has.
+        """
         await self._count_address(address)
-        await self._count(self._key(self._wisher, address, email, kind), self._key(self._mailbox, email, kind))
+        mailbox = self._key(self._mailbox, _without_detail(email), kind)
+        await self._count(self._key(self._wisher, address, email, kind), mailbox)
 
     async def may_judge(self, address: str) -> bool:
         """Count a look at a new password in a body that is refused: it takes the time of a guess, and is none."""
@@ -61,3 +65,11 @@ class Throttle:
         # Redis learns neither addresses of people nor tokens, nor what the database stores of these.
         hidden = self._keyring.pseudonym(" ".join([limit.name, *map(normalize, subjects)]))
         return cache.key(None, "limit", limit.name, hidden), limit
+
+
+def _without_detail(email: str) -> str:
+    """The address without what its owner may append to it: `ada+shop@example.com` is delivered to `ada@example.com`
+    (RFC 5233, section 1).
+    """
+    local, _, domain = email.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
