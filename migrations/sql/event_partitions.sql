@@ -1,5 +1,7 @@
 -- Monthly partitions of app.event by range on the UUIDv7 id, so that retention drops whole partitions.
 -- Each carries its parent's row security itself: a partition named directly asks its own policies, not the parent's.
+-- It is made beside its parent and attached: made as a partition, it would wait for all who read events, and everybody
+-- who writes one would wait behind it.
 CREATE FUNCTION app.create_event_partitions(starting timestamptz, months integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -18,8 +20,7 @@ BEGIN
               FROM unnest(ARRAY[month, month + interval '1 month']) WITH ORDINALITY AS e (edge, position)
              ORDER BY position);
         IF to_regclass('app.' || name) IS NULL THEN
-            EXECUTE format('CREATE TABLE app.%I PARTITION OF app.event FOR VALUES FROM (%L) TO (%L)',
-                           name, bounds[1]::uuid, bounds[2]::uuid);
+            EXECUTE format('CREATE TABLE app.%I (LIKE app.event INCLUDING ALL EXCLUDING COMMENTS)', name);
             EXECUTE format('ALTER TABLE app.%I ENABLE ROW LEVEL SECURITY', name);
             EXECUTE format('ALTER TABLE app.%I FORCE ROW LEVEL SECURITY', name);
             EXECUTE format('CREATE POLICY isolation ON app.%I AS RESTRICTIVE TO app_rw'
@@ -32,6 +33,8 @@ BEGIN
                       WHERE attrelid = format('app.%I', name)::regclass AND attnum > 0 AND NOT attisdropped
                         AND atttypid <> 'timestamptz'::regtype);
             EXECUTE format('COMMENT ON TABLE app.%I IS %L', name, 'class: tenant');
+            EXECUTE format('ALTER TABLE app.event ATTACH PARTITION app.%I FOR VALUES FROM (%L) TO (%L)',
+                           name, bounds[1]::uuid, bounds[2]::uuid);
             created := created + 1;
         END IF;
         month := (month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
@@ -40,8 +43,9 @@ BEGIN
 END $$;
 
 -- Drop the months that ended before anything kept began. Not below 90 days: whoever could say so could hide what they did.
+-- Nobody may read or write an event meanwhile, so it waits for them so long only, and comes round again.
 CREATE FUNCTION app.drop_event_partitions(kept interval) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1500ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
     name text;
     dropped integer := 0;

@@ -39,7 +39,8 @@ BEGIN
          WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < least(now() - age, now() - interval '30 days')
          ORDER BY CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END
          LIMIT batch FOR UPDATE SKIP LOCKED) RETURNING tenant_id)
-    SELECT app.record_purged(array_agg(tenant_id), 'invitation') INTO removed FROM gone;
+    SELECT coalesce(sum(app.record_purged(g.tenant_id, 'invitation', g.amount)), 0) INTO removed
+      FROM (SELECT tenant_id, count(*)::integer AS amount FROM gone GROUP BY tenant_id) AS g;
     RETURN removed;
 END $$;
 

@@ -145,14 +145,19 @@ END $$;
 -- Store the digests of the tokens of the context's own, pending invitations; a new one takes the old one's place.
 CREATE FUNCTION app.arm_invitations(invitations uuid[], hashes bytea[]) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO app.credential AS c (id, kind, hash, tenant_id, subject_id, expires_at)
+    -- The row names its credential, and the application writes that name: it must not reach anybody else's, nor lock it,
+    -- which ON CONFLICT DO UPDATE does before it looks whose it is.
+    UPDATE app.credential AS c SET hash = g.hash, expires_at = i.expires_at
+      FROM unnest(invitations, hashes) AS g (invitation, hash)
+      JOIN app.invitation AS i ON i.tenant_id = (SELECT app.tenant_id()) AND i.id = g.invitation
+     WHERE i.status = 'pending'
+       AND c.id = i.credential_id AND c.kind = 'invitation' AND c.tenant_id = i.tenant_id AND c.subject_id = i.id;
+    INSERT INTO app.credential (id, kind, hash, tenant_id, subject_id, expires_at)
     SELECT i.credential_id, 'invitation', g.hash, i.tenant_id, i.id, i.expires_at
       FROM unnest(invitations, hashes) AS g (invitation, hash)
       JOIN app.invitation AS i ON i.tenant_id = (SELECT app.tenant_id()) AND i.id = g.invitation
      WHERE i.status = 'pending'
-    ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at
-     -- The row names its credential, and the application writes that name: it must not reach anybody else's.
-     WHERE c.kind = 'invitation' AND c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id
+    ON CONFLICT (id) DO NOTHING
 $$;
 
 -- End the credentials of the context's own invitations that are not pending any more.

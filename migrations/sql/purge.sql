@@ -1,24 +1,24 @@
--- Tell each of these organizations, which are named once for each row, how many of a `kind` went; returns how many in all.
-CREATE FUNCTION app.record_purged(tenants uuid[], kind text) RETURNS integer
+-- Tell the organization how many of a `kind` went; returns how many.
+CREATE FUNCTION app.record_purged(tenant uuid, kind text, amount integer) RETURNS integer
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO app.event (tenant_id, id, type, version, actor_type, target_type, target_id, data, context)
-    SELECT g.tenant, (app.next_event_ids(g.tenant, 1))[1], 'organization.data_purged', 1, 'system',
-           'organization', app.type_id('org', g.tenant), jsonb_build_object('kind', kind, 'count', g.amount), '{}'
-      FROM (SELECT t.tenant, count(*) AS amount FROM unnest(tenants) AS t (tenant) GROUP BY t.tenant) AS g;
-    SELECT coalesce(cardinality(tenants), 0)
+    VALUES (tenant, (app.next_event_ids(tenant, 1))[1], 'organization.data_purged', 1, 'system',
+            'organization', app.type_id('org', tenant), jsonb_build_object('kind', kind, 'count', amount), '{}');
+    SELECT amount
 $$;
 
 -- Delete for good what was soft-deleted longer ago than `age`, and 30 days at least: so long it can be restored. At most
 -- `batch` rows of a table; returns how many.
 -- Every tenant table with a deleted_at is found in the catalogue, so that a later one cannot be forgotten. Organizations
 -- are not among them: they end with all they own (app.purge_organizations). Each organization's record says how much of
--- what went for good.
+-- what went for good. One whose rows are locked, or cannot go, keeps nobody else's: it is tried again the next time.
 CREATE FUNCTION app.purge_deleted(age interval, batch integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
     relation regclass;
     relation_name name;
-    removed integer;
+    tenant uuid;
+    ids uuid[];
     total integer := 0;
 BEGIN
     FOR relation, relation_name IN
@@ -29,12 +29,18 @@ BEGIN
            AND c.oid <> 'app.organization'::regclass
          ORDER BY c.oid DESC
     LOOP
-        EXECUTE format('WITH gone AS (DELETE FROM %1$s WHERE (tenant_id, id) IN'
-                       ' (SELECT tenant_id, id FROM %1$s WHERE deleted_at < $1'
-                       ' ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING tenant_id)'
-                       ' SELECT app.record_purged(array_agg(tenant_id), %2$L) FROM gone', relation, relation_name)
-           INTO removed USING least(now() - age, now() - interval '30 days'), batch;
-        total := total + removed;
+        FOR tenant, ids IN EXECUTE format(
+            'SELECT tenant_id, array_agg(id) FROM (SELECT tenant_id, id FROM %s WHERE deleted_at < $1'
+            ' ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS old GROUP BY tenant_id', relation)
+            USING least(now() - age, now() - interval '30 days'), batch
+        LOOP
+            BEGIN
+                EXECUTE format('DELETE FROM %s WHERE tenant_id = $1 AND id = ANY ($2)', relation) USING tenant, ids;
+                total := total + app.record_purged(tenant, relation_name, cardinality(ids));
+            EXCEPTION WHEN OTHERS THEN
+                RAISE WARNING 'what % deleted of % stays for now: %', tenant, relation, SQLERRM;
+            END;
+        END LOOP;
     END LOOP;
     RETURN total;
 END $$;

@@ -34,11 +34,12 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 MOMENT_OF_ID = "to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)"
 
 
-# For rows whose reference goes away with what it referred to (core/rls.py).
+# For rows whose reference goes away with what it referred to (core/rls.py). It may not fail, whatever version SQL that
+# slipped in has written: what takes the reference away is not that tenant's alone.
 COUNT_VERSION = """
 CREATE FUNCTION app.count_version() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    NEW.version := OLD.version + 1;
+    NEW.version := OLD.version % 9223372036854775807 + 1;
     NEW.updated_at := now();
     RETURN NEW;
 END $$

@@ -11,7 +11,14 @@ revision = "0007"
 down_revision = "0006"
 
 SQL = Path(__file__).parent.parent / "sql"
-FUNCTIONS = ("purge_organizations", "my_organizations", "claim_slug", "create_organization", "type_id")
+FUNCTIONS = (
+    "purge_organizations",
+    "purge_organization",
+    "my_organizations",
+    "claim_slug",
+    "create_organization",
+    "type_id",
+)
 
 
 def upgrade() -> None:

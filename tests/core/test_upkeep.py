@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from insula.core import metrics
 from insula.core.clock import now
@@ -14,7 +15,7 @@ from insula.core.db import Transaction
 from insula.core.jobs import JobContext, Schedule, latest_tick
 from insula.core.pace import Pace
 from insula.core.queue import Queue
-from insula.core.upkeep import CHORES, CRASH_LIMIT, Upkeep, event_retention
+from insula.core.upkeep import CHORES, CRASH_LIMIT, Chore, Upkeep, event_retention
 from tests.core.workbench import Note, Workbench, leave_effect
 
 A = UUID(int=1)
@@ -189,8 +190,56 @@ async def test_a_month_of_events_goes_when_all_of_it_is_older_than_what_is_kept(
 
 
 async def test_nobody_keeps_events_for_less_than_ninety_days(bench: Workbench) -> None:
-    with pytest.raises(asyncpg.InvalidParameterValueError, match="90 days"):
+    with capture_logs() as lines:
         await bench.upkeep(event_retention(89)).tick()
+    (line,) = lines
+    assert (line["event"], line["step"]) == ("what comes round by itself failed", "drop_event_partitions")
+    assert "90 days" in line["cause"]
+
+
+async def test_what_fails_keeps_nothing_else_and_is_not_tried_at_every_look(bench: Workbench) -> None:
+    fails = Chore("fails", timedelta(hours=1), "SELECT 1 / 0")
+    upkeep = bench.upkeep(fails, HOURLY)
+    with capture_logs() as lines:
+        for _ in range(3):
+            await upkeep.tick()
+    assert [line["step"] for line in lines] == ["fails"]
+    assert set(await bench.superuser.fetchval("SELECT array_agg(schedule) FROM app.tick")) >= {
+        "remind",
+        CHORES[-1].name,
+    }
+    assert await bench.superuser.fetchval("SELECT count(*) FROM app.tick WHERE schedule = 'fails'") == 0
+
+
+async def test_what_is_overdue_is_ended_also_while_all_else_fails(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Upkeep) -> None:
+        raise asyncpg.LockNotAvailableError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr(Upkeep, "sweep", fail)
+    monkeypatch.setattr("insula.core.upkeep._END_OVERDUE", "SELECT 1 + 0 * $1::integer")
+    stopping = asyncio.Event()
+    with capture_logs() as lines:
+        running = asyncio.create_task(bench.upkeep().run(stopping))
+        while not any("were ended" in line["event"] for line in lines):
+            await asyncio.sleep(0.01)
+        stopping.set()
+        await running
+
+
+async def test_next_months_partition_waits_for_no_reader_and_keeps_no_writer(bench: Workbench) -> None:
+    newest = await bench.superuser.fetchval("SELECT max(relname) FROM pg_class WHERE relname ~ '^event_[0-9_]+$'")
+    await bench.superuser.execute(f"DROP TABLE app.{newest}")
+    reader = await asyncpg.connect(bench.urls["admin"])
+    try:
+        await reader.execute("BEGIN; SELECT count(*) FROM app.event")
+        await bench.superuser.execute("SET lock_timeout = '1s'; SELECT app.create_event_partitions(now(), 3)")
+    finally:
+        await reader.close()
+        await bench.superuser.execute("RESET lock_timeout")
+    attached = "SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = to_regclass('app.' || $1)"
+    assert await bench.superuser.fetchval(attached, newest) == "app.event"
 
 
 async def test_no_interval_is_longer_to_the_check_than_to_the_deed(bench: Workbench) -> None:

@@ -1,5 +1,6 @@
 """One trace from a request through the outbox into its jobs: its id always, its spans where somebody collects them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -8,6 +9,7 @@ from typing import Final, Literal, Protocol
 
 Kind = Literal["request", "job"]
 
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}(?=-|\Z)")
 _CURRENT: ContextVar[str | None] = ContextVar("span", default=None)
 
 
@@ -75,8 +77,9 @@ def current(trace_id: str | None) -> str | None:
 
 
 def trace_id_of(carried: str | None) -> str | None:
-    """The trace of what a job carries."""
-    return carried and carried.partition("-")[0]
+    """The trace of what a job carries; None for a text that names none: rows may be written by other programs."""
+    named = carried and _TRACE_ID.match(carried)
+    return named[0] if named else None
 
 
 TRACES: Final = Traces()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import asyncpg
 import msgspec
 import structlog
 from redis.exceptions import RedisError
@@ -22,7 +23,10 @@ CRASH_LIMIT: Final = 25
 FORGOTTEN_SECONDS: Final = 5.0
 """A job that was handed out so long ago, has not started and is not in the queue was lost with it."""
 GAUGE_SECONDS: Final = 15.0
+OVERDUE_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 1.0
+_REST_SECONDS: Final = 60.0
+"""What failed comes round again after so long: others may have had to wait for it."""
 _GRACE_SECONDS: Final = 30.0
 _TASK_LENGTH: Final = 100
 
@@ -76,6 +80,7 @@ def event_retention(days: int) -> Chore:
 
 
 _DROP_EVENTS: Final = "SELECT app.drop_event_partitions(make_interval(days => $1))"
+_WAIT_LITTLE: Final = "SET LOCAL lock_timeout = '500ms'"
 _END_OVERDUE: Final = "SELECT app.end_overdue(make_interval(secs => $1))"
 _SWEEP: Final = "SELECT * FROM app.sweep_jobs($1, $2, $3)"
 
@@ -109,20 +114,22 @@ class Upkeep:
         self._gauges = gauges
         self._lease_seconds = lease_seconds
         self._seen: dict[str, datetime] = {}
+        self._rests: dict[str, float] = {}
         self._gauged = 0.0
         if len({each.name for each in self._rounds}) != len(self._rounds):
             raise ValueError("two schedules share a name")
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Look after it until told to stop."""
-        await repeat(self.look, stopping)
+        """Look after it until told to stop. What is overdue is ended whatever becomes of the rest, which it may hold up."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(repeat(self.look, stopping))
+            tasks.create_task(repeat(self.end_overdue, stopping))
 
     async def look(self) -> float:
         """One look at everything; returns in how many seconds the next is due."""
         await self.sweep()
         await self.tick()
         if time.monotonic() - self._gauged > GAUGE_SECONDS:
-            await self.end_overdue()
             await self._gauges.take()
             self._gauged = time.monotonic()
         return _LOOK_SECONDS
@@ -143,31 +150,41 @@ class Upkeep:
                 _log.error("a job kept losing its workers and is a dead letter", task=row["task"][:_TASK_LENGTH])
 
     async def tick(self) -> None:
-        """Do what has come round since the last look."""
+        """Do what has come round since the last look. What fails is left for later, and keeps nothing else."""
         async with self._platform.transaction(read_only=True) as db:
             now: datetime = await db.driver.fetchval("SELECT now()")
         for each in self._rounds:
             at = latest_tick(each.every, now)
-            if self._seen.get(each.name) == at:
+            if self._seen.get(each.name) == at or self._rests.get(each.name, 0.0) > time.monotonic():
                 continue
-            async with self._platform.transaction(read_only=True) as db:
-                follows = await db.driver.fetchval(_TICK, each.name, at)
-                if follows is not None:
-                    await _come_round(db.driver, each, follows=follows)
-                await db.commit()
-            self._seen[each.name] = at
+            try:
+                await self._come_round(each, at)
+            except asyncpg.PostgresError as error:
+                _log.error("what comes round by itself failed", step=each.name, cause=repr(error))
+                self._rests[each.name] = time.monotonic() + _REST_SECONDS
+            else:
+                self._seen[each.name] = at
 
-    async def end_overdue(self) -> None:
-        """End transactions that have gone on for longer than requests and jobs may."""
+    async def _come_round(self, each: Schedule | Chore, at: datetime) -> None:
+        async with self._platform.transaction(read_only=True) as db:
+            follows = await db.driver.fetchval(_TICK, each.name, at)
+            if follows is not None:
+                await _do(db.driver, each, follows=follows)
+            await db.commit()
+
+    async def end_overdue(self) -> float:
+        """End transactions that have gone on for longer than requests and jobs may; returns when to look again."""
         async with self._platform.transaction(read_only=True) as db:
             ended = await db.driver.fetchval(_END_OVERDUE, self._lease_seconds + _GRACE_SECONDS)
             await db.commit()
         if ended:
             _log.error("transactions went on for too long and were ended", count=ended)
+        return OVERDUE_SECONDS
 
 
-async def _come_round(driver: Driver, each: Schedule | Chore, *, follows: bool) -> None:
+async def _do(driver: Driver, each: Schedule | Chore, *, follows: bool) -> None:
     if isinstance(each, Chore):
+        await driver.execute(_WAIT_LITTLE)
         await driver.execute(each.statement, *each.binds)
     elif follows:
         payload = msgspec.json.encode(each.task).decode()

@@ -1,0 +1,112 @@
+"""Attacks by SQL of one tenant on what the program does for all of them by itself."""
+
+from contextlib import AsyncExitStack
+
+import asyncpg
+import pytest
+from litestar import Litestar
+
+from insula.core.ids import new_id, to_uuid
+from insula.features.organizations.jobs import PURGE
+from insula.settings import Settings
+from tests.factories import Member, World
+
+PURGE_DELETED = "SELECT app.purge_deleted(interval '30 days', 1000)"
+HOLD_MEMBERS = "SELECT FROM app.membership WHERE tenant_id = $1 FOR UPDATE"
+HOLD_PROJECTS = "SELECT FROM app.project WHERE tenant_id = $1 FOR UPDATE"
+LARGEST = (1 << 63) - 1
+
+
+async def run(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def held(stack: AsyncExitStack, world: World, statement: str, owner: Member) -> None:
+    """Locks that SQL inside the organization takes and does not let go before the stack is left."""
+    connection = await asyncpg.connect(world.settings.owner_database_url)
+    stack.push_async_callback(connection.close)
+    await connection.execute("SET ROLE app_owner; BEGIN")
+    await connection.execute(statement, to_uuid("org", owner.organization_id))
+
+
+async def old_team(world: World, owner: Member, version: int = 1) -> str:
+    """A team that was deleted long ago, and a project of it; returns the team's id."""
+    team = (await owner.client.post(owner.url("/teams"), json={"name": "Old"})).json()["id"]
+    body = {"name": "P", "key": "PP", "team_id": team}
+    assert (await owner.client.post(owner.url("/projects"), json=body)).status_code == 201
+    organization = to_uuid("org", owner.organization_id)
+    await world.superuser.execute("UPDATE app.project SET version = $2 WHERE tenant_id = $1", organization, version)
+    await world.superuser.execute(
+        "UPDATE app.team SET deleted_at = now() - interval '31 days' WHERE tenant_id = $1", organization
+    )
+    return str(team)
+
+
+async def there(world: World, table: str, owner: Member) -> bool:
+    query = {
+        "team": "SELECT FROM app.team WHERE tenant_id = $1",
+        "organization": "SELECT FROM app.organization WHERE id = $1",
+    }
+    return bool(await world.superuser.fetch(query[table], to_uuid("org", owner.organization_id)))
+
+
+@pytest.mark.attack(129)
+async def test_whoever_holds_their_rows_keeps_nobody_elses_from_being_purged(world: World, settings: Settings) -> None:
+    holder, other = await world.owner(), await world.owner()
+    for owner in (holder, other):
+        await old_team(world, owner)
+    async with AsyncExitStack() as stack:
+        await held(stack, world, HOLD_PROJECTS, holder)
+        await run(settings.platform_database_url, PURGE_DELETED)
+        assert [await there(world, "team", owner) for owner in (holder, other)] == [True, False]
+    await run(settings.platform_database_url, PURGE_DELETED)
+    assert not await there(world, "team", holder)
+
+
+async def test_nor_whole_organizations(world: World, settings: Settings) -> None:
+    holder, other = await world.owner(), await world.owner()
+    for owner in (holder, other):
+        await world.superuser.execute(
+            "UPDATE app.organization SET deleted_at = now() - interval '40 days', restorable_until = now() - interval '9 days'"
+            " WHERE id = $1",
+            to_uuid("org", owner.organization_id),
+        )
+    async with AsyncExitStack() as stack:
+        await held(stack, world, HOLD_MEMBERS, holder)
+        await run(settings.platform_database_url, PURGE.statement)
+        assert [await there(world, "organization", owner) for owner in (holder, other)] == [True, False]
+    await run(settings.platform_database_url, PURGE.statement)
+    assert not await there(world, "organization", holder)
+
+
+async def test_no_version_is_so_large_that_what_it_refers_to_cannot_go(world: World, settings: Settings) -> None:
+    owner = await world.owner()
+    await old_team(world, owner, LARGEST)
+    await run(settings.platform_database_url, PURGE_DELETED)
+    assert not await there(world, "team", owner)
+    (project,) = (await owner.client.get(owner.url("/projects"))).json()["data"]
+    assert (project["team_id"], project["version"]) == (None, 1)
+
+
+async def test_an_invitation_that_names_a_strangers_session_does_not_lock_it(world: World, litestar: Litestar) -> None:
+    ours, theirs = await world.owner(), await world.owner()
+    session = await world.superuser.fetchval(
+        "SELECT id FROM app.credential WHERE user_id = $1", to_uuid("usr", theirs.person.id)
+    )
+    entry = (world.digest(ours.person.token), to_uuid("org", ours.organization_id))
+    async with litestar.state.databases.rw.transaction() as db:
+        await db.driver.fetchrow("SELECT * FROM app.enter($1, $2)", *entry)
+        planted = await db.driver.fetchval(
+            "INSERT INTO app.invitation (id, email, email_norm, role, status, credential_id, sendings, expires_at,"
+            " created_at, updated_at, version) VALUES ($1, 'm@x.de', 'm@x.de', 'viewer', 'pending', $2, 1,"
+            " now() + interval '1 day', now(), now(), 1) RETURNING id",
+            to_uuid("inv", new_id("inv")),
+            session,
+        )
+        await db.driver.execute("SELECT app.arm_invitations($1, $2)", [planted], [bytes(32)])
+        locked = "SELECT FROM app.credential WHERE id = $1 FOR UPDATE NOWAIT"
+        assert len(await world.superuser.fetch(locked, session)) == 1
