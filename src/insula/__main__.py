@@ -255,7 +255,7 @@ def _examined(console: Console) -> Settings:
     """The installation that the environment describes, or else the one that is up."""
     from insula.target import target
 
-    found = target(_home())
+    found = target(_home(), "database_url")
     if found.said:
         console.print(found.said, highlight=False, markup=False)
     return load(found.environment, also=(_SIGN_IN,))
@@ -265,7 +265,7 @@ def _environment() -> Mapping[str, str]:
     """For a command that changes or reads an installation by hand: which one it is, is said where nobody named it."""
     from insula.target import target
 
-    found = target(_home())
+    found = target(_home(), "owner_database_url")
     if found.said:
         click.echo(found.said, err=True)
     return found.environment

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from insula.environment import values_of
+from insula.environment import MISSING, values_of
 from insula.instance import read
 from insula.settings import Settings, SettingsError, is_configured
 from insula.unsafe import PREFIX
@@ -19,14 +19,17 @@ class Target(msgspec.Struct, frozen=True):
     said: str = ""
 
 
-def target(home: Path) -> Target:
-    """Raises SettingsError where there is neither, and where what is set may be the misspelt name of another one."""
+def target(home: Path, needed: str) -> Target:
+    """Raises SettingsError where there is neither, and where what is set may be the misspelt name of another one.
+
+    ``needed`` is the setting without which the command at hand reaches no installation.
+    """
     if is_configured(os.environ):
         return Target(os.environ)
     lines, none = read(home), "No INSULA_* variables describe an installation"
     _, problems = values_of(Settings, os.environ, Settings.__struct_fields__)
     if lines is None:
-        none += f", and nothing is up in {home}: start it with `insula up`, or set what describes another one."
+        none += f", and nothing is up in {home}. {PREFIX}{needed.upper()}{MISSING}; or start one here with `insula up`."
         raise SettingsError("\n".join([none, *problems]))
     if problems:
         raise SettingsError("\n".join(problems))

@@ -34,6 +34,9 @@ def test_where_nothing_is_up_each_says_so(tmp_path: Path, command: tuple[str, ..
     assert told.exit_code == 1
     (line,) = told.output.splitlines()
     assert f"No INSULA_* variables describe an installation, and nothing is up in {tmp_path}" in line
+    needed = "DATABASE_URL" if command == ("doctor",) else "OWNER_DATABASE_URL"
+    assert f" INSULA_{needed} is missing" in line, "an image or a server is told its way too"
+    assert "`insula up`" in line
 
 
 @every_command
@@ -96,12 +99,12 @@ def test_doctor_names_what_is_missing_where_only_the_owners_address_is_set(
 def test_what_is_set_and_not_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, up: dict[str, str]) -> None:
     monkeypatch.setenv("INSULA_LOG_LEVEL", "debug")
     monkeypatch.setenv("INSULA_SMTP_TLS", up["INSULA_SMTP_TLS"])
-    found = target(tmp_path)
+    found = target(tmp_path, "owner_database_url")
     assert found.environment == up
     assert found.said.splitlines()[1].endswith("instead of these: INSULA_LOG_LEVEL.")
     monkeypatch.setenv("INSULA_LOG_LEVEL", "verbose")
     with pytest.raises(SettingsError, match="INSULA_LOG_LEVEL: 'verbose' is none of"):
-        target(tmp_path)
+        target(tmp_path, "owner_database_url")
 
 
 @pytest.mark.usefixtures("up")

@@ -20,6 +20,9 @@ ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = "python3,python3-venv,ca-certificates"
 CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 
+NEEDED: Final = {"api": "SECRET_KEY", "worker": "SECRET_KEY", "migrate": "OWNER_DATABASE_URL"}
+"""What each command is told that it lacks where nobody has set anything."""
+
 LOOK: Final = """
 import importlib.util as found, os
 assert os.getuid() == os.getgid() == 65532, (os.getuid(), os.getgid())
@@ -105,10 +108,14 @@ def check(engine: Engine) -> None:
     assert looked.returncode == 0, looked.stderr
     document = engine.run("tini", "--", "python", "-P", "-m", "insula", "openapi")  # all of the program, but no server
     assert json.loads(document.stdout)["openapi"].startswith("3.1"), document.stderr
-    for command, missing in (("api", "SECRET_KEY"), ("worker", "SECRET_KEY"), ("migrate", "OWNER_DATABASE_URL")):
-        refused = engine.run("tini", "--", "python", "-P", "-m", "insula", command)
-        assert refused.returncode != 0, command
-        assert f"INSULA_{missing} is missing" in refused.stderr, refused.stderr
+    for command in NEEDED:
+        says_what_it_needs(command, engine.run("tini", "--", "python", "-P", "-m", "insula", command))
+
+
+def says_what_it_needs(command: str, refused: "subprocess.CompletedProcess[str]") -> None:
+    """One of NEEDED, run where nobody has set anything: it ends, and names what is to be set."""
+    assert refused.returncode != 0, command
+    assert f"INSULA_{NEEDED[command]} is missing" in refused.stderr, refused.stderr
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The image's files run as the manifests run them: a read-only root, 65532 without capabilities, servers elsewhere."""
 
+import errno
 import os
 import shutil
 import signal
@@ -46,6 +47,7 @@ for folder in ("/app", "/run", "/var/tmp", "/home"):
 assert os.access("/tmp", os.W_OK)
 """
 
+_IN_USE: Final = os.strerror(errno.EADDRINUSE)
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 40
 
@@ -60,6 +62,12 @@ class Sealed:
         own = dict(line.split("=", 1) for line in configuration["Env"])
         # Loopback in place of the image's 0.0.0.0: the network is the machine's.
         self._environment = own | variables(settings)
+        self.choose_ports()
+
+    def choose_ports(self) -> None:
+        """Two that nobody has at this moment, for what is started next."""
+        self.port, metrics = free_port(), free_port()
+        self._environment |= {"INSULA_PORT": str(self.port), "INSULA_METRICS_PORT": str(metrics)}
 
     def command(self, name: str) -> "subprocess.Popen[bytes]":
         """One of the program's commands."""
@@ -109,17 +117,15 @@ def serve(root: str, configuration: Mapping[str, Any], folder: Path) -> None:
             environment="production",
             base_url="https://app.example.com",
             smtp_tls="starttls",
-            port=free_port(),
-            metrics_port=free_port(),
         )
         sealed = Sealed(root, configuration, settings, folder / "log")
         assert sealed.look() == 0, sealed.said()
         for name in ("provision", "migrate"):
             assert sealed.command(name).wait(_START_SECONDS) == 0, sealed.said()
         assert sealed.probe() != 0, "the probe is content with nobody"
-        api = sealed.command("api")
+        api = started(sealed)
         try:
-            asked(f"http://127.0.0.1:{settings.port}", api, sealed)
+            asked(f"http://127.0.0.1:{sealed.port}", api)
             assert sealed.probe() == 0, sealed.said()
             os.kill(child(api.pid), signal.SIGTERM)
             assert api.wait(_STOP_SECONDS) == 0, sealed.said()
@@ -128,18 +134,21 @@ def serve(root: str, configuration: Mapping[str, Any], folder: Path) -> None:
             api.wait()
 
 
-def asked(url: str, api: "subprocess.Popen[bytes]", sealed: Sealed) -> None:
-    """It becomes ready, lives, and refuses a stranger by what the database says."""
-    late = time.monotonic() + _START_SECONDS
-    while not _ready(url):
-        assert api.poll() is None, sealed.said()
-        assert time.monotonic() < late, sealed.said()
-        time.sleep(0.1)
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{child(child(api.pid))}/status").read_text().splitlines())
-    assert set(status["Uid"].split()) == {"65532"}, status
-    assert httpx.get(f"{url}/livez").status_code == 200
-    stranger = httpx.get(f"{url}/v1/me", headers={"authorization": "Bearer nobody"})
-    assert (stranger.status_code, stranger.json()["code"]) == (401, "unauthenticated"), stranger.text
+def started(sealed: Sealed) -> "subprocess.Popen[bytes]":
+    """The API, ready. Until it listens, a port that was free may become somebody's: it gets others then, twice."""
+    for _ in range(3):
+        sealed.choose_ports()
+        api = sealed.command("api")
+        late = time.monotonic() + _START_SECONDS
+        while api.poll() is None and not _ready(f"http://127.0.0.1:{sealed.port}"):
+            if time.monotonic() > late:
+                api.kill()
+            time.sleep(0.1)
+        if api.poll() is None:
+            return api
+        if _IN_USE not in sealed.said():
+            break
+    raise AssertionError(sealed.said())
 
 
 def _ready(url: str) -> bool:
@@ -147,6 +156,15 @@ def _ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def asked(url: str, api: "subprocess.Popen[bytes]") -> None:
+    """It lives, and refuses a stranger by what the database says."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{child(child(api.pid))}/status").read_text().splitlines())
+    assert set(status["Uid"].split()) == {"65532"}, status
+    assert httpx.get(f"{url}/livez").status_code == 200
+    stranger = httpx.get(f"{url}/v1/me", headers={"authorization": "Bearer nobody"})
+    assert (stranger.status_code, stranger.json()["code"]) == (401, "unauthenticated"), stranger.text
 
 
 def child(of: int) -> int:

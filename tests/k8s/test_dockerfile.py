@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from insula.core.certificate import read_certificate
 from insula.core.metrics import TLS_REMAINING, serve_metrics
 from tests.authority import Authority
+from tests.k8s.image import NEEDED, says_what_it_needs
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -56,6 +58,15 @@ def test_the_images_own_probe_asks_as_the_metrics_are_served(tls: bool, tmp_path
         loop.close()
         TLS_REMAINING.set_function(lambda: float("inf"))
     assert probed.returncode == 0, probed.stderr
+
+
+@pytest.mark.parametrize("command", NEEDED)
+def test_each_command_says_what_it_needs_as_it_is_asked_in_the_image(command: str, tmp_path: Path) -> None:
+    """In an empty folder and with nothing set, as there: so tests.k8s.image expects what the program says."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
+    line = [sys.executable, "-P", "-m", "insula", command]
+    refused = subprocess.run(line, env=clean, cwd=tmp_path, capture_output=True, text=True, check=False)
+    says_what_it_needs(command, refused)
 
 
 @pytest.mark.peers
