@@ -55,6 +55,13 @@ def test_it_starts_all_there_is() -> None:
     assert SERVICES.keys() == OURS.keys() | {"postgres", "redis", "caddy"}
 
 
+def test_the_readme_names_every_image_whose_tag_moves() -> None:
+    readme = (COMPOSE.parent / "README.md").read_text()
+    (base,) = re.findall(r"(?m)^ARG PYTHON_IMAGE=(\S+)$", (COMPOSE.parents[1] / "Dockerfile").read_text())
+    others = {service["image"] for service in SERVICES.values() if "build" not in service}
+    assert [image for image in sorted(others | {base}) if f"`{image}`" not in readme] == []
+
+
 @our_service
 def test_its_command_is_one_of_the_programs(name: str) -> None:
     assert OURS[name]["command"][0] in main.commands

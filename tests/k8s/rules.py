@@ -139,6 +139,7 @@ def secrets_are_files(manifests: list[Manifest]) -> Findings:
 
 
 def images_are_pinned(manifests: list[Manifest]) -> Findings:
+    """To a series at least: within it tags of others move, and k8s/README.md says which, and how to fix them."""
     for whose, _, container in containers(manifests):
         name, _, tag = container["image"].rsplit("/", 1)[-1].partition(":")
         if "@sha256" not in name and tag in {"", "latest"}:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.k8s.rendering import (
     REPLICAS,
     ROOT,
     Manifest,
+    containers,
     named,
     of_kind,
     one,
@@ -203,6 +205,31 @@ def jobs_like_the_migrations(folder: Path) -> tuple[list[dict[str, Any]], dict[s
         run = subprocess.run(["sh", "-c", f"{command} {rendered}"], cwd=folder, capture_output=True, check=True)
         made.append(yaml.safe_load(run.stdout))
     return made, yaml.safe_load((folder / rendered).read_text())
+
+
+def images(manifests: list[Manifest]) -> set[str]:
+    """Of others, and not of the program."""
+    return {each["image"] for _, _, each in containers(manifests) if not each["image"].startswith("insula:")}
+
+
+def test_the_readme_names_every_image_that_moves() -> None:
+    named = set(re.findall(r"(?m)^\| `([\w./-]+:[\w.-]+)` \|", README))
+    assert named == {image for folder in RENDERED for image in images(rendered(folder))}
+
+
+def test_the_readme_fixes_each_of_them_by_digest(tmp_path: Path) -> None:
+    (told,) = re.findall(r"(?m)^kustomize edit set image (.+)$", README)
+    fixed = re.findall(r"(\S+)=\1@sha256:\.\.\.", told)
+    assert len(fixed) == len(told.split())
+    for part in ("k8s", "deploy"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    overlay = tmp_path / "k8s" / "overlays" / "production" / "kustomization.yaml"
+    text = yaml.safe_load(overlay.read_text())
+    text["images"] += [{"name": name, "digest": f"sha256:{'0' * 64}"} for name in fixed]
+    overlay.write_text(yaml.safe_dump(text))
+    changed = images(list(yaml.safe_load_all(render(str(overlay.parent)))))
+    assert {image.partition("@")[0] for image in changed if "@sha256:" in image} == set(fixed)
+    assert [image for image in changed if "@sha256:" not in image] == []
 
 
 def test_the_readme_says_which_checks_are_left_out() -> None:
