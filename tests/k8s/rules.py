@@ -82,6 +82,23 @@ def there_is_time_to_drain(manifests: list[Manifest]) -> Findings:
                 yield f"{named(workload)} is killed after {grace} s and needs {pause} + {drain} + 5"
 
 
+def nobody_is_led_to_who_stops(manifests: list[Manifest]) -> Findings:
+    """Of several, each waits before it stops until whoever leads requests to it has heard that it goes."""
+    for workload in _of_several(manifests):
+        services = of_kind(manifests, "Service")
+        if any(workload in _selected(manifests, each, each["spec"]["selector"]) for each in services):
+            for container in pod(workload)["containers"]:
+                if not container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds"):
+                    yield f"{named(workload)}, {container['name']}: stops at once"
+
+
+def releases_take_nobody_away(manifests: list[Manifest]) -> Findings:
+    for workload in _of_several(manifests):
+        strategy = workload["spec"].get("strategy", {})
+        if strategy.get("rollingUpdate", {}).get("maxUnavailable") != 0:
+            yield f"{named(workload)}: one goes before another is ready"
+
+
 def namespaces_deny_by_default(manifests: list[Manifest]) -> Findings:
     shut = {
         policy["metadata"]["namespace"]
@@ -200,6 +217,16 @@ def _selects(labels: dict[str, str], workload: Manifest) -> bool:
 def _selected(manifests: list[Manifest], of: Manifest, labels: dict[str, str]) -> list[Manifest]:
     beside = [each for each in workloads(manifests) if each["metadata"]["namespace"] == of["metadata"]["namespace"]]
     return [each for each in beside if _selects(labels, each)]
+
+
+def _of_several(manifests: list[Manifest]) -> list[Manifest]:
+    """Deployments of which some pod is to be there always: they have a budget."""
+    kept = [
+        found
+        for budget in of_kind(manifests, "PodDisruptionBudget")
+        for found in _selected(manifests, budget, budget["spec"]["selector"]["matchLabels"])
+    ]
+    return [each for each in of_kind(manifests, "Deployment") if each in kept]
 
 
 def _asked(probe: Manifest) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -14,8 +15,10 @@ import pytest
 
 from insula.core.certificate import read_certificate
 from insula.core.metrics import TLS_REMAINING, serve_metrics
+from insula.embedded.process import free_port
 from tests.authority import Authority
 from tests.k8s.image import NEEDED, says_what_it_needs
+from tests.k8s.serving import Sealed, started
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -67,6 +70,42 @@ def test_each_command_says_what_it_needs_as_it_is_asked_in_the_image(command: st
     line = [sys.executable, "-P", "-m", "insula", command]
     refused = subprocess.run(line, env=clean, cwd=tmp_path, capture_output=True, text=True, check=False)
     says_what_it_needs(command, refused)
+
+
+SERVER = """
+import http.server, sys
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer.allow_reuse_address = False
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Ready).serve_forever()
+"""
+
+
+class Unsealed(Sealed):
+    """Another server in place of the image's; its first port is somebody's."""
+
+    def __init__(self, log: Path, taken: int) -> None:
+        self._log, self._taken = log, [taken]
+
+    def choose_ports(self) -> None:
+        self.port = self._taken.pop() if self._taken else free_port()
+
+    def command(self, name: str) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as log:
+            return subprocess.Popen([sys.executable, "-c", SERVER, str(self.port)], stdout=log, stderr=log)
+
+
+def test_an_api_whose_port_became_somebodys_gets_another(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        somebody.settimeout(0)
+        taken = int(somebody.getsockname()[1])
+        sealed = Unsealed(tmp_path / "log", taken)
+        server = started(sealed)
+    assert sealed.port != taken
+    server.kill()
+    server.wait()
 
 
 @pytest.mark.peers

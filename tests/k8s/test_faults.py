@@ -37,6 +37,19 @@ def of_pods(manifests: list[Manifest]) -> Faults:
             lambda: pod(worker).update(terminationGracePeriodSeconds=90),
             rules.there_is_time_to_drain,
         ),
+        "no pause before the end": (lambda: container.pop("lifecycle"), rules.nobody_is_led_to_who_stops),
+        "a pause of nothing": (
+            lambda: container["lifecycle"]["preStop"]["sleep"].update(seconds=0),
+            rules.nobody_is_led_to_who_stops,
+        ),
+        "a release that takes a pod away first": (
+            lambda: api["spec"]["strategy"]["rollingUpdate"].update(maxUnavailable=1),
+            rules.releases_take_nobody_away,
+        ),
+        "a release by the cluster's own strategy": (
+            lambda: worker["spec"].pop("strategy"),
+            rules.releases_take_nobody_away,
+        ),
         "liveness that asks the database": (
             lambda: container["livenessProbe"]["httpGet"].update(path="/readyz"),
             rules.liveness_is_not_readiness,
@@ -128,7 +141,8 @@ FAULTS = [
     "no default deny", "liveness that asks the database", "a ConfigMap that is missing", "a namespace without its label",
     "a capability", "a password in an address", "a secret of a mode that is wider", "a secret of the cluster's own mode",
     "a secret's file of a wider mode", "a password for everybody to read", "a key among the settings",
-    "an address with a password among the settings",
+    "an address with a password among the settings", "no pause before the end", "a pause of nothing",
+    "a release that takes a pod away first", "a release by the cluster's own strategy",
 ]  # fmt: skip
 
 

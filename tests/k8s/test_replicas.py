@@ -9,7 +9,19 @@ import yaml
 from msgspec.structs import fields
 
 from insula.settings import Settings, load
-from tests.k8s.rendering import RENDERED, REPLICAS, ROOT, Manifest, named, of_kind, one, pod, rendered, workloads
+from tests.k8s.rendering import (
+    RENDERED,
+    REPLICAS,
+    ROOT,
+    Manifest,
+    named,
+    of_kind,
+    one,
+    pod,
+    rendered,
+    selects,
+    workloads,
+)
 from tests.k8s.test_manifests import environment, mounted
 
 pytestmark = pytest.mark.peers
@@ -27,12 +39,6 @@ def policies(manifests: list[Manifest], namespace: str, way: str, labels: dict[s
         if policy["metadata"]["namespace"] == namespace and selects(policy["spec"]["podSelector"], labels)
         for rule in policy["spec"].get(way, [])
     ]
-
-
-def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    return selector.get("matchLabels", {}).items() <= labels.items() and all(
-        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", [])
-    )
 
 
 def lead_to(rules: list[dict[str, Any]], way: str, namespace: str, labels: dict[str, str]) -> bool:

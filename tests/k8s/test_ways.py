@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.k8s import test_faults, test_redis, test_tls, ways
-from tests.k8s.rendering import RENDERED, Manifest, of_kind, one, rendered
+from tests.k8s import needs, test_faults, test_redis, test_tls, ways
+from tests.k8s.rendering import RENDERED, REPLICAS, Manifest, named, of_kind, one, rendered
 from tests.k8s.rules import Rule
 from tests.k8s.test_manifests import README
 
@@ -57,12 +57,33 @@ def asking(ours: str, other: str) -> Plant:
     return plant
 
 
+def without(policy: str) -> Plant:
+    def plant(manifests: list[Manifest]) -> None:
+        (closed,) = [each for each in of_kind(manifests, "NetworkPolicy") if named(each).endswith(f" {policy}")]
+        manifests.remove(closed)
+
+    return plant
+
+
+def endpoint(name: str, **fields: object) -> Plant:
+    return lambda each: one(each, "PodMonitor", name)["spec"]["podMetricsEndpoints"][0].update(fields)
+
+
 def route(**fields: object) -> Plant:
     return lambda each: one(each, "HTTPRoute", "api")["spec"]["rules"][0]["backendRefs"][0].update(fields)
 
 
 mail, nodes = policy("worker-to-mail"), policy("redis-nodes")
 gateway, postgres, pooler = policy("api-from-gateway"), policy("postgres"), policy("pooler-from-program")
+
+RULES: list[Rule] = [*ways.RULES, needs.ways_that_are_needed_are_open]
+NEEDED = [
+    "insula/acme-solver-from-gateway", "insula/api-from-gateway", "insula/metrics-from-prometheus", "insula/to-cache",
+    "insula/to-collector", "insula/to-dns", "insula/to-postgres", "insula/to-redis", "insula/worker-to-mail",
+    "insula-data/cache-from-api", "insula-data/pooler-from-program", "insula-data/postgres",
+    "insula-data/postgres-from-migrations", "insula-data/redis-nodes", "insula-data/redis-proxy", "insula-data/to-dns",
+]  # fmt: skip
+"""Policies that let something through, each of which must not be missing."""
 
 FAULTS: dict[str, tuple[Plant, Rule]] = {
     "everybody in": (lambda each: gateway(each).update(ingress=[{}]), ways.walls_have_no_holes),
@@ -110,6 +131,22 @@ FAULTS: dict[str, tuple[Plant, Rule]] = {
     "a query of no metric": (asking("outbox_oldest_seconds", "outbox_age"), ways.autoscalers_ask_for_what_is_told),
     "a query of no label": (asking("served=", "shown="), ways.autoscalers_ask_for_what_is_told),
     "a measure of no metric": (counting("http_requests"), ways.autoscalers_ask_for_what_is_told),
+    "a monitor of no port": (endpoint("insula", port="metric"), ways.monitors_ask_ports_that_are_there),
+    "a monitor of no port of the database": (
+        endpoint("postgres", port="exporter"),
+        ways.monitors_ask_ports_that_are_there,
+    ),
+    "a monitor of nobody": (
+        lambda each: one(each, "PodMonitor", "postgres")["spec"]["selector"]["matchLabels"].update(
+            {"cnpg.io/podRole": "pooler"}
+        ),
+        ways.monitors_ask_ports_that_are_there,
+    ),
+    "mail at another port": (
+        lambda each: mail(each)["egress"][0]["ports"].pop(0),
+        needs.ways_that_are_needed_are_open,
+    ),
+    **{f"no {name}": (without(name), needs.ways_that_are_needed_are_open) for name in NEEDED},
 }
 
 
@@ -135,10 +172,30 @@ def test_the_readme_says_how_many_faults_are_planted() -> None:
 
 
 def test_every_rule_has_a_fault_that_it_finds() -> None:
-    assert {rule for _, rule in FAULTS.values()} == {*ways.RULES}
+    assert {rule for _, rule in FAULTS.values()} == {*RULES}
+
+
+def test_every_policy_that_lets_through_is_seen_to_be_missing() -> None:
+    there = {f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in policies("overlays/production")}
+    assert there == {*NEEDED, "insula/default-deny", "insula-data/default-deny"}
+
+
+@pytest.mark.parametrize("folder", ["overlays/dev", REPLICAS])
+def test_so_is_what_only_another_overlay_has(folder: str) -> None:
+    known = {named(each) for each in policies("overlays/production")}
+    more = [name for each in policies(folder) if (name := named(each)) not in known]
+    assert more
+    for name in more:
+        manifests = rendered(folder)
+        without(name.partition(" ")[2])(manifests)
+        assert list(needs.ways_that_are_needed_are_open(manifests)), name
+
+
+def policies(folder: str) -> list[Manifest]:
+    return of_kind(rendered(folder), "NetworkPolicy")
 
 
 @pytest.mark.parametrize("folder", RENDERED)
-@pytest.mark.parametrize("rule", ways.RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_manifests_keep_the_rule(rule: Rule, folder: str) -> None:
     assert list(rule(rendered(folder))) == []

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from tests.deploy.test_monitoring import ours
-from tests.k8s.rendering import ROOT, Manifest, named, of_kind, workloads
+from tests.k8s.rendering import ROOT, Manifest, named, of_kind, pod, selects, workloads
 from tests.k8s.rules import Findings, Rule
 from tests.k8s.test_dashboards import wrong
 
@@ -18,7 +18,9 @@ Pod = tuple[str, Labels]
 """A pod's namespace and labels."""
 
 _RESTORE: Final = ROOT / "k8s" / "components" / "backups" / "restore.yaml"
-_NAME: Final = "kubernetes.io/metadata.name"
+NAME: Final = "kubernetes.io/metadata.name"
+_OF_AN_INSTANCE: Final = {"postgresql", "metrics", "status"}
+"""The ports of PostgreSQL's pods, as CloudNativePG calls them."""
 _SIDES: Final = (("ingress", "from"), ("egress", "to"))
 
 
@@ -33,23 +35,23 @@ def walls_have_no_holes(manifests: list[Manifest]) -> Findings:
 
 
 def policies_are_about_pods(manifests: list[Manifest]) -> Findings:
-    pods, houses = list(_pods(manifests)), {each["metadata"]["name"] for each in of_kind(manifests, "Namespace")}
+    there, houses = list(pods(manifests)), {each["metadata"]["name"] for each in of_kind(manifests, "Namespace")}
     for policy in of_kind(manifests, "NetworkPolicy"):
         home = policy["metadata"]["namespace"]
         chosen = [(home, policy["spec"]["podSelector"])]
         for side, peers in _SIDES:
             for peer in (each for way in policy["spec"].get(side, []) for each in way.get(peers, [])):
-                namespace = peer.get("namespaceSelector", {"matchLabels": {_NAME: home}})
-                chosen.append((namespace.get("matchLabels", {}).get(_NAME, ""), peer.get("podSelector", {})))
+                namespace = peer.get("namespaceSelector", {"matchLabels": {NAME: home}})
+                chosen.append((namespace.get("matchLabels", {}).get(NAME, ""), peer.get("podSelector", {})))
         for namespace, selector in chosen:
             if namespace in houses:
-                yield from (f"{named(policy)}: no pod {each}" for each in _missed(selector, namespace, pods))
+                yield from (f"{named(policy)}: no pod {each}" for each in _missed(selector, namespace, there))
 
 
 def migrations_go_around_poolers(manifests: list[Manifest]) -> Findings:
     poolers = {each["metadata"]["name"] for each in of_kind(manifests, "Pooler")}
     for secret in of_kind(manifests, "Secret", "ExternalSecret"):
-        for url in _addresses(secret):
+        for _, url in addresses(secret):
             if url.username == "app_migrator" and (url.hostname or "").partition(".")[0] in poolers:
                 yield f"{named(secret)}: through {url.hostname}"
 
@@ -73,6 +75,24 @@ def workers_are_never_all_gone(manifests: list[Manifest]) -> Findings:
             yield named(scaler)
 
 
+def monitors_ask_ports_that_are_there(manifests: list[Manifest]) -> Findings:
+    for monitor in of_kind(manifests, "PodMonitor"):
+        home, selector = monitor["metadata"]["namespace"], monitor["spec"]["selector"]
+        told = [
+            {port["name"] for container in pod(each)["containers"] for port in container["ports"]}
+            for each in workloads(manifests)
+            if each["metadata"]["namespace"] == home
+            and selects(selector, each["spec"]["template"]["metadata"]["labels"])
+        ]
+        if any(
+            where == home and "cnpg.io/podRole" in mine and selects(selector, mine) for where, mine in pods(manifests)
+        ):
+            told.append(_OF_AN_INSTANCE)
+        for asked in monitor["spec"]["podMetricsEndpoints"]:
+            if not told or any(asked.get("port") not in each for each in told):
+                yield f"{named(monitor)}: no port {asked.get('port')}"
+
+
 def autoscalers_ask_for_what_is_told(manifests: list[Manifest]) -> Findings:
     for scaler in of_kind(manifests, "ScaledObject"):
         for trigger in scaler["spec"]["triggers"]:
@@ -93,7 +113,7 @@ def _is_everybody(peer: dict[str, Any]) -> bool:
     return peer.get("namespaceSelector") == {} and not peer.get("podSelector")
 
 
-def _pods(manifests: list[Manifest]) -> Iterator[Pod]:
+def pods(manifests: list[Manifest]) -> Iterator[Pod]:
     """Those of workloads, and those that operators make of what is rendered, with the labels that they document."""
     for workload in workloads(manifests):
         yield workload["metadata"]["namespace"], workload["spec"]["template"]["metadata"]["labels"]
@@ -119,9 +139,10 @@ def _missed(selector: dict[str, Any], namespace: str, pods: list[Pod]) -> Iterat
         yield from (each for each in asked["values"] if each not in {mine.get(asked["key"]) for mine in there})
 
 
-def _addresses(secret: Manifest) -> Iterator[Any]:
+def addresses(secret: Manifest) -> Iterator[tuple[str, Any]]:
+    """Each with its key."""
     if secret["kind"] == "Secret":
-        told = [base64.b64decode(each).decode() for each in secret.get("data", {}).values()]
+        told = {key: base64.b64decode(each).decode() for key, each in secret.get("data", {}).items()}
     else:
-        told = [*secret["spec"]["target"].get("template", {}).get("data", {}).values()]
-    yield from (urlsplit(re.sub(r"{{.*?}}", "word", each)) for each in told if "://" in each)
+        told = secret["spec"]["target"].get("template", {}).get("data", {})
+    yield from ((key, urlsplit(re.sub(r"{{.*?}}", "word", each))) for key, each in told.items() if "://" in each)
