@@ -18,7 +18,11 @@ from insula.settings import Settings, load, load_owner_database_url
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FOLDER = DEPLOY / "systemd"
 UNITS = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.service"))}
+TIMERS = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.timer"))}
 STAYING = {"insula-api@.service": "8001", "insula-worker@.service": "01"}
+BACKUP = "insula-backup@.service"
+INSTANCES = STAYING | {BACKUP: "full"}
+PGBACKREST = (DEPLOY / "backups" / "pgbackrest.conf").read_text()
 SECRETS = {
     "secret_key": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
     "database_url": "postgresql://app_rw:1@127.0.0.1/insula",
@@ -33,12 +37,14 @@ USED = {
     "insula-api@.service": EVERYBODYS | {"identity_database_url"},
     "insula-worker@.service": EVERYBODYS | {"smtp_password"},
     "insula-migrate.service": {"owner_database_url"},
+    BACKUP: set(),
 }
 """The secrets that each needs, and no other."""
 WORST = 15
 """Tenths of what `systemd-analyze security` may count against a unit; 100 is a service without any protection."""
 
 every_unit = pytest.mark.parametrize("name", UNITS)
+every_timer = pytest.mark.parametrize("name", TIMERS)
 systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
@@ -66,10 +72,10 @@ def credentials(tmp_path: Path) -> Path:
 
 
 def test_there_is_one_for_each_part() -> None:
-    assert set(UNITS) == {*STAYING, "insula-migrate.service"}
+    assert set(UNITS) == {*STAYING, "insula-migrate.service", BACKUP}
 
 
-@every_unit
+@pytest.mark.parametrize("name", [name for name in UNITS if name != BACKUP])
 def test_its_command_is_one_of_the_programs(name: str) -> None:
     (start,) = directives(UNITS[name])["ExecStart"]
     command = re.fullmatch(r".*/opt/insula/insula (\w+)", start)
@@ -125,7 +131,7 @@ def test_the_threads_that_hash_passwords_may_stand_back() -> None:
 
 def enabled() -> dict[str, list[str]]:
     """The instances of each unit that the README starts."""
-    (command,) = re.findall(r"(?m)^systemctl enable --now (insula-.+)$", (DEPLOY / "README.md").read_text())
+    (command,) = re.findall(r"(?m)^systemctl enable --now (insula-api.+)$", (DEPLOY / "README.md").read_text())
     found = defaultdict(list)
     for name, instance in re.findall(r"(insula-\w+@)(\w+)", command):
         found[f"{name}.service"].append(instance)
@@ -165,11 +171,45 @@ def test_there_is_time_to_drain_and_no_end_to_starting_again(name: str) -> None:
     assert unit["StartLimitIntervalSec"] == ["0"]
 
 
+@every_timer
+def test_a_timer_makes_a_backup_that_is_told_of(name: str) -> None:
+    kind = name.removeprefix("insula-backup@").removesuffix(".timer")
+    (start,) = directives(UNITS[BACKUP])["ExecStart"]
+    command = start.partition("/usr/bin/pgbackrest ")[2].replace("%i", kind)
+    (told,) = re.findall(rf"(?m)^#   pgbackrest {command} +\w+: systemd/(\S+)$", PGBACKREST)
+    assert told == name
+    assert directives(TIMERS[name])["Persistent"] == ["yes"]
+
+
+def test_each_night_has_one_backup_and_each_week_a_full_one() -> None:
+    days = {name: directives(text)["OnCalendar"] for name, text in TIMERS.items()}
+    assert days == {
+        "insula-backup@full.timer": ["Sun *-*-* 01:30:00"],
+        "insula-backup@incr.timer": ["Mon..Sat *-*-* 01:30:00"],
+    }
+
+
+def test_a_backup_is_made_as_postgres_and_waits_for_the_one_that_runs() -> None:
+    unit = directives(UNITS[BACKUP])
+    assert (unit["User"], unit["Type"], unit["TimeoutStartSec"]) == (["postgres"], ["oneshot"], ["infinity"])
+    assert unit["ExecStart"][0].startswith("/usr/bin/flock /run/insula-backup/lock ")
+    assert unit["RuntimeDirectory"] == ["insula-backup"]
+    (repository,) = re.findall(r"(?m)^repo1-path=(.+)$", PGBACKREST)
+    assert unit["ReadWritePaths"] == [f"{repository} /tmp"]
+    assert unit["PrivateTmp"] == [], "pgBackRest's locks are in /tmp"
+    assert unit["RemoveIPC"] == [], "it would take away the memory of the server, which has the same user"
+
+
+def test_the_readme_starts_every_timer() -> None:
+    (command,) = re.findall(r"(?m)^systemctl enable --now (insula-backup.+)$", (DEPLOY / "README.md").read_text())
+    assert set(command.split()) == TIMERS.keys()
+
+
 def installed(folder: Path, name: str, text: str) -> Path:
     """The unit as systemd would find it, of a program that is there."""
     (folder / "insula").write_text("#!/bin/sh\n")
     (folder / "insula").chmod(0o755)
-    unit = folder / name.replace("@", f"@{STAYING.get(name, '')}")
+    unit = folder / name.replace("@", f"@{INSTANCES.get(name, '')}")
     unit.write_text(text.replace("/opt/insula", str(folder)))
     (folder / name).write_text(unit.read_text())
     return unit
@@ -188,6 +228,18 @@ def test_systemd_understands_it(name: str, tmp_path: Path) -> None:
     broken = UNITS[name].replace("UMask=", "UMaks=")
     _, complaint = analysed("verify", installed(tmp_path, name, broken))
     assert "UMaks" in complaint
+
+
+@pytest.mark.peers
+@systemd
+@every_timer
+def test_systemd_understands_a_timer_and_what_it_starts(name: str, tmp_path: Path) -> None:
+    installed(tmp_path, BACKUP, UNITS[BACKUP])
+    (tmp_path / name).write_text(TIMERS[name])
+    assert analysed("verify", tmp_path / name) == (0, "")
+    (tmp_path / name).write_text(TIMERS[name].replace(" *-*-* ", " nightly "))
+    _, complaint = analysed("verify", tmp_path / name)
+    assert "nightly" in complaint
 
 
 @pytest.mark.peers

@@ -5,7 +5,18 @@ from functools import partial
 from typing import Final
 
 from tests.deploy.machine.debian import Machine, Wrong
-from tests.deploy.machine.installation import ADA, UNITS, block, filled, ready, seen, sees_its_own, served, visit
+from tests.deploy.machine.installation import (
+    ADA,
+    README,
+    UNITS,
+    block,
+    filled,
+    ready,
+    seen,
+    sees_its_own,
+    served,
+    visit,
+)
 from tests.deploy.machine.life import working
 from tests.deploy.machine.surroundings import LETTERS
 from tests.deploy.test_systemd import DEPLOY
@@ -57,6 +68,7 @@ def backups(machine: Machine) -> None:
     for command in re.findall(r"(?m)^#   (pgbackrest (?:--\S+ )+[\w-]+)", HEADER):
         machine.sh(f"cd / && runuser -u postgres -- {command}")
     seen("Backups: pgBackRest set up, a full and an incremental backup made, and checked.")
+    scheduled(machine)
     ready(machine)
     before = visit(machine, "projects", ADA)
     moment = machine.sh("date -u '+%F %T.%6N+00'").strip()
@@ -74,6 +86,25 @@ def backups(machine: Machine) -> None:
     )
     with working(machine, "After the restore"):
         machine.sh("sleep 6")
+
+
+def scheduled(machine: Machine) -> None:
+    """The timers wait for their nights, and what they start makes a backup each, both at once as after a night without."""
+    if (said := machine.sh(block("systemctl enable --now insula-backup@full.timer"))).count("insula-backup@") < 4:
+        raise Wrong(said)
+    made = machine.ask("runuser -u postgres -- pgbackrest --stanza=insula info").count(" backup: ")
+    machine.sh("systemctl start insula-backup@full insula-backup@incr", seconds=300)
+    told = machine.ask("runuser -u postgres -- pgbackrest --stanza=insula info")
+    if told.count(" backup: ") != made + 2:
+        raise Wrong(told)
+    (limit,) = re.findall(r"`systemd-analyze security` counts ([\d.]+) at most", README)
+    said = machine.ask("systemd-analyze security --no-pager insula-backup@full.service")
+    (counted,) = re.findall(r"exposure level for insula-backup@full.service: ([\d.]+)", said)
+    if float(counted) > float(limit):
+        raise Wrong(f"{counted}\n{said}")
+    seen(
+        "   Two timers wait for their nights; a full and an incremental backup, started at once, were made by their unit."
+    )
 
 
 def slow_statements(machine: Machine) -> None:
