@@ -97,7 +97,7 @@ def scheduled(machine: Machine) -> None:
     told = machine.ask("runuser -u postgres -- pgbackrest --stanza=insula info")
     if told.count(" backup: ") != made + 2:
         raise Wrong(told)
-    (limit,) = re.findall(r"`systemd-analyze security` counts ([\d.]+) at most", README)
+    (limit,) = re.findall(r"([\d.]+) against that of the backups", README)
     said = machine.ask("systemd-analyze security --no-pager insula-backup@full.service")
     (counted,) = re.findall(r"exposure level for insula-backup@full.service: ([\d.]+)", said)
     if float(counted) > float(limit):
