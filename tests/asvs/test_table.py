@@ -1,11 +1,12 @@
 """OWASP ASVS 5.0, levels 1 and 2: every requirement is in the table once, and what the table names is there."""
 
+import re
 from collections import Counter
 
 import pytest
 
 from tests.asvs.__main__ import main
-from tests.asvs.table import Row, chapters, faults, standard
+from tests.asvs.table import ROOT, Row, chapters, faults, standard
 
 
 def test_the_table_is_whole_and_what_it_names_is_there() -> None:
@@ -17,6 +18,15 @@ def test_the_standard_asks_as_much_as_its_authors_say() -> None:
     levels = Counter(digit for digits in standard().levels.values() for digit in digits)
     assert levels == {"1": 70, "2": 183, "3": 92}
     assert len(standard().required()) == 253
+
+
+def test_the_threat_model_is_one_page_whose_links_lead_somewhere() -> None:
+    page = ROOT / "tests" / "asvs" / "THREATS.md"
+    text = page.read_text(encoding="utf-8")
+    assert len(text.split()) <= 650
+    links = re.findall(r"\]\(([^)#\s]+)", text)
+    assert links
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize(
