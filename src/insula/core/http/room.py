@@ -49,7 +49,7 @@ class Room:
 
     def until(self, held: ExitStack, owner: str) -> Callable[[int], None]:
         """The same for what is known as a whole: all that is taken is given back when ``held`` ends."""
-        return lambda length: held.enter_context(self.of(owner))(length)
+        return lambda length: held.enter_context(self.of(owner))(length)  # noqa: PLW0108  # most take nothing
 
     def _policy(self) -> dict[str, str]:
         """As in draft-ietf-httpapi-ratelimit-headers-11; bytes are a unit of its own."""
