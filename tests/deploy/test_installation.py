@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from insula.settings import load
-from tests.deploy.test_systemd import DEPLOY, FOLDER, SECRETS, UNITS, directives
+from tests.deploy.test_systemd import DEPLOY, FOLDER, SECRETS, TIMERS, UNITS, directives
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -138,6 +138,14 @@ def test_after_a_restore_every_redis_is_emptied_and_every_process_starts(etc: Pa
     assert said[-1] == (
         "systemctl start insula-api@8001.service insula-api@8004.service insula-worker@01.service insula-worker@11.service"
     )
+
+
+def test_after_a_restore_the_timers_of_backups_wait_again(etc: Path, units: Path) -> None:
+    for name, text in TIMERS.items():
+        (wanted,) = directives(text)["WantedBy"]
+        (units / f"{wanted}.wants" / name).touch()
+    said = told(block("--type=time"), etc, units)
+    assert set(TIMERS) <= set(said[-1].removeprefix("systemctl start ").split())
 
 
 def test_a_group_has_a_redis_that_only_its_workers_know(etc: Path, units: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def backups(machine: Machine) -> None:
         machine.sh("sleep 6")
     machine.sh("cd / && runuser -u postgres -- psql -qc 'SELECT pg_switch_wal()' >/dev/null && sleep 2")
     said = machine.sh(filled(block("--type=time"), {MOMENT: moment}))
-    ready(machine, (*UNITS, BULK))
+    ready(machine, (*UNITS, BULK, "insula-backup@full.timer", "insula-backup@incr.timer"))
     machine.until(partial(served, machine), "HAProxy, which found nobody meanwhile, serves", seconds=10)
     if (after := visit(machine, "projects", ADA)) != before:
         raise Wrong(f"restored to {moment}: {after}\ninstead of {before}\n{said}")
