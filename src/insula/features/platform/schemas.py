@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from insula.core.ids import describe
+from insula.core.ids import describe, describe_any
 from insula.core.jobs import ID_PREFIX
 from insula.core.schemas import Read, Timestamp
 
@@ -34,11 +34,11 @@ class JobRead(Read, frozen=True):
 
 
 class OperatorActionRead(Read, frozen=True):
-    """Something an operator did."""
+    """Something an operator did, or `insula operator` about one."""
 
     id: Annotated[str, describe("opa", "the action")]
-    user_id: Annotated[str, describe("usr", "the operator")]
-    action: Annotated[str, Meta(examples=["job.retried"])]
-    target: Annotated[str, describe(ID_PREFIX, "what it was done to")]
+    user_id: Annotated[str, describe("usr", "the operator who did it; null where the command line did")] | None
+    action: Annotated[str, Meta(examples=["job.retried", "operator.added"])]
+    target: Annotated[str, describe_any((ID_PREFIX, "usr"), "the job or the person that it was done to")]
     context: dict[str, Any]
     occurred_at: Timestamp
