@@ -14,6 +14,7 @@ from litestar import Litestar
 from insula.app import create_litestar
 from insula.core.certificate import Certificate, certificate_of
 from insula.core.http.access_log import AccessLog
+from insula.core.http.handover import Handover
 from insula.core.metrics import serve_metrics
 from insula.core.tracing import TRACES
 from insula.garbage import collect
@@ -62,7 +63,7 @@ async def serve(app: Litestar, settings: Settings, stopping: asyncio.Event, held
 async def _serve(app: Litestar, settings: Settings, stopping: asyncio.Event) -> None:
     certificate = _certificate(settings)
     server = Server(
-        AccessLog(app),
+        Handover(AccessLog(app)),
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGINL,

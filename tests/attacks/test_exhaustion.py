@@ -88,7 +88,7 @@ async def test_one_persons_unfinished_bodies_fill_a_part_of_the_room_for_bodies(
 
 
 def test_all_bodies_together_fill_no_more_than_the_room_for_them() -> None:
-    room = Room(CAP)
+    room = Room("bodies", CAP)
     with ExitStack() as bodies:
         for person in range(4):
             bodies.enter_context(room.of(str(person)))(16 * CAP)

@@ -87,6 +87,25 @@ def test_without_the_venv_module_it_names_the_package(project: Path) -> None:
     assert "apt install python3-venv" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("import sysconfig; sysconfig.get_config_var = lambda _: 'x86_64-alpine-linux-musl'", "musl, as in Alpine"),
+        ("import platform; sys.platform = 'darwin'; platform.machine = lambda: 'x86_64'", "Macs with Intel processors"),
+    ],
+)
+def test_where_not_all_packages_come_it_says_so_before_it_fetches_any(project: Path, kind: str, told: str) -> None:
+    (project / ".venv" / ".insula-lock").unlink()
+    python = project / "python"
+    python.write_text(f'#!/bin/sh\nexec \'{sys.executable}\' -c "import sys; {kind}; exec(sys.argv[2])" "$@"\n')
+    python.chmod(0o755)
+
+    done = insula(project / "insula", "up", cwd=project, INSULA_PYTHON=str(python))
+
+    assert done.returncode == 1
+    assert f"do not come for {told}" in done.stderr
+
+
 @pytest.mark.parametrize("change", ["the lock", "the mark", "an unfinished run"])
 def test_an_environment_of_another_lock_is_not_used(project: Path, change: str) -> None:
     mark = project / ".venv" / ".insula-lock"

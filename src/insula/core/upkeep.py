@@ -120,7 +120,7 @@ class Upkeep:
             raise ValueError("two schedules share a name")
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Look after it until told to stop. What is overdue is ended whatever becomes of the rest, which it may hold up."""
+        """Look after it until told to stop. What is overdue may be what holds the rest up: it is ended by itself."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(repeat(self.look, stopping))
             tasks.create_task(repeat(self.end_overdue, stopping))

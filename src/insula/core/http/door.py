@@ -15,8 +15,8 @@ from insula.core import errors, metrics
 from insula.core.db import Database, Transaction
 from insula.core.http.authentication import Presented, carries_credential, presented
 from insula.core.http.bodies import Incoming
-from insula.core.http.entrance import Entrance
-from insula.core.http.held_reply import HeldReply
+from insula.core.http.entrance import Entrance, facts_of
+from insula.core.http.held_reply import HeldReply, Rerun
 from insula.core.http.idempotency import ASKED, Asked, asked
 from insula.core.http.kept_out import REASONS, record_kept_out
 from insula.core.http.once_more import asking_again
@@ -24,7 +24,7 @@ from insula.core.http.problems import RERUN
 from insula.core.http.room import Room
 from insula.core.ids import to_text, to_uuid
 from insula.core.keyring import Keyring
-from insula.core.permissions import Facts, Permissions, Principal
+from insula.core.permissions import Permissions, Principal
 from insula.core.replica import NotThere, Replica
 from insula.core.shares import Shares
 
@@ -83,7 +83,8 @@ class RequestTransaction(ASGIMiddleware):
     def __init__(self, doors: Doors, guard: Guard) -> None:
         self._doors, self._guard = doors, guard
         self._shares = Shares(max(1, doors.database.size // 2))
-        self._room = Room(doors.body_limit)
+        self._room = Room("bodies", doors.body_limit)
+        self._unread = Room("answers", doors.body_limit)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         assert scope["type"] == ScopeType.HTTP
@@ -107,32 +108,39 @@ class RequestTransaction(ASGIMiddleware):
         with ExitStack() as held:
             if scope["method"] not in _SAFE:
                 await self._receive(body, scope, shown, held)
-            await self._answer(_Request(scope, body, shown, send, next_app))
+            await self._answer(_Request(scope, body, shown, send, next_app, held))
 
     async def _answer(self, request: "_Request") -> None:
         """Run it; after a collision once more, and on the primary where a replica could not answer."""
         replica = self._doors.replica if STALE_OK in request.scope["route_handler"].opt else None
-        if replica is not None and replica.usable and await self._settled(request, replica, may_rerun=True):
+        if replica is not None and replica.usable and await self._settled(request, Rerun.FAILURE, replica):
             return
-        for last in (False, True):
+        for may in (Rerun.COLLISION, Rerun.NOTHING):
             request.body.rewind()
-            if await self._settled(request, None, may_rerun=not last):
+            if await self._settled(request, may):
                 return
 
-    async def _settled(self, request: "_Request", replica: Replica | None, *, may_rerun: bool) -> bool:
-        """One run from the door to the commit; False when another is wanted, and nothing was sent."""
+    async def _settled(self, request: "_Request", may: Rerun, replica: Replica | None = None) -> bool:
+        """One run from the door to the answer; False when another is wanted, and nothing was sent."""
         once = asked(request.scope, request.shown.token, request.body)
         again: Any = {**request.scope, RERUN: None, ASKED: once}
         async with self._shares.of(_owner(again, request.shown)):
-            async with self._transaction(again) as transaction:
-                grant = await self._admit(again, transaction, request.shown, replica)
-                if replica is None or grant is None:
-                    forgiving = replica is not None
-                    reply = HeldReply(again, transaction, request.send, may_rerun=may_rerun, forgiving=forgiving)
-                    return await self._run(request, again, transaction, reply)
-                await transaction.commit()
-            # The primary's connection is for others now.
-            return await self._read(request, again, transaction, replica.entered(grant))
+            reply = await self._replied(request, may, again, replica)
+        # Neither place nor connection is kept for whoever reads slowly.
+        if reply is None or reply.rerun:
+            return False
+        await reply.deliver()
+        return True
+
+    async def _replied(self, request: "_Request", may: Rerun, again: Any, replica: Replica | None) -> HeldReply | None:
+        """What the handler answered, committed; None when the replica could not be asked."""
+        async with self._transaction(again) as transaction:
+            grant = await self._admit(again, transaction, request.shown, replica)
+            if replica is None or grant is None:
+                return await self._run(request, may, again, transaction)
+            await transaction.commit()
+        # The primary's connection is for others now.
+        return await self._read(request, again, transaction, replica.entered(grant))
 
     async def _admit(
         self, scope: Any, transaction: Transaction, shown: Presented, replica: Replica | None
@@ -148,22 +156,24 @@ class RequestTransaction(ASGIMiddleware):
 
     async def _read(
         self, request: "_Request", again: Any, entered: Transaction, there: AbstractAsyncContextManager[Transaction]
-    ) -> bool:
+    ) -> HeldReply | None:
         try:
             async with there as reading:
                 reading.principal, reading.facts = entered.principal, entered.facts
                 again[DB] = reading
-                reply = HeldReply(again, reading, request.send, may_rerun=True, forgiving=True)
-                return await self._run(request, again, reading, reply)
+                return await self._run(request, Rerun.FAILURE, again, reading)
         except NotThere:
-            return False
+            return None
 
-    async def _run(self, request: "_Request", again: Any, transaction: Transaction, reply: HeldReply) -> bool:
+    async def _run(self, request: "_Request", may: Rerun, again: Any, transaction: Transaction) -> HeldReply:
+        assert transaction.principal is not None
+        take = self._unread.until(request.held, transaction.principal.user_id or request.shown.token)
+        reply = HeldReply(again, transaction, request.send, may, take)
         await request.next_app(again, request.body, reply)
         transaction.spoilt = again[RERUN] == errors.STATEMENT_GONE
         if not reply.rerun:
             self._doors.admission.settled(transaction)
-        return not reply.rerun
+        return reply
 
     def _transaction(self, scope: HTTPScope) -> AbstractAsyncContextManager[Transaction]:
         doors = self._doors
@@ -227,6 +237,8 @@ class _Request(msgspec.Struct, frozen=True):
     shown: Presented
     send: Send
     next_app: ASGIApp
+    held: ExitStack
+    """What is given back when it is over."""
 
 
 async def _found(scope: Any, transaction: Transaction, entrance: Entrance, replica: Replica | None) -> Any:
@@ -283,16 +295,4 @@ def _principal(found: Any, scope: Any, doors: Doors) -> Principal:
         role=role,
         permissions=granted if scoped is None else granted & frozenset(scoped),
         limits=doors.limits | msgspec.json.decode(limits) if limits else doors.limits,
-    )
-
-
-def facts_of(scope: Any) -> Facts:
-    """Where a request came from, as the outer middleware found out."""
-    state = scope["state"]
-    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
-    return Facts(
-        request_id=state.get("request_id", ""),
-        ip=state.get("client_address"),
-        user_agent=agent.decode("latin-1")[:400] or None,
-        trace_id=state.get("trace_id"),
     )

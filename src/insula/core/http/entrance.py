@@ -1,7 +1,9 @@
-"""The door of the database a request comes in by: operators' or everybody's, with a key for its answer or without."""
+"""The door of the database that a request comes in by, operators' or everybody's, and where the request came from."""
 
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+from insula.core.permissions import Facts
 
 _ENTER: Final = "SELECT * FROM app.enter($1, $2)"
 _ENTER_ONCE: Final = "SELECT * FROM app.enter_once($1, $2, $3)"
@@ -32,3 +34,15 @@ class Entrance(NamedTuple):
     def for_replica(self) -> tuple[str, tuple[Any, ...]]:
         """Which signs a grant for a replica as well."""
         return _ENTER_FOR_REPLICA, (self.secret, self.organization)
+
+
+def facts_of(scope: Any) -> Facts:
+    """Where a request came from, as the outer middleware found out."""
+    state = scope["state"]
+    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+    return Facts(
+        request_id=state.get("request_id", ""),
+        ip=state.get("client_address"),
+        user_agent=agent.decode("latin-1")[:400] or None,
+        trace_id=state.get("trace_id"),
+    )

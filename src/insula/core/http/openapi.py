@@ -87,7 +87,8 @@ _CONFIG: Final = OpenAPIConfig(
         "Errors are problem details (RFC 9457), and each operation lists the codes of its own. "
         'Lists are cursor pages. Resources that change carry an ETag, which is `"<version>"` for all but '
         "invitations; where nothing does, an ETag in the `If-Match` of a request that changes something is refused "
-        "with 412.\n\n"
+        "with 412. A method that a path does not have is answered 405; what the server cannot take for a request "
+        "reaches no operation and is answered without a body, 400, 408, 414 or 431.\n\n"
         "To sign in, send e-mail address and password to `POST /v1/auth/sign-in`, and the `token` of its answer with "
         "every request, as `Authorization: Bearer ins_ses_...`; in the interactive documentation, put it under "
         "*Authorize*. Who has no account begins with `POST /v1/auth/sign-up`; `insula up` prints demo accounts."

@@ -1,8 +1,8 @@
-"""Room for bodies that are not little: so much of this process's memory, and of that so much for one person."""
+"""Room for bodies that are not little, and for answers: so much of our memory, and of that so much for one person."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from insula.core.errors import RateLimited, Unavailable
@@ -13,9 +13,10 @@ _PARTS: Final = 4
 
 
 class Room:
-    """Counts bytes from their arrival until their request is answered; ``largest`` is what one body may have."""
+    """Counts bytes of ``what`` for as long as they are kept; ``largest`` is what one body may have."""
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, what: str, largest: int) -> None:
+        self._what = what
         self._free = max(_WHOLE, _PARTS * largest)
         self._share = self._free // _PARTS
         self._held: Counter[str] = Counter()
@@ -24,7 +25,7 @@ class Room:
     def of(self, owner: str) -> Iterator[Callable[[int], None]]:
         """What to call with the length of every piece; leaving gives all of it back.
 
-        The call raises RateLimited when the owner's bodies fill their share, and Unavailable when the room is full.
+        The call raises RateLimited when the owner's own fill their share, and Unavailable when the room is full.
         """
         taken = 0
 
@@ -33,7 +34,7 @@ class Room:
             if self._held[owner] + length > self._share:
                 raise RateLimited(1, self._policy())
             if length > self._free:
-                raise Unavailable(private="bodies fill the room there is for them")
+                raise Unavailable(private=f"{self._what} fill the room there is for them")
             taken += length
             self._free -= length
             self._held[owner] += length
@@ -46,7 +47,11 @@ class Room:
             if not self._held[owner]:
                 del self._held[owner]
 
+    def until(self, held: ExitStack, owner: str) -> Callable[[int], None]:
+        """The same for what is known as a whole: all that is taken is given back when ``held`` ends."""
+        return lambda length: held.enter_context(self.of(owner))(length)  # noqa: PLW0108  # most take nothing
+
     def _policy(self) -> dict[str, str]:
         """As in draft-ietf-httpapi-ratelimit-headers-11; bytes are a unit of its own."""
-        policy = f'"bodies";q={self._share};qu="content-bytes"'
-        return {"ratelimit-policy": policy, "ratelimit": '"bodies";r=0;t=1'}
+        policy = f'"{self._what}";q={self._share};qu="content-bytes"'
+        return {"ratelimit-policy": policy, "ratelimit": f'"{self._what}";r=0;t=1'}

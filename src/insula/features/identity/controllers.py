@@ -15,7 +15,7 @@ from insula.core.db import Transaction
 from insula.core.errors import Unauthenticated
 from insula.core.etags import ETags
 from insula.core.http.authentication import COOKIE, presented, refuse_forgery
-from insula.core.http.door import facts_of
+from insula.core.http.entrance import facts_of
 from insula.core.http.openapi import SESSION
 from insula.core.http.rate_limit import counted_address
 from insula.core.http.reply import Reply

@@ -12,7 +12,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from insula.core.db import Transaction
 from insula.core.errors import MembershipSuspended, NotFound
 from insula.core.etags import ETags
-from insula.core.http.door import facts_of
+from insula.core.http.entrance import facts_of
 from insula.core.http.reply import Reply
 from insula.core.listing import Page, PageRequest
 from insula.core.passwords import PasswordRefused
