@@ -7,12 +7,20 @@ import sys
 
 import uvloop
 
-from tests.benchmarks import database, footprint, storm
-from tests.benchmarks.harness import Bench, Call, compare, plant, prepare, repeated, report, running, servers
-from tests.factories import Member
-
-FEW = 10
-"""Requests in a round, where it is only to be seen that they work."""
+from tests.benchmarks import database, footprint, layers, storm
+from tests.benchmarks.harness import (
+    FEW,
+    Bench,
+    Call,
+    compare,
+    plant,
+    prepare,
+    repeated,
+    report,
+    running,
+    servers,
+    two_owners,
+)
 
 
 async def page(bench: Bench, scale: int) -> bool:
@@ -47,11 +55,6 @@ async def create(bench: Bench, scale: int) -> bool:
     return report("Create with event, job and stored answer", measured, {"orm twin": 2.0})
 
 
-async def two_owners(bench: Bench) -> list[Member]:
-    """One organization alone may hold half of a process's connections."""
-    return [await bench.world.owner() for _ in range(2)]
-
-
 async def require_twins(calls: dict[str, Call]) -> None:
     """The hand-written twin answers with the same bytes, the service twin with the same fields."""
     ours, by_hand, by_service = [await call(0) for call in calls.values()]
@@ -65,6 +68,7 @@ async def require_twins(calls: dict[str, Call]) -> None:
 PARTS = {
     "page": page,
     "create": create,
+    "layers": layers.run,
     "database": database.run,
     "storm": storm.run,
     "footprint": footprint.run,

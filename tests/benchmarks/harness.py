@@ -30,6 +30,10 @@ Call = Callable[[int], Awaitable["Answer"]]
 DATABASE = "bench"
 
 
+FEW = 10
+"""Requests in a round, where it is only to be seen that they work."""
+
+
 class Answer(msgspec.Struct):
     """What a request was answered with."""
 
@@ -45,6 +49,8 @@ class Bench(msgspec.Struct):
     world: World
     admin: str
     settings: Any
+    state: Any
+    """Of the program."""
 
     def requester(
         self,
@@ -125,7 +131,7 @@ async def running(admin: str, redis: str) -> AsyncIterator[Bench]:
         superuser = await asyncpg.connect(admin, database=DATABASE)
         try:
             app = AccessLog(litestar)
-            yield Bench(app, World(app, settings, superuser), admin, settings)
+            yield Bench(app, World(app, settings, superuser), admin, settings, litestar.state)
         finally:
             await superuser.close()
 
@@ -161,6 +167,11 @@ def servers() -> tuple[EmbeddedPostgres, EmbeddedValkey]:
 async def prepare(admin: str) -> None:
     await provision(admin, DATABASE, {login: login for login in LOGINS})
     await migrate(f"postgresql://app_migrator:app_migrator@{admin.rsplit('@', 1)[1].split('/', 1)[0]}/{DATABASE}")
+
+
+async def two_owners(bench: Bench) -> list[Member]:
+    """One organization alone may hold half of a process's connections."""
+    return [await bench.world.owner() for _ in range(2)]
 
 
 async def plant(superuser: asyncpg.Connection, organization: str, projects: int) -> None:

@@ -11,6 +11,7 @@ from tests.benchmarks.peers.measure import Pair, Sample, report
 PARTS = (
     "Page of 20 projects, whole stack",
     "Create with event, job and stored answer",
+    "Where the time of a page goes",
     "row security costs",
     "The door",
     "Unrelated GETs during a storm of sign-ins",

@@ -33,6 +33,19 @@ from insula.features.projects.service import QUOTA, ProjectService
 
 _BASE = "/v1/organizations/{organization_id:str}/twin"
 
+# ---- what every request has
+
+
+@get(f"{_BASE}/nothing", status_code=204, public="to be measured")
+async def nothing() -> None:
+    """No door, no transaction."""
+
+
+@get(f"{_BASE}/entered", status_code=204, permission=READ)
+async def entered() -> None:
+    """Past the door, and nothing more."""
+
+
 # ---- a page of 20 projects
 
 _PAGE = """
@@ -260,4 +273,4 @@ def _beside(request: Request[Any, Any, Any], project: Project, answer: _ServiceR
     ]
 
 
-FEATURE = Feature(name="twins", controllers=(asyncpg_page, service_page, our_create, orm_create))
+FEATURE = Feature(name="twins", controllers=(nothing, entered, asyncpg_page, service_page, our_create, orm_create))

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar, Request, Response, get
 from litestar.types import Scope
@@ -201,6 +202,25 @@ async def test_a_refusal_holds_until_one_request_would_pass() -> None:
         assert (held.allowed, held.retry_after) == (False, left)
     clock["now"] = 101.5
     assert still.decision("ada") is None
+
+
+async def test_one_of_many_who_share_a_limit_has_it_decided_anew() -> None:
+    clock = {"now": 100.0}
+    still = StillRefused(lambda: clock["now"])
+    other = msgspec.structs.replace(POLICY, name="another")
+    refusal = Decision(allowed=False, limit=POLICY, remaining=0, reset_seconds=60, wait=1_000_000)
+    for who in ("ada", "bob", "acme"):
+        still.hold(who, refusal)
+    still.hold("guest", msgspec.structs.replace(refusal, limit=other))
+    clock["now"] = 105.0
+    assert {still.decision(who, "acme") for who in ("ada", "bob", "guest", "eve")} == {None}
+    still.hold("acme", refusal)
+    refused = {who: still.decision(who, "acme") for who in ("ada", "bob", "guest", "eve")}
+    assert [who for who, decision in refused.items() if decision] == ["ada", "bob"]
+    clock["now"] = 161.5
+    assert still.decision("ada", "acme") is None
+    still.hold("acme", refusal)
+    assert still.decision("ada", "acme") is None, "it is too long ago"
 
 
 async def test_a_guesser_s_neighbours_are_not_turned_away(site: Site) -> None:

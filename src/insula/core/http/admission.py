@@ -43,8 +43,14 @@ class RateLimits:
         self._bell = Bell(redis)
 
     def known(self, scope: HTTPScope, shown: Presented) -> None:
-        """Before the door: raises RateLimited for who was refused there a moment ago, which strangers never are."""
-        if self._still_refused and (decision := self._still_refused.decision(_caller(scope, shown))):
+        """Before the door: raises RateLimited for who was refused there a moment ago. Strangers never are.
+
+        Nor are members for what others asked too much, unless they were refused for it themselves in the last minute.
+        """
+        if not self._still_refused:
+            return
+        caller = _caller(scope, shown)
+        if decision := self._still_refused.decision(caller, caller[1]):
             scope["state"]["rate_limit"] = decision
             raise refusal(decision)
 
@@ -72,7 +78,10 @@ class RateLimits:
         decision = await self._limiter.check(limits)
         scope["state"]["rate_limit"] = decision
         if not decision.allowed:
-            self._still_refused.hold(_caller(scope, shown), decision)
+            caller = _caller(scope, shown)
+            self._still_refused.hold(caller, decision)
+            if decision.limit.name == self._organization.name:
+                self._still_refused.hold(caller[1], decision)
             raise refusal(decision)
 
     def settled(self, transaction: Transaction) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from insula.core.limits import Decision, decisions_counter
 
 _REMEMBERED: Final = 10_000
+_KNOWN_SECONDS: Final = 60.0
 
 
 class StillRefused:
@@ -26,17 +27,24 @@ class StillRefused:
     def __bool__(self) -> bool:
         return bool(self._held)
 
-    def decision(self, who: Hashable) -> Decision | None:
-        """The refusal that holds for them, with what is left of its wait."""
-        held = self._held.get(who)
-        if held is None:
+    def decision(self, who: Hashable, group: Hashable = None) -> Decision | None:
+        """The refusal that holds for them, with what is left of its wait.
+
+        So does one of their ``group``, for who was refused by the same limit within the last minute: where many are far
+        beyond a limit that they share, one of them has it decided anew.
+        """
+        own = self._held.get(who)
+        if own is None:
             return None
-        decision, until = held
-        left = int((until - self._now()) * 1_000_000)
-        if left > 0:
-            decisions_counter(decision.limit.name, "refused").inc()
-            return msgspec.structs.replace(decision, wait=left)
-        del self._held[who]
+        shared = self._held.get(group, own)
+        now = self._now()
+        for decision, until in (own, shared):
+            left = int((until - now) * 1_000_000)
+            if left > 0 and decision.limit.name == own[0].limit.name:
+                decisions_counter(decision.limit.name, "refused").inc()
+                return msgspec.structs.replace(decision, wait=left)
+        if now - own[1] > _KNOWN_SECONDS:
+            del self._held[who]
         return None
 
     def hold(self, who: Hashable, decision: Decision) -> None:
