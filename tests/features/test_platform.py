@@ -58,9 +58,9 @@ async def test_who_became_an_operator_by_the_command_is_recorded_as_its_target(
     page = (await client.get("/v1/platform/actions", params={"limit": 100})).json()
     document = (await client.get("/openapi.json")).json()
     declared = {"$ref": "#/components/schemas/OperatorActionRead", "components": document["components"]}
-    for action in page["data"]:
-        jsonschema.Draft202012Validator(declared).validate(action)
     theirs = [each for each in page["data"] if person.id in {each["user_id"], each["target"]}]
+    for action in theirs:
+        jsonschema.Draft202012Validator(declared).validate(action)
     assert [(each["action"], each["user_id"], each["target"]) for each in theirs] == [
         ("operator.removed", None, person.id),
         ("job.discarded", person.id, job),
