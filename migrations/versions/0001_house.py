@@ -347,7 +347,7 @@ def program() -> None:
     op.create_table(
         "operator_action",
         sa.Column("id", sa.Uuid, primary_key=True),
-        sa.Column("user_id", sa.Uuid, nullable=False),
+        sa.Column("user_id", sa.Uuid, comment="null where the command line did it"),
         sa.Column("action", sa.Text, nullable=False),
         sa.Column("target", sa.Text, nullable=False),
         sa.Column("context", pg.JSONB, nullable=False),

@@ -43,6 +43,7 @@ def main() -> None:
 def up(port: int, *, fresh: bool, base_url: str | None) -> None:
     """Run everything on this machine, with PostgreSQL, Valkey and an inbox of its own.
 
+    Its state lives in the folder that INSULA_HOME names, by default .insula here; another folder is another instance.
     INSULA_* variables change what is not of this machine's making: limits, lifetimes, logs, the sender of mail.
     """
     from insula.up import up as start

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from insula.core.cache import connect
 from insula.core.catalogue import require_proven
 from insula.core.db import Database
+from insula.core.feature import refuse_shared_prefixes
 from insula.core.http.admission import RateLimits
 from insula.core.http.answer_headers import answer_headers
 from insula.core.http.compression import Compression
@@ -123,6 +124,7 @@ def create_litestar(settings: Settings) -> Litestar:
     app.asgi_handler = HeadAsGet(OneHost(app.asgi_handler))
     app.state.methods = methods_of(app)
     app.state.creations = creations_of(app)
+    refuse_shared_prefixes(FEATURES)
     refuse_undeclared(app)
     provide_in_order(app)
     learn_queries(app)

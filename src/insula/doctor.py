@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from insula.core.cache import connect
-from insula.core.catalogue import lasting_findings
+from insula.core.catalogue import by_remedy, lasting_findings
 from insula.core.certificate import certificate_of
 from insula.core.db import Database
 from insula.core.feature import queues_of
@@ -129,8 +129,9 @@ async def _catalogue(settings: Settings) -> AsyncIterator[Diagnosis]:
         return
     if not findings:
         yield Diagnosis(f"the proof of isolation{'' if revision == RELEASE.revision else _NOT_COMPARED}")
-    for finding in findings:
-        yield Diagnosis(f"isolation, {finding.object}", finding.wrong, _BEHIND if behind else finding.mend)
+    for mend, found in ({_BEHIND: findings} if behind else by_remedy(findings)).items():
+        for finding in found:
+            yield Diagnosis(f"isolation, {finding.object}", finding.wrong, mend if finding is found[-1] else "")
 
 
 async def _is_behind(database: Database) -> bool:

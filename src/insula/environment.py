@@ -50,10 +50,11 @@ def _unknown(kind: type[msgspec.Struct], environment: Mapping[str, str]) -> Iter
     """A misspelt variable would leave its setting at the default, and nobody would notice."""
     names = [PREFIX + field.name.upper() for field in msgspec.structs.fields(kind)]
     known = {*names, *(f"{name}_FILE" for name in names), *_READ_ELSEWHERE}
+    bare = sorted(name.removeprefix(PREFIX) for name in known)  # what all have in common would make all alike
     for name in sorted(environment.keys() - known):
         if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS):
-            meant = get_close_matches(name, sorted(known), 1)
-            yield f"{name} is no setting" + (f"; is {meant[0]} meant?" if meant else "")
+            meant = get_close_matches(name.removeprefix(PREFIX), bare, 1)
+            yield f"{name} is no setting" + (f"; is {PREFIX}{meant[0]} meant?" if meant else "")
 
 
 def _read(environment: Mapping[str, str], name: str, problems: list[str]) -> str | None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from insula.core.ids import new_uuid
+from insula.core.ids import new_uuid, to_text
 from insula.core.listing import normalize
 from insula.core.mendable import Mendable
 from insula.core.reach import reaching
@@ -19,8 +19,7 @@ _ANYBODY: Final = 'SELECT id FROM app."user" WHERE email_norm = $1'
 _ADD: Final = "INSERT INTO app.operator (user_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING user_id"
 _REMOVE: Final = "DELETE FROM app.operator WHERE user_id = $1 RETURNING user_id"
 _NOTE: Final = """
-INSERT INTO app.operator_action (id, user_id, action, target, context)
-VALUES ($1, $2, $3, $4, '{"by": "insula operator"}')
+INSERT INTO app.operator_action (id, action, target, context) VALUES ($1, $2, $3, '{"by": "insula operator"}')
 """
 _LIST: Final = """
 SELECT u.email, u.name FROM app.operator AS o JOIN app."user" AS u ON u.id = o.user_id ORDER BY u.email_norm
@@ -74,7 +73,8 @@ async def _changing(owner_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def _noted(owner: asyncpg.Connection, statement: str, person: UUID | None, action: str) -> bool:
-    if await owner.fetchval(statement, person) is None:
+    """The record says to whom it was done, and of nobody that they did it: whoever runs the command has no account."""
+    if person is None or await owner.fetchval(statement, person) is None:
         return False
-    await owner.execute(_NOTE, new_uuid(), person, action, str(person))
+    await owner.execute(_NOTE, new_uuid(), action, to_text("usr", person))
     return True

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import jinja2
 import msgspec
-from litestar import Controller, Request, get
+from litestar import Controller, MediaType, Request, get
 from litestar.datastructures import State
 
 from insula.core.http.reply import Reply
@@ -108,7 +108,8 @@ class PageController(Controller):
         """The documentation for people, its address for programs."""
         headers = {"vary": "accept"}
         if "text/html" in request.headers.get("accept", ""):
-            return Reply(None, status_code=303, headers={**headers, "location": Entrance().documentation})
+            to_docs = {**headers, "location": Entrance().documentation}
+            return Reply(b"", status_code=303, headers=to_docs, media_type=MediaType.TEXT)
         return Reply(Entrance(), headers=headers)
 
     @get(list(LANDINGS), public=_PUBLIC)

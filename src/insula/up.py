@@ -281,6 +281,6 @@ def _welcome(console: Console, settings: Settings, inbox: Inbox) -> None:
     console.print(f"  Docs      {_address(settings.port)}/docs")
     console.print(f"  Inbox     {inbox.url}   (every mail it sends)")
     console.print(f"  Metrics   http://{settings.metrics_host}:{settings.metrics_port}/metrics\n")
-    console.print(f"  Demo accounts, all with the password [bold]{seed.PASSWORD}[/]:")
+    console.print(f'  Demo accounts, all with the password [bold]"{seed.PASSWORD}"[/]:')
     for line in seed.ACCOUNTS:
         console.print(f"    {line}")

@@ -13,8 +13,9 @@ import pytest
 from litestar import Controller
 from litestar.handlers import HTTPRouteHandler
 
+from insula import app as program
 from insula.core.events import AccessDenied, Event
-from insula.core.feature import Feature
+from insula.core.feature import Feature, PrefixShared
 from insula.core.gauges import UNKNOWN
 from insula.core.ids import TypeID
 from insula.core.permissions import Permission
@@ -129,6 +130,18 @@ def test_names_are_unique_in_the_program() -> None:
     constraints = [name for feature in FEATURES for name in feature.constraints]
     for names in (prefixes, events, tasks, permissions, schedules, constraints):
         assert doubles(names) == []
+
+
+@pytest.mark.parametrize(("prefix", "whose"), [("prj", "projects"), ("job", "the core's jobs")])
+def test_the_program_does_not_start_where_two_call_their_ids_alike(
+    monkeypatch: pytest.MonkeyPatch, prefix: str, whose: str
+) -> None:
+    """Either would be taken for the other's, in a record or by who reads it."""
+    tickets = Feature(name="tickets", id_prefixes={prefix: "ticket"})
+    monkeypatch.setattr(program, "FEATURES", (*FEATURES, tickets))
+    with pytest.raises(PrefixShared) as refused:
+        program.create_unconnected()
+    assert str(refused.value) == f"the prefix {prefix} of ids belongs to {whose}, and tickets has it too"
 
 
 @every_feature

@@ -143,6 +143,15 @@ async def test_an_unchanged_inbox_is_not_sent_twice(inbox: Inbox, browser: httpx
     assert (await browser.get("/messages", headers=known)).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/messages", "/messages/1", "/messages/9"])
+async def test_head_is_answered_as_get_without_the_body(inbox: Inbox, browser: httpx.AsyncClient, path: str) -> None:
+    await post(inbox, ATTEMPT)
+    got, asked = await browser.get(path), await browser.head(path)
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    for name in ("content-type", "content-length", "cache-control"):
+        assert asked.headers[name] == got.headers[name]
+
+
 async def test_only_this_machine_reaches_it_and_only_by_its_own_name(inbox: Inbox, browser: httpx.AsyncClient) -> None:
     await post(inbox, INVITATION)
     port = inbox.http_port

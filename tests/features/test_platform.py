@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import asyncpg
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
@@ -42,9 +43,30 @@ async def test_operators_are_made_and_unmade_from_the_command_line(world: World,
     with pytest.raises(NoOperator):
         await remove_operator(owner_url, person.email)
     assert (await client.get("/v1/platform/jobs")).status_code == 404
-    noted = "SELECT action FROM app.operator_action WHERE user_id = $1 ORDER BY occurred_at"
-    rows = await world.superuser.fetch(noted, to_uuid("usr", person.id))
-    assert [row["action"] for row in rows] == ["operator.added", "operator.removed"]
+
+
+async def test_who_became_an_operator_by_the_command_is_recorded_as_its_target(
+    world: World, settings: Settings
+) -> None:
+    person, owner_url = await world.person(), settings.owner_database_url or ""
+    await add_operator(owner_url, person.email)
+    client = world.client(person.token)
+    job = await dead_letter(world.superuser)
+    assert (await client.post(f"/v1/platform/jobs/{job}/disposal")).status_code == 204
+    await remove_operator(owner_url, person.email)
+    client = world.client((await operator(world)).token)
+    page = (await client.get("/v1/platform/actions", params={"limit": 100})).json()
+    document = (await client.get("/openapi.json")).json()
+    declared = {"$ref": "#/components/schemas/OperatorActionRead", "components": document["components"]}
+    theirs = [each for each in page["data"] if person.id in {each["user_id"], each["target"]}]
+    for action in theirs:
+        jsonschema.Draft202012Validator(declared).validate(action)
+    assert [(each["action"], each["user_id"], each["target"]) for each in theirs] == [
+        ("operator.removed", None, person.id),
+        ("job.discarded", person.id, job),
+        ("operator.added", None, person.id),
+    ]
+    assert theirs[0]["context"] == {"by": "insula operator"}
 
 
 async def test_whoever_unmakes_the_wrong_one_is_told_by_the_end_of_the_command_too(

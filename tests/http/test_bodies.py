@@ -1,4 +1,4 @@
-"""How a body comes in: whole or in pieces, it is one body; in crumbs it is none."""
+"""How a body comes in: whole or in pieces, it is one body of one kind; in crumbs it is none."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import pytest
 
 from insula.core.errors import InvalidRequest
 from insula.core.http.bodies import Incoming
+from tests.factories import World
+from tests.http.test_problems import problem
 
 CRUMBS = 1024
 """As many as anybody may send."""
@@ -41,3 +43,14 @@ async def test_crumbs_are_taken_while_they_are_few_beside_what_they_hold() -> No
         await coming(*[b"a"] * 16_000).receive(16_384)
     with pytest.raises(InvalidRequest, match="small pieces"):
         await coming(*[b""] * 16_000).receive(16_384)
+
+
+@pytest.mark.parametrize("second", ["text/plain", "application/json"])
+async def test_a_body_of_two_kinds_is_refused(world: World, second: str) -> None:
+    """A proxy in front may have gone by the other one."""
+    owner = await world.owner()
+    headers = [("content-type", "application/json"), ("content-type", second)]
+    answer = await owner.client.post(owner.url("/projects"), content=b'{"name": "x", "key": "XX"}', headers=headers)
+    assert problem(answer, 400, "invalid_request")["errors"] == [
+        {"pointer": "header/Content-Type", "code": "repeated", "detail": "given more than once"}
+    ]

@@ -98,6 +98,7 @@ async def test_an_invitation_says_how_to_come_in_with_an_account_and_without_and
 async def test_the_entrance_leads_people_to_the_documentation_and_tells_programs_where_it_is(world: World) -> None:
     person = await world.client().get("/", headers={"accept": "text/html,*/*;q=0.8"})
     assert (person.status_code, person.headers["location"], person.headers["vary"]) == (303, "/docs", "accept")
+    assert person.content == b""
     program = await world.client().get("/")
     assert program.status_code == 200
     assert program.json() == {"documentation": "/docs", "openapi": "/openapi.json"}

@@ -65,6 +65,22 @@ def test_a_filter_says_what_it_finds_and_then_its_form(
     assert parameter["description"] == wanted
 
 
+@pytest.mark.parametrize("kind", ["project", "team"])
+def test_what_is_deleted_says_for_how_long_it_can_be_restored(operations: list[Operation], kind: str) -> None:
+    told = {each["operationId"]: each.get("description", "") for _, _, each in operations}
+    for operation in (f"delete_{kind}", f"restore_{kind}", f"list_deleted_{kind}s"):
+        assert "30 days" in told[operation], operation
+
+
+def test_a_job_says_what_it_holds_and_what_its_numbers_count(document: dict[str, Any]) -> None:
+    job = document["components"]["schemas"]["JobRead"]
+    assert "ids only" not in job["description"]
+    status = job["properties"]["status"]
+    assert re.findall(r"`(\w+)`:", status["description"]) == ["waiting", "due", "leased", "done", "dead", "discarded"]
+    for counter in ("attempt", "failures", "crashes"):
+        assert job["properties"][counter]["description"].startswith("How often")
+
+
 def test_what_is_one_of_some_texts_says_that_it_is_text(document: dict[str, Any]) -> None:
     listed = [part for part in parts_of(document) if isinstance(part.get("enum"), list)]
     assert document["components"]["schemas"]["Role"] in listed

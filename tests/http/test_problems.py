@@ -137,13 +137,13 @@ async def test_of_a_list_that_is_too_long_only_that_is_said(owner: Member) -> No
     [
         ("limit=0", "too_low", "at least 1"),
         ("limit=101", "too_high", "at most 100"),
-        ("limit=x", "wrong_type", "a whole number is needed, not text"),
-        ("limit=5.0", "wrong_type", "a whole number is needed, not text"),
-        ("limit=1e1", "wrong_type", "a whole number is needed, not text"),
-        ("limit=%2B5", "wrong_type", "a whole number is needed, not text"),
-        ("limit=1_0", "wrong_type", "a whole number is needed, not text"),
-        ("limit=%D9%A5", "wrong_type", "a whole number is needed, not text"),
-        ("limit=5%0A", "wrong_type", "a whole number is needed, not text"),
+        ("limit=x", "wrong_type", "a whole number is needed"),
+        ("limit=5.0", "wrong_type", "a whole number is needed"),
+        ("limit=1e1", "wrong_type", "a whole number is needed"),
+        ("limit=%2B5", "wrong_type", "a whole number is needed"),
+        ("limit=1_0", "wrong_type", "a whole number is needed"),
+        ("limit=%D9%A5", "wrong_type", "a whole number is needed"),
+        ("limit=5%0A", "wrong_type", "a whole number is needed"),
         ("limit=010", "malformed", "not of the documented form"),
         ("limit=99999999999999999999", "too_high", "at most 100"),
         (f"limit={'9' * 5000}", "too_high", "at most 100"),
@@ -167,7 +167,7 @@ async def test_a_wrong_moment_is_told_what_is_right(owner: Member) -> None:
     for sent in ("yesterday", "2026-11-01T00:00:00", "1e9", "1700000000", "-1.5"):
         answer = await owner.client.get(owner.url("/events"), params={"since": sent})
         (error,) = problem(answer, 400, "invalid_request")["errors"]
-        assert error["detail"].startswith("a date and time with its offset, such as 2026-11-01T09:30:00Z is needed")
+        assert error["detail"] == "a date and time with its offset, such as 2026-11-01T09:30:00Z is needed"
 
 
 @pytest.mark.parametrize("value", ["1", "true", 1, 0, "yes"])

@@ -50,6 +50,25 @@ async def test_every_unknown_parameter_is_named(owner: Member) -> None:
     assert {error["pointer"] for error in found} == {"query/a", "query/b", "query/status"}
 
 
+async def test_an_order_that_is_not_offered_is_told_with_all_else_that_is_wrong(owner: Member) -> None:
+    answer = await owner.client.get(owner.url("/projects?limit=abc&sort=bla&status=x"))
+    found = problem(answer, 400, "invalid_request")["errors"]
+    assert sorted((error["pointer"], error["code"]) for error in found) == [
+        ("query/limit", "wrong_type"),
+        ("query/sort", "not_offered"),
+        ("query/status", "not_offered"),
+    ]
+
+
+async def test_whoever_writes_an_offset_with_a_plus_that_means_a_blank_is_told_how_to_write_it(owner: Member) -> None:
+    answer = await owner.client.get(owner.url("/events?since=2026-12-01T00:00:00+01:00"))
+    (error,) = problem(answer, 400, "invalid_request")["errors"]
+    assert (error["pointer"], error["code"]) == ("query/since", "malformed")
+    assert error["detail"].endswith(" is needed; write + as %2B, since in a query it stands for a blank")
+    right = await owner.client.get(owner.url("/events?since=2026-12-01T00:00:00%2B01:00"))
+    assert right.status_code == 200, right.text
+
+
 def test_an_operation_takes_from_the_query_what_is_described_and_nothing_else(
     litestar: Litestar, operations: list[Operation]
 ) -> None:

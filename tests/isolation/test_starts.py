@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -102,3 +103,22 @@ async def test_a_database_with_something_else_wrong_at_every_look_is_refused(
     finally:
         await database.close()
     assert next(looks) == 5
+
+
+async def test_where_only_the_inventory_is_of_before_that_is_said_and_its_remedy_once(
+    addresses: dict[str, str], broken: str
+) -> None:
+    *before, _, _ = RELEASE.inventory
+    database = await Database(address(addresses["admin"], "app_rw", broken), pool_size=1).open()
+    try:
+        with pytest.raises(Unproven) as refused:
+            await require_proven(database, msgspec.structs.replace(RELEASE, inventory=tuple(before)))
+        with pytest.raises(Unproven, match=r"^The database does not prove") as broken_too:
+            raise Unproven([*refused.value.findings, Finding("rule", "thing", "is wrong", "Mend it.")])
+    finally:
+        await database.close()
+    headline, *lines, remedy = str(refused.value).splitlines()
+    assert headline.startswith("The schema differs from migrations/inventory.txt")
+    assert [line.endswith("should not be there (the_schema_is_the_releases).") for line in lines] == [True] * 2
+    assert remedy.startswith("Somebody changed the schema by hand, or migrations/inventory.txt")
+    assert str(broken_too.value).splitlines()[1:] == [*lines, remedy, "thing: is wrong (rule). Mend it."]

@@ -187,7 +187,7 @@ async def test_a_newer_insula_migrates_beside_what_is_ones_own(
         steps.run("-m", "insula", "migrate", "--", "insula@-1", **environment)
         assert await superuser.fetchval(COMMENT) == f"{ours} {own}"
         assert await superuser.fetchval(steps.named("SELECT to_regclass('app.ticket') IS NOT NULL"))
-        steps.run("-m", "insula", "migrate", "own@-1", **environment)  # the way back
+        steps.run("-m", "insula", "migrate", "--", "own@-1", **environment)  # the way back
         assert await superuser.fetchval(COMMENT) == REVISION
         assert not await superuser.fetchval(steps.named("SELECT to_regclass('app.ticket') IS NOT NULL"))
     finally:

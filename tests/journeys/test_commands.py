@@ -32,6 +32,10 @@ def test_help_names_every_command_also_the_wrappers_own() -> None:
         assert re.search(rf"^ +{name} +[A-Z]", told, re.MULTILINE), name
 
 
+def test_the_help_of_up_says_where_its_state_lives() -> None:
+    assert "in the folder that INSULA_HOME names, by default .insula" in " ".join(insula("up", "--help").output.split())
+
+
 def test_routes_and_document_need_no_installation() -> None:
     routes = insula("routes").output
     assert re.search(r"GET +/v1/organizations/{organization_id}/projects +projects:read", routes), routes

@@ -19,6 +19,16 @@ def test_where_nothing_is_up_doctor_names_what_is_wrong_with_the_variables_there
     assert "INSULA_PORT: " in second
 
 
+def test_doctor_guesses_at_no_setting_that_is_far_from_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That all names begin alike makes none of them likely."""
+    monkeypatch.setenv("INSULA_FOO", "1")
+    monkeypatch.setenv("INSULA_PROT", "80")
+    assert [line.removeprefix("settings  ") for line in insula("doctor").output.splitlines()[1:]] == [
+        "INSULA_FOO is no setting",
+        "INSULA_PROT is no setting; is INSULA_PORT meant?",
+    ]
+
+
 def test_doctor_says_in_a_line_that_the_up_of_these_variables_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     describe(monkeypatch, **ADDRESSES)
     examined = insula("doctor")

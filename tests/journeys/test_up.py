@@ -48,9 +48,9 @@ def test_the_demo_is_there_mail_arrives_and_nothing_survives_a_kill_but_the_data
     running = instance.start()
     assert running["INSULA_LIMIT_TEAMS"] == "77"
     assert "Not used here, where all servers are Insula's own: INSULA_SMTP_PORT" in instance.said()
-    password = re.search(r"password\s+(.+):", instance.said())
+    password = re.search(r'password\s+"(.+)":', instance.said())
     assert password is not None, instance.said()
-    with signed_in(running["INSULA_URL"], "olivia@example.com", password[1].strip()) as client:
+    with signed_in(running["INSULA_URL"], "olivia@example.com", password[1]) as client:
         acme = demo(client)
         assert "job gave up" not in instance.said(), "what the demo planted alarms nobody"
         for invited in ("nobody.else@undeliverable.example", "newcomer@example.org"):

@@ -93,10 +93,21 @@ async def test_doctor_says_that_the_schema_is_behind(schema: Schema, installed: 
     assert not await examine(installed, Console(file=said, width=200))
     told = said.getvalue()
     assert f"wrong  the schema, revision {NEEDED} or newer: The database's schema is at revision" in told
-    findings = told.count("wrong  isolation, ")
-    assert findings > 0, "what the newest revision makes is missed"
-    assert told.count("That may follow from the schema, which is behind: `insula migrate` first") == findings
+    assert told.count("wrong  isolation, ") > 0, "what the newest revision makes is missed"
+    assert told.count("That may follow from the schema, which is behind: `insula migrate` first") == 1
     assert "REVOKE EXECUTE" not in told
+
+
+async def test_doctor_says_once_what_to_do_about_all_that_has_one_remedy(schema: Schema, installed: Settings) -> None:
+    for name in ("first", "second"):
+        await schema.superuser.execute(f"CREATE INDEX by_hand_{name} ON app.project (tenant_id, id)")
+    said = io.StringIO()
+    assert not await examine(installed, Console(file=said, width=200))
+    lines = said.getvalue().splitlines()
+    (first, second) = [number for number, line in enumerate(lines) if line.startswith("wrong  isolation, index ")]
+    assert second == first + 1
+    assert lines[second + 1].lstrip().startswith("Somebody changed the schema by hand")
+    assert said.getvalue().count("Somebody changed the schema by hand") == 1
 
 
 async def test_doctor_says_once_that_no_migration_was_run(schema: Schema, installed: Settings) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from insula.core.errors import DomainError
 from insula.core.events import Event
+from insula.core.jobs import ID_PREFIX as JOB_PREFIX
 from insula.core.permissions import Permission
 from insula.core.schemas import Task
 
@@ -25,6 +26,19 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     schedules: Sequence[Any] = ()
     constraints: Mapping[str, Callable[[], DomainError]] = {}
     """Constraint of the database -> what its refusal means to the caller."""
+
+
+class PrefixShared(Exception):
+    """Two features call their ids alike: the program does not start."""
+
+
+def refuse_shared_prefixes(features: Sequence[Feature]) -> None:
+    """Raises PrefixShared, which names both, or the feature whose prefix is that of jobs."""
+    owners = {JOB_PREFIX: "the core's jobs"}
+    for feature in features:
+        for prefix in feature.id_prefixes:
+            if (first := owners.setdefault(prefix, feature.name)) != feature.name:
+                raise PrefixShared(f"the prefix {prefix} of ids belongs to {first}, and {feature.name} has it too")
 
 
 def queues_of(features: Sequence[Feature]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Identifiers: UUIDv7 in the database, TypeID text (``prj_01j...``) everywhere else."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -104,6 +105,15 @@ def describe(prefix: str, noun: str) -> Meta:
         examples=[example_of(prefix)],
         extra_json_schema={"pattern": _form(prefix)},
         extra={_PREFIX: prefix},
+    )
+
+
+def describe_any(prefixes: Sequence[str], noun: str) -> Meta:
+    """Likewise about ids that have one of these prefixes."""
+    return Meta(
+        description=f"Id of {noun}.",
+        examples=[example_of(prefix) for prefix in prefixes],
+        extra_json_schema={"pattern": _form(f"({'|'.join(prefixes)})")},
     )
 
 

@@ -16,7 +16,7 @@ from asyncpg import Record
 from msgspec import Meta
 
 from insula.core.db import Transaction
-from insula.core.errors import InvalidRequest, Wrong
+from insula.core.errors import FieldError, InvalidRequest, Wrong
 from insula.core.keyed import collated, compared, keyed, ordered
 from insula.core.queries import Query
 
@@ -136,8 +136,8 @@ class Listing(Generic[R]):
         """The page asked for. Raises InvalidRequest for an unknown sort or a cursor that is not this list's."""
         active = {name: value for name, value in given.items() if value is not None}
         sort = self._unasked(active) if request.sort is None else request.sort
-        if sort not in self.offered:
-            raise InvalidRequest.about("query/sort", Wrong.NOT_OFFERED, f"one of {', '.join(self.offered)}")
+        if (wrong := self.refused(sort)) is not None:
+            raise InvalidRequest(errors=[wrong])
         binds: dict[str, Any] = {}
         for name, value in active.items():
             binds |= self.filters[name].binds(name, value)
@@ -151,6 +151,12 @@ class Listing(Generic[R]):
             return Page(rows, None)
         last = self._position(sort, rows[-1], records[request.limit - 1])
         return Page(rows, _seal(request.keys[0], last, binding))
+
+    def refused(self, sort: str) -> FieldError | None:
+        """What is wrong with an order that is asked for: it is none of those that are offered."""
+        if sort in self.offered:
+            return None
+        return FieldError("query/sort", Wrong.NOT_OFFERED, f"one of {', '.join(self.offered)}")
 
     @property
     def always(self) -> dict[str, str]:

@@ -48,7 +48,9 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Work for later, carried by the outbox. It holds ids only: neither secrets nor personal data wait in queues."""
+    """Work for later, carried by the outbox. It holds ids, numbers and moments: neither secrets nor personal data wait
+    in queues.
+    """
 
     NAME: ClassVar[str]
     """Stable across releases: rows in the outbox outlive the code that wrote them."""

@@ -113,6 +113,6 @@ class Inbox:
         while (event := connection.next_event()) is h11.NEED_DATA:
             connection.receive_data(await reader.read(65_536))
         if isinstance(event, h11.Request):
-            for part in answer(event, self.letters, self.http_port).events():
+            for part in answer(event, self.letters, self.http_port).events(head=event.method == b"HEAD"):
                 writer.write(connection.send(part) or b"")
             await writer.drain()

@@ -43,10 +43,11 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes = b""
     headers: dict[str, str] = {}
 
-    def events(self) -> list[h11.Response | h11.Data | h11.EndOfMessage]:
+    def events(self, *, head: bool) -> list[h11.Response | h11.Data | h11.EndOfMessage]:
+        """Without the body where HEAD asked for it (RFC 9110, section 9.3.2)."""
         headers = {**_HEADERS, "content-length": str(len(self.body)), **self.headers}
         start = h11.Response(status_code=self.status, headers=list(headers.items()), reason=self.status.phrase)
-        return [start, h11.Data(data=self.body), h11.EndOfMessage()]
+        return [start, *([] if head else [h11.Data(data=self.body)]), h11.EndOfMessage()]
 
 
 def answer(request: h11.Request, letters: Letters, port: int) -> Answer:
@@ -56,7 +57,8 @@ def answer(request: h11.Request, letters: Letters, port: int) -> Answer:
     if headers.get("host") not in {f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"}:
         return _refusal(HTTPStatus.MISDIRECTED_REQUEST)
     path, _, query = request.target.decode("latin-1").partition("?")
-    match request.method.decode("latin-1"), path.split("/")[1:]:
+    method = "GET" if request.method == b"HEAD" else request.method.decode("latin-1")
+    match method, path.split("/")[1:]:
         case "GET", [""]:
             return _page()
         case "GET", ["messages"]:
@@ -66,7 +68,7 @@ def answer(request: h11.Request, letters: Letters, port: int) -> Answer:
         case "DELETE", ["messages"]:
             letters.clear()
             return Answer(HTTPStatus.NO_CONTENT)
-        case method, _:
+        case _:
             return _refusal(HTTPStatus.NOT_FOUND if method == "GET" else HTTPStatus.METHOD_NOT_ALLOWED)
 
 

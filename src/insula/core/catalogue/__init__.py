@@ -25,6 +25,8 @@ _LOOKS_AGAIN: Final = 4
 _WAITS: Final = 12
 """Each as long as a transaction waits for a lock: a minute in all."""
 _WORD: Final = re.compile(r"(own_)?[0-9]{4}")
+_DIFFERS: Final = "the_schema_is_the_releases"
+_SCHEMA_DIFFERS: Final = "The schema differs from migrations/inventory.txt, which says what this release is made for:"
 _MEND: Final = (
     "Somebody changed the schema by hand, or migrations/inventory.txt is not that of these migrations: whoever writes"
     " one writes it anew, with `./insula test tests/architecture/test_golden.py --write-golden`."
@@ -45,12 +47,24 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Unproven(Mendable):
-    """The database does not keep tenants apart: the program does not start."""
+    """The database does not keep tenants apart, or is not the one of this release: the program does not start."""
 
     def __init__(self, findings: list[Finding]) -> None:
-        lines = [f"{finding.object}: {finding.wrong} ({finding.rule}). {finding.mend}" for finding in findings]
-        super().__init__("\n".join(["The database does not prove that tenants are isolated:", *lines]))
+        differs = all(finding.rule == _DIFFERS for finding in findings)
+        lines = [_SCHEMA_DIFFERS if differs else "The database does not prove that tenants are isolated:"]
+        for mend, found in by_remedy(findings).items():
+            *before, last = [f"{finding.object}: {finding.wrong} ({finding.rule})." for finding in found]
+            lines += [*before, last, mend] if before else [f"{last} {mend}"]
+        super().__init__("\n".join(lines))
         self.findings = findings
+
+
+def by_remedy(findings: list[Finding]) -> dict[str, list[Finding]]:
+    """What mends them -> the findings that it mends: it need be told once."""
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        found.setdefault(finding.mend, []).append(finding)
+    return found
 
 
 class StillLocked(Mendable):
@@ -165,4 +179,4 @@ def _unreadable(said: str) -> list[Finding]:
 
 
 def _unlike(line: str, wrong: str) -> Finding:
-    return Finding("the_schema_is_the_releases", line, wrong, _MEND)
+    return Finding(_DIFFERS, line, wrong, _MEND)

@@ -105,7 +105,7 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     """Decode the body into the very type the handler asks for, and leave it where Litestar looks for it.
 
     Litestar itself would read numbers and booleans out of strings. Raises UnsupportedMediaType, and InvalidRequest
-    for a body that is missing, malformed, ambiguous or of another shape.
+    for a body that is missing, malformed, ambiguous, of two kinds or of another shape.
     """
     decoder = _decoder_of(request.route_handler.fn)
     if decoder is None:
@@ -114,8 +114,7 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     body = request.receive.content
     if not body:
         raise InvalidRequest.about("", Wrong.MISSING, "a JSON body is needed")
-    if not _is_json(request) or _header(request, b"content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType
+    _refuse_other_kinds(request)
     try:
         # First the one that stops at the first thing that does not belong: what is left for the other, in Python, is
         # as small as what the handler takes.
@@ -135,6 +134,13 @@ async def read_body(request: Request[Any, Any, Any]) -> None:
     if wrong:
         raise InvalidRequest(errors=[*wrong, *await _also_wrong(request, decoded, wrong)])
     ScopeState.from_scope(request.scope).json = decoded
+
+
+def _refuse_other_kinds(request: Request[Any, Any, Any]) -> None:
+    if len(values_of(request.scope, b"content-type")) > 1:
+        raise InvalidRequest.about("header/Content-Type", Wrong.REPEATED, "given more than once")
+    if not _is_json(request) or _header(request, b"content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType
 
 
 def _holds_half_a_pair(body: bytes) -> bool:

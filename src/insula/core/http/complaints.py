@@ -41,6 +41,9 @@ _NEEDED: Final[dict[type, str]] = {
     inspect.NoneType: "null",
     inspect.DateTimeType: "a date and time with its offset, such as 2026-11-01T09:30:00Z",
 }
+_NOT_TEXT: Final = f", not {_SENT[str]}"
+"""Said of JSON; whatever stands in a query is text."""
+_PLUS: Final = "; write + as %2B, since in a query it stands for a blank"
 _Complaint = tuple[Wrong, str]
 
 _ITEMS: Final[dict[type, str]] = {inspect.DictType: "entries", inspect.ListType: "items"}
@@ -55,7 +58,11 @@ def complaint_about_text(text: str, annotation: Any, at: str) -> FieldError:
     """What is wrong with a query parameter, in which numbers are written as text."""
     kind = inspect.type_info(annotation)
     value = int(text[:_DIGITS]) if WHOLE.fullmatch(text) and _fits(0, kind) else text
-    return next(_walk(value, kind, at, _budget()), FieldError(at, Wrong.MALFORMED, UNCLEAR))
+    found = next(_walk(value, kind, at, _budget()), FieldError(at, Wrong.MALFORMED, UNCLEAR))
+    detail = found.detail.removesuffix(_NOT_TEXT)
+    if " " in text and next(_walk(text.replace(" ", "+"), kind, at, _budget()), None) is None:
+        detail += _PLUS
+    return FieldError(at, found.code, detail)
 
 
 def _budget() -> Iterator[int]:

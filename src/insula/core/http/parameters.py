@@ -16,8 +16,10 @@ from insula.core.http.complaints import WHOLE, complaint_about_text
 from insula.core.http.dependencies import hints_of
 from insula.core.http.idempotency import replay
 from insula.core.http.methods import options_of
+from insula.core.http.openapi import LISTING
 from insula.core.http.preconditions import refuse_untagged
 from insula.core.ids import formed
+from insula.core.listing import Listing
 
 _LONGEST: Final = 8192
 _MOST: Final = 32
@@ -67,6 +69,7 @@ def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
     if len(sent) > _LONGEST or sent.count(b"&") >= _MOST:  # the framework remembers a thousand that it has read
         raise InvalidRequest.about("query", Wrong.TOO_LONG, f"at most {_LONGEST} bytes and {_MOST} parameters")
     known: dict[str, Any] = request.route_handler.opt.get(QUERY_TYPES, {})
+    listing: Listing[Any] | None = request.route_handler.opt.get(LISTING)
     wrong = []
     for name, values in request.query_params.dict().items():
         if name not in known:
@@ -75,6 +78,8 @@ def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
             wrong.append(FieldError(f"query/{name}", Wrong.REPEATED, "given more than once"))
         elif not _is_valid(values[0], known[name]):
             wrong.append(complaint_about_text(values[0], known[name], f"query/{name}"))
+        elif name == "sort" and listing is not None and (refused := listing.refused(values[0])) is not None:
+            wrong.append(refused)
     if wrong:
         raise InvalidRequest(errors=wrong[:20])
 

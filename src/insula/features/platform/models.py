@@ -34,12 +34,14 @@ class Job(Base):
 
 
 class OperatorAction(Base):
-    """What an operator did; written in the same transaction, never changed."""
+    """What an operator did, or somebody at the command line about operators; written in the same transaction, never
+    changed.
+    """
 
     __tablename__ = "operator_action"
 
     id: Mapped[str] = mapped_column(TypeID("opa"), primary_key=True, default=minted("opa"))
-    user_id: Mapped[str] = mapped_column(TypeID("usr"))
+    user_id: Mapped[str | None] = mapped_column(TypeID("usr"))
     action: Mapped[str]
     target: Mapped[str]
     context: Mapped[dict[str, Any]] = mapped_column(JSONB)

@@ -58,7 +58,10 @@ class ProjectController(Controller):
     async def list_deleted_projects(
         self, db: NamedDependency[Transaction], page: NamedDependency[PageRequest]
     ) -> Page[ProjectRead]:
-        """List the projects that can be restored."""
+        """List the projects that can be restored.
+
+        Those deleted in the last 30 days; older ones are gone for good.
+        """
         return await DELETED_PROJECTS.page(db, page)
 
     @get("/projects/{project_id:str}", permission=READ, stale_ok=True)
@@ -97,7 +100,10 @@ class ProjectController(Controller):
         project_id: FromPath[ProjectId],
         version: NamedDependency[ETags | None],
     ) -> None:
-        """Delete a project; it can be restored."""
+        """Delete a project; it can be restored.
+
+        For 30 days; then it is gone for good.
+        """
         await projects.delete(project_id, version)
 
     @post(
@@ -114,7 +120,8 @@ class ProjectController(Controller):
     ) -> ProjectRead:
         """Restore a deleted project.
 
-        Where another one has its key by now, that one must have another key first.
+        Until 30 days after it was deleted: then it is gone for good. Where another one has its key by now, that one
+        must have another key first.
         """
         return ProjectRead.of(await projects.restore(project_id, version_if_sent))
 

@@ -34,7 +34,7 @@ class ProjectService:
         self._projects = ProjectRepository(db)
 
     async def start(self, data: ProjectCreate, created_by: str | None) -> Project:
-        """Make a project. Raises LimitReached and InvalidRequest; a taken key is refused by the database."""
+        """Make a project. Raises LimitReached and UnknownReference; a taken key is refused by the database."""
         await QUOTA.require_room(self._db)
         await self._require_team(data.team_id)
         project = await self._projects.add(
@@ -51,7 +51,7 @@ class ProjectService:
         return project
 
     async def change(self, project_id: str, data: ProjectUpdate, version: ETags | None) -> Project:
-        """Change the fields that were sent."""
+        """Change the fields that were sent. Raises UnknownReference; a taken key is refused by the database."""
         project = await self._projects.get(project_id, version=version)
         if data.team_id is not UNSET and data.team_id != project.team_id:
             await self._require_team(data.team_id)

@@ -71,14 +71,20 @@ class TeamController(Controller):
         team_id: FromPath[TeamId],
         version: NamedDependency[ETags | None],
     ) -> None:
-        """Delete a team; it can be restored, and what it owns remains."""
+        """Delete a team; it can be restored, and what it owns remains.
+
+        For 30 days; then it is gone for good, and what it owned belongs to no team.
+        """
         await teams.dissolve(team_id, version)
 
     @get("/deleted-teams", permission=WRITE, listing=DELETED_TEAMS, stale_ok=True)
     async def list_deleted_teams(
         self, db: NamedDependency[Transaction], page: NamedDependency[PageRequest]
     ) -> Page[TeamRead]:
-        """List the teams that can be restored."""
+        """List the teams that can be restored.
+
+        Those deleted in the last 30 days; older ones are gone for good.
+        """
         return await DELETED_TEAMS.page(db, page)
 
     @post(
@@ -95,7 +101,8 @@ class TeamController(Controller):
     ) -> TeamRead:
         """Restore a deleted team, with its members and what it owned.
 
-        Where another one has its name by now, that one must have another name first.
+        Until 30 days after it was deleted: then it is gone for good. Where another one has its name by now, that one
+        must have another name first.
         """
         return TeamRead.of(await teams.restore(team_id, version_if_sent))
 
