@@ -20,10 +20,12 @@ pytestmark = [
 
 _SOON = 3000
 """Requests, one after the other: more than 400 of them in ten seconds, on any machine."""
+BUSY = "/v1/organizations/busy/projects"
+"""Of an organization that has asked too much."""
 
 
 class Counting(ThreadingHTTPServer):
-    """Answers whatever is asked, and counts by what was shown."""
+    """Answers whatever is asked, and counts by what was shown; of one place it says that too much was asked."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), CountingHandler)
@@ -36,7 +38,7 @@ class CountingHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.shown[self.headers.get("authorization") or self.headers.get("cookie") or ""] += 1
-        self.send_response(200)
+        self.send_response(429 if self.path == BUSY else 200)
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -89,4 +91,17 @@ def test_another_spelling_of_the_scheme_begins_no_new_count(server: Counting, cl
     answers = [client.get("/v1/me", headers={"authorization": spelled[n % 4]}).status_code for n in range(_SOON)]
     assert set(answers) == {200, 429}
     assert client.get("/v1/me", headers={"authorization": "Bearer      one"}).status_code == 429
+    assert client.get("/v1/me", headers={"authorization": "Bearer other"}).status_code == 200
+
+
+def test_who_asks_on_where_the_program_refuses_is_refused_before_it(server: Counting, client: httpx.Client) -> None:
+    many = [{"authorization": f"Bearer {number}"} for number in range(3)]
+    for headers in many:
+        answers = [client.get(BUSY, headers=headers) for _ in range(100)]
+        assert {answer.status_code for answer in answers} == {429}
+        assert 50 <= server.shown[headers["authorization"]] < 60
+        assert client.get("/v1/me", headers=headers).status_code == 429
+    assert client.get(BUSY, headers={"authorization": "Bearer other"}).headers.get("retry-after") is None, (
+        "asked behind"
+    )
     assert client.get("/v1/me", headers={"authorization": "Bearer other"}).status_code == 200
