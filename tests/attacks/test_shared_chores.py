@@ -7,6 +7,7 @@ import pytest
 from litestar import Litestar
 
 from insula.core.ids import new_id, to_uuid
+from insula.core.tracing import trace_id_of
 from insula.features.organizations.jobs import PURGE
 from insula.settings import Settings
 from tests.factories import Member, World
@@ -110,3 +111,11 @@ async def test_an_invitation_that_names_a_strangers_session_does_not_lock_it(wor
         await db.driver.execute("SELECT app.arm_invitations($1, $2)", [planted], [bytes(32)])
         locked = "SELECT FROM app.credential WHERE id = $1 FOR UPDATE NOWAIT"
         assert len(await world.superuser.fetch(locked, session)) == 1
+
+
+@pytest.mark.parametrize(
+    ("carried", "trace"),
+    [("a" * 32, "a" * 32), (f"{'a' * 32}-{'b' * 16}", "a" * 32), ("x" * 8000, None), ("a" * 33, None), ("", None)],
+)
+def test_what_a_job_carries_reaches_the_log_only_where_it_names_a_trace(carried: str, trace: str | None) -> None:
+    assert trace_id_of(carried) == trace
