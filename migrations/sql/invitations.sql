@@ -147,16 +147,18 @@ CREATE FUNCTION app.arm_invitations(invitations uuid[], hashes bytea[]) RETURNS 
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     -- The row names its credential, and the application writes that name: it must not reach anybody else's, nor lock it,
     -- which ON CONFLICT DO UPDATE does before it looks whose it is.
-    UPDATE app.credential AS c SET hash = g.hash, expires_at = i.expires_at
-      FROM unnest(invitations, hashes) AS g (invitation, hash)
-      JOIN app.invitation AS i ON i.tenant_id = (SELECT app.tenant_id()) AND i.id = g.invitation
-     WHERE i.status = 'pending'
-       AND c.id = i.credential_id AND c.kind = 'invitation' AND c.tenant_id = i.tenant_id AND c.subject_id = i.id;
+    WITH wanted AS (
+        SELECT i.credential_id, g.hash, i.tenant_id, i.id, i.expires_at
+          FROM unnest(invitations, hashes) AS g (invitation, hash)
+          JOIN app.invitation AS i ON i.tenant_id = (SELECT app.tenant_id()) AND i.id = g.invitation
+         WHERE i.status = 'pending'
+    ), renewed AS (
+        UPDATE app.credential AS c SET hash = w.hash, expires_at = w.expires_at
+          FROM wanted AS w
+         WHERE c.id = w.credential_id AND c.kind = 'invitation' AND c.tenant_id = w.tenant_id AND c.subject_id = w.id
+    )
     INSERT INTO app.credential (id, kind, hash, tenant_id, subject_id, expires_at)
-    SELECT i.credential_id, 'invitation', g.hash, i.tenant_id, i.id, i.expires_at
-      FROM unnest(invitations, hashes) AS g (invitation, hash)
-      JOIN app.invitation AS i ON i.tenant_id = (SELECT app.tenant_id()) AND i.id = g.invitation
-     WHERE i.status = 'pending'
+    SELECT w.credential_id, 'invitation', w.hash, w.tenant_id, w.id, w.expires_at FROM wanted AS w
     ON CONFLICT (id) DO NOTHING
 $$;
 

@@ -1,6 +1,7 @@
 """Attacks by SQL of one tenant on what the program does for all of them by itself."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -8,34 +9,37 @@ from litestar import Litestar
 
 from insula.core.ids import new_id, to_uuid
 from insula.core.tracing import trace_id_of
-from insula.features.organizations.jobs import PURGE
 from insula.settings import Settings
 from tests.factories import Member, World
+from tests.features.test_organization_end import delete_and_let_the_window_pass, purge
 
-PURGE_DELETED = "SELECT app.purge_deleted(interval '30 days', 1000)"
 HOLD_MEMBERS = "SELECT FROM app.membership WHERE tenant_id = $1 FOR UPDATE"
 HOLD_PROJECTS = "SELECT FROM app.project WHERE tenant_id = $1 FOR UPDATE"
 LARGEST = (1 << 63) - 1
 
 
-async def run(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
+async def purge_deleted(settings: Settings) -> None:
+    connection = await asyncpg.connect(settings.platform_database_url)
     try:
-        await connection.execute(statement)
+        await connection.execute("SELECT app.purge_deleted(interval '30 days', 1000)")
     finally:
         await connection.close()
 
 
-async def held(stack: AsyncExitStack, world: World, statement: str, owner: Member) -> None:
-    """Locks that SQL inside the organization takes and does not let go before the stack is left."""
+@asynccontextmanager
+async def held(world: World, statement: str, owner: Member) -> AsyncIterator[None]:
+    """Locks that SQL inside the organization takes and does not let go before the block is left."""
     connection = await asyncpg.connect(world.settings.owner_database_url)
-    stack.push_async_callback(connection.close)
-    await connection.execute("SET ROLE app_owner; BEGIN")
-    await connection.execute(statement, to_uuid("org", owner.organization_id))
+    try:
+        await connection.execute("SET ROLE app_owner; BEGIN")
+        await connection.execute(statement, to_uuid("org", owner.organization_id))
+        yield
+    finally:
+        await connection.close()
 
 
-async def old_team(world: World, owner: Member, version: int = 1) -> str:
-    """A team that was deleted long ago, and a project of it; returns the team's id."""
+async def old_team(world: World, owner: Member, version: int = 1) -> None:
+    """A team that was deleted long ago, and a project of it."""
     team = (await owner.client.post(owner.url("/teams"), json={"name": "Old"})).json()["id"]
     body = {"name": "P", "key": "PP", "team_id": team}
     assert (await owner.client.post(owner.url("/projects"), json=body)).status_code == 201
@@ -44,7 +48,6 @@ async def old_team(world: World, owner: Member, version: int = 1) -> str:
     await world.superuser.execute(
         "UPDATE app.team SET deleted_at = now() - interval '31 days' WHERE tenant_id = $1", organization
     )
-    return str(team)
 
 
 async def there(world: World, table: str, owner: Member) -> bool:
@@ -60,34 +63,28 @@ async def test_whoever_holds_their_rows_keeps_nobody_elses_from_being_purged(wor
     holder, other = await world.owner(), await world.owner()
     for owner in (holder, other):
         await old_team(world, owner)
-    async with AsyncExitStack() as stack:
-        await held(stack, world, HOLD_PROJECTS, holder)
-        await run(settings.platform_database_url, PURGE_DELETED)
+    async with held(world, HOLD_PROJECTS, holder):
+        await purge_deleted(settings)
         assert [await there(world, "team", owner) for owner in (holder, other)] == [True, False]
-    await run(settings.platform_database_url, PURGE_DELETED)
+    await purge_deleted(settings)
     assert not await there(world, "team", holder)
 
 
 async def test_nor_whole_organizations(world: World, settings: Settings) -> None:
     holder, other = await world.owner(), await world.owner()
     for owner in (holder, other):
-        await world.superuser.execute(
-            "UPDATE app.organization SET deleted_at = now() - interval '40 days', restorable_until = now() - interval '9 days'"
-            " WHERE id = $1",
-            to_uuid("org", owner.organization_id),
-        )
-    async with AsyncExitStack() as stack:
-        await held(stack, world, HOLD_MEMBERS, holder)
-        await run(settings.platform_database_url, PURGE.statement)
+        await delete_and_let_the_window_pass(owner, world.superuser)
+    async with held(world, HOLD_MEMBERS, holder):
+        await purge(settings)
         assert [await there(world, "organization", owner) for owner in (holder, other)] == [True, False]
-    await run(settings.platform_database_url, PURGE.statement)
+    await purge(settings)
     assert not await there(world, "organization", holder)
 
 
 async def test_no_version_is_so_large_that_what_it_refers_to_cannot_go(world: World, settings: Settings) -> None:
     owner = await world.owner()
     await old_team(world, owner, LARGEST)
-    await run(settings.platform_database_url, PURGE_DELETED)
+    await purge_deleted(settings)
     assert not await there(world, "team", owner)
     (project,) = (await owner.client.get(owner.url("/projects"))).json()["data"]
     assert (project["team_id"], project["version"]) == (None, 1)

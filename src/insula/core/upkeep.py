@@ -23,7 +23,7 @@ CRASH_LIMIT: Final = 25
 FORGOTTEN_SECONDS: Final = 5.0
 """A job that was handed out so long ago, has not started and is not in the queue was lost with it."""
 GAUGE_SECONDS: Final = 15.0
-OVERDUE_SECONDS: Final = 15.0
+_OVERDUE_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 1.0
 _REST_SECONDS: Final = 60.0
 """What failed comes round again after so long: others may have had to wait for it."""
@@ -179,7 +179,7 @@ class Upkeep:
             await db.commit()
         if ended:
             _log.error("transactions went on for too long and were ended", count=ended)
-        return OVERDUE_SECONDS
+        return _OVERDUE_SECONDS
 
 
 async def _do(driver: Driver, each: Schedule | Chore, *, follows: bool) -> None:
