@@ -9,7 +9,7 @@ import pytest
 import structlog
 from litestar import Litestar, get
 from litestar.params import FromPath
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from insula.core import metrics
 from insula.core.http.access_log import AccessLog
@@ -66,6 +66,24 @@ async def test_a_request_leaves_one_line_without_its_query_and_headers(capsys: C
         "tenant": "org_1",
         "user": "usr_1",
     }
+
+
+async def test_how_slowly_an_answer_is_read_is_not_how_long_it_took(capsys: Captured) -> None:
+    configure_logs("info", json=True)
+    reading_seconds = 0.5
+
+    async def read_slowly(scope: Scope, receive: Receive, send: Send) -> None:
+        async def read(message: Message) -> None:
+            await send(message)
+            await asyncio.sleep(reading_seconds if message["type"] == "http.response.body" else 0)
+
+        await AccessLog(SITE)(scope, receive, read)
+
+    transport = httpx.ASGITransport(read_slowly)  # type: ignore[arg-type]  # as above
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        await client.get("/things/a")
+    (line,) = lines(capsys)
+    assert 0 < line["duration_ms"] < reading_seconds * 1000
 
 
 @pytest.mark.attack(137)

@@ -77,6 +77,12 @@ async def followed(client: httpx.AsyncClient, url: str | None) -> list[dict[str,
     return rows
 
 
+@pytest.mark.parametrize("query", ["sort=name&limit=1&status=active", "status=active&limit=1&sort=name"])
+async def test_the_next_page_is_asked_for_with_the_same_parameters_in_the_same_order(owner: Member, query: str) -> None:
+    first = await owner.client.get(owner.url(f"/projects?{query}"))
+    assert next_of(first) == f"{owner.url('/projects')}?{query}&cursor={first.json()['next_cursor']}"
+
+
 @pytest.mark.parametrize("limit", [1, 3, 7, 28, 100])
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "name", "-name", "updated_at", "-updated_at"])
 async def test_a_list_followed_to_its_end_shows_each_row_once_and_in_order(

@@ -23,7 +23,7 @@ from tests.factories import Member
 
 PASSWORD: Final = "correct horse battery staple"
 HANDS: Final = 4
-_PAUSE_SECONDS: Final = 0.1
+_PAUSE_SECONDS: Final = 0.4
 _LETTER_SECONDS: Final = 30.0
 _KINDS: Final = 5
 _LINK: Final = re.compile(r"#token=(\S+)")

@@ -162,7 +162,7 @@ async def killed_over_the_door_key(scene: Scene) -> None:
 
 
 async def test_no_request_fails_while_door_key_pepper_and_data_keys_are_replaced(scene: Scene, tmp_path: Path) -> None:
-    await scene.open(tmp_path, apis=3, workers=2)
+    await scene.open(tmp_path, apis=2, workers=1)
     before = [await scene.clients.signed_in(owner) for owner in scene.owners]
     old = await scene.superuser.fetch("SELECT wrapped FROM app.key")
     door_key = await scene.superuser.fetchval("SELECT ipad FROM app.door_key")

@@ -56,7 +56,7 @@ def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
 HTTP_REQUESTS: Final = _counter("http_requests", "Requests answered.", "method", "route", "status")
 HTTP_SECONDS: Final = Histogram(
     "http_request_seconds",
-    "From the first byte to the last.",
+    "Until the answer is there, however slowly it is read then.",
     ("method", "route"),
     buckets=_HTTP_BUCKETS,
     registry=REGISTRY,

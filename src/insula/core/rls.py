@@ -1,13 +1,17 @@
 """The one definition of what each class of table grants to whom; migrations create every table through it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic.operations import Operations
 from sqlalchemy.sql.schema import SchemaItem
+
+if TYPE_CHECKING:  # migrations call what is here; the program, which needs its words, starts without their library
+    from alembic.operations import Operations
 
 SCHEMA = "app"
 ISOLATION = "tenant_id = (SELECT app.tenant_id())"

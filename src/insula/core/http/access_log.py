@@ -56,15 +56,16 @@ class AccessLog:
     ) -> None:
         path, header = scope["path"], (b"x-request-id", request_id.encode())
         _bound(scope)
-        status, size, started = 0, 0, perf_counter()
+        status, size, started, answered = 0, 0, perf_counter(), 0.0
 
         async def observe(message: Message) -> None:
-            nonlocal status, size
+            nonlocal status, size, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), header]
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))
+                answered = answered or perf_counter()  # how fast it is read is the caller's doing
             await send(message)
 
         metrics.HTTP_IN_FLIGHT.inc()
@@ -77,7 +78,7 @@ class AccessLog:
         finally:
             metrics.HTTP_IN_FLIGHT.dec()
             status = status or 499  # the caller went away before there was an answer
-            _record(scope, path, status, size, perf_counter() - started)
+            _record(scope, path, status, size, (answered or perf_counter()) - started)
             if span is not None:
                 _describe(span, scope, status)
 

@@ -71,7 +71,8 @@ def _refuse_wrong(request: Request[Any, Any, Any]) -> None:
     known: dict[str, Any] = request.route_handler.opt.get(QUERY_TYPES, {})
     listing: Listing[Any] | None = request.route_handler.opt.get(LISTING)
     wrong = []
-    for name, values in request.query_params.dict().items():
+    for name in dict.fromkeys(request.query_params):  # in the order in which they were sent
+        values = request.query_params.getall(name)
         if name not in known:
             wrong.append(FieldError(f"query/{name[:100]}", Wrong.UNKNOWN, "unknown parameter"))
         elif len(values) > 1:

@@ -43,5 +43,5 @@ def _next(request: Request[Any, Any, Any], cursor: str) -> str:
     """A relative reference that repeats the request's own parameters."""
     query = f"cursor={cursor}"  # base64url: nothing of it needs quoting
     if request.scope["query_string"]:
-        query = urlencode({**request.query_params.dict(), "cursor": [cursor]}, doseq=True)
+        query = urlencode({**request.query_params, "cursor": cursor})
     return f'<{request.scope["raw_path"].decode()}?{query}>; rel="next"'
