@@ -42,6 +42,10 @@ PLANTED = {
         ("features/projects/models.py", "from litestar.di import Provide"),
         ("core/events.py", "import litestar.response"),
     ],
+    "What serves starts without the library of migrations": [
+        ("worker.py", "import alembic"),
+        ("core/models.py", "import insula.core.rls"),
+    ],
 }
 
 

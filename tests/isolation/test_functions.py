@@ -7,7 +7,7 @@ import pytest
 
 from insula.core.catalogue.doors import APP_RW
 from insula.core.catalogue.doors import EXECUTABLE as BY_LOGIN
-from insula.core.rls import delete_door
+from insula.core.tables import delete_door
 from tests.isolation.arena import Arena, Tenant, answers, assert_nothing_of
 
 EXECUTABLE = """

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from insula.core.ids import to_uuid
-from insula.core.rls import TableClass
+from insula.core.tables import TableClass
 from tests.conftest import address
 from tests.isolation.arena import Arena
 

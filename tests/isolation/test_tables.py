@@ -11,7 +11,7 @@ from insula.core.catalogue.facts import read_catalogue
 from insula.core.catalogue.tables import owner_columns
 from insula.core.db import Driver
 from insula.core.ids import to_uuid
-from insula.core.rls import ISOLATION, TableClass
+from insula.core.tables import ISOLATION, TableClass
 from tests.isolation.arena import Arena, Tenant
 from tests.rows import insert, plausible
 

@@ -9,7 +9,7 @@ from alembic.operations import Operations
 from sqlalchemy.exc import DBAPIError
 
 from insula.core.errors import sqlstate_of
-from insula.core.rls import SCHEMA
+from insula.core.tables import SCHEMA
 
 BATCH: Final = 1000
 """Rows that a backfill changes at once: whoever wants to change one of them too waits for the others."""

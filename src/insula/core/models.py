@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 from insula.core import clock
 from insula.core.ids import TypeID, new_id
-from insula.core.rls import SCHEMA
+from insula.core.tables import SCHEMA
 
 
 class Document(JSONB):

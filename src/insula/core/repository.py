@@ -14,7 +14,7 @@ from insula.core.etags import ETags, tag_of
 from insula.core.ids import to_uuid
 from insula.core.inserts import insert_of
 from insula.core.queries import DIALECT
-from insula.core.rls import SCHEMA, delete_door
+from insula.core.tables import SCHEMA, delete_door
 
 M = TypeVar("M", bound=Any)
 

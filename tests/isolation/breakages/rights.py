@@ -1,7 +1,7 @@
 """Every way to break what the catalogue check asks of functions, roles and the server."""
 
 from insula.core.catalogue import openings, rights
-from insula.core.rls import delete_door_body
+from insula.core.tables import delete_door_body
 
 RIGHT_BREAKAGES = {
     rights.functions_are_pinned: {

@@ -7,7 +7,7 @@ import msgspec
 from insula.core.catalogue import queries, right_queries
 from insula.core.catalogue.doors import EXECUTABLE
 from insula.core.pool import Driver
-from insula.core.rls import SCHEMA, TableClass
+from insula.core.tables import SCHEMA, TableClass
 
 F = TypeVar("F", bound=msgspec.Struct)
 

@@ -6,7 +6,7 @@ from typing import Final
 from insula.core.catalogue.facts import OUTSIDERS, OWNERS, Catalogue
 from insula.core.catalogue.rule import Problems, Rule
 from insula.core.catalogue.tables import owner_columns
-from insula.core.rls import SCHEMA, TableClass
+from insula.core.tables import SCHEMA, TableClass
 
 APPEND_ONLY: Final = frozenset({f"{SCHEMA}.event", f"{SCHEMA}.account_event", f"{SCHEMA}.operator_action"})
 """What happened stays as it was written."""

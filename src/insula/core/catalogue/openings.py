@@ -7,7 +7,7 @@ from insula.core.catalogue.facts import LOGINS, OWNERS, Catalogue
 from insula.core.catalogue.grants import APPEND_ONLY
 from insula.core.catalogue.rights import PINNED
 from insula.core.catalogue.rule import Problems, Rule
-from insula.core.rls import SCHEMA, TableClass, delete_door, delete_door_body
+from insula.core.tables import SCHEMA, TableClass, delete_door, delete_door_body
 
 _LISTED: Final = frozenset((login, name) for login, names in EXECUTABLE.items() for name in names)
 

@@ -7,7 +7,7 @@ from insula.core.catalogue.doors import COMPARISONS, RUNS_AS_OWNER
 from insula.core.catalogue.facts import LOGINS, OWNERS, Catalogue, Right
 from insula.core.catalogue.rule import Problems, Rule
 from insula.core.db import defaults_of
-from insula.core.rls import SCHEMA
+from insula.core.tables import SCHEMA
 
 PINNED: Final = "search_path=pg_catalog, pg_temp"
 CONTEXT: Final = frozenset({"tenant_id", "user_id"})

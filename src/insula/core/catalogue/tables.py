@@ -5,7 +5,7 @@ from typing import Final
 
 from insula.core.catalogue.facts import Catalogue, Policy
 from insula.core.catalogue.rule import Problems, Rule
-from insula.core.rls import COUNT_VERSION, MOMENTS, SCHEMA, TEXT_BYTES, TableClass
+from insula.core.tables import COUNT_VERSION, MOMENTS, SCHEMA, TEXT_BYTES, TableClass
 
 KEY_TABLE: Final = f"{SCHEMA}.door_key"
 """Belongs to app_door, which alone reads it, in every statement: row security keeps others out, and is not forced."""
