@@ -13,7 +13,7 @@ from litestar._parsers import parse_query_string
 
 from insula.app import create_litestar
 from insula.core.db import Database, Transaction
-from insula.core.errors import Unavailable
+from insula.core.errors import RateLimited, Unavailable
 from insula.core.http.access_log import AccessLog
 from insula.core.http.room import Room
 from insula.core.ids import to_uuid
@@ -91,10 +91,24 @@ def test_all_bodies_together_fill_no_more_than_the_room_for_them() -> None:
     room = Room("bodies", CAP)
     with ExitStack() as bodies:
         for person in range(4):
-            bodies.enter_context(room.of(str(person)))(16 * CAP)
-        with pytest.raises(Unavailable), room.of("another") as take:
+            bodies.enter_context(room.of([str(person)]))(16 * CAP)
+        with pytest.raises(Unavailable), room.of(["another"]) as take:
             take(1)
-    with room.of("another") as take:
+    with room.of(["another"]) as take:
+        take(16 * CAP)
+
+
+@pytest.mark.parametrize("holders", ["usr_{0} org_1", "usr_1 org_{0}"])
+def test_neither_many_members_nor_many_organizations_hold_more_than_one_share(holders: str) -> None:
+    room = Room("answers", CAP)
+    with ExitStack() as answers:
+        for number in range(16):
+            answers.enter_context(room.of(holders.format(number).split()))(CAP)
+        with pytest.raises(RateLimited), room.of(holders.format("another").split()) as take:
+            take(1)
+        with room.of(["usr_another", "org_another"]) as take:
+            take(16 * CAP)
+    with room.of(["usr_1", "org_1"]) as take:
         take(16 * CAP)
 
 

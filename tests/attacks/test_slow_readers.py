@@ -81,6 +81,21 @@ async def test_answers_that_nobody_reads_fill_no_memory_and_keep_no_connection(
         await client.close()
 
 
+@pytest.mark.attack(128)
+async def test_however_many_members_do_not_read_strangers_get_long_answers(
+    settings: Settings, world: World, tmp_path: Path
+) -> None:
+    greedy, stranger = await with_large_events(world), await with_large_events(world)
+    crowd = [await world.member(greedy.organization_id, "admin") for _ in range(6)]
+    async with serving(settings, tmp_path, pool_size=4) as api, AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(asking(api.port, one)) for one in crowd * 2]
+        assert {(await first_line(reader)).split()[1] for reader in readers} == {b"200", b"429"}
+        client = await Client.connect(api.port)
+        stack.push_async_callback(client.close)
+        page = stranger.url("/events?limit=100")
+        assert await client.request("GET", page, token=stranger.person.token) == 200
+
+
 async def test_who_does_not_read_in_time_is_left(settings: Settings, world: World, tmp_path: Path) -> None:
     greedy = await with_large_events(world)
     async with serving(settings, tmp_path, "-c", HURRIED) as api, asking(api.port, greedy) as reader:

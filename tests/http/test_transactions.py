@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from insula.core import journal
-from insula.core.http import bodies
+from insula.core.http import bodies, held_reply
+from insula.core.http.room import Room
 from insula.core.ids import to_uuid
 from insula.core.listing import first_id_of
 from insula.core.logs import configure_logs
@@ -59,6 +60,25 @@ async def traces(superuser: asyncpg.Connection, member: Member) -> tuple[int, in
 
 def order(name: str = "Website", then: str = "succeed") -> dict[str, Any]:
     return {"name": name, "then": then}
+
+
+async def test_an_answer_that_is_made_once_more_is_held_once(
+    world: World, superuser: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until, left = Room.until, []
+
+    def watched(room: Room, *arguments: Any) -> Any:
+        take = until(room, *arguments)
+        return lambda length: left.append((take(length), room._free))
+
+    monkeypatch.setattr(held_reply, "PIECE", 0)
+    monkeypatch.setattr(Room, "until", watched)
+    owner = await world.owner()
+    async with raising(superuser, "40001", deferred=True):
+        answer = await owner.client.post(owner.url("/projects"), json={"name": "x", "key": "XX"})
+    assert answer.status_code == 201, answer.text
+    first, second = left
+    assert first == second
 
 
 @pytest.mark.parametrize("deferred", [False, True])

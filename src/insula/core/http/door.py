@@ -21,7 +21,7 @@ from insula.core.http.idempotency import ASKED, Asked, asked
 from insula.core.http.kept_out import REASONS, record_kept_out
 from insula.core.http.once_more import asking_again
 from insula.core.http.problems import RERUN
-from insula.core.http.room import Room
+from insula.core.http.room import Room, owners
 from insula.core.ids import to_text, to_uuid
 from insula.core.keyring import Keyring
 from insula.core.permissions import Permissions, Principal
@@ -105,10 +105,10 @@ class RequestTransaction(ASGIMiddleware):
                 await self._doors.admission.refused(scope)
             raise
         self._doors.admission.known(scope, shown)
-        with ExitStack() as held:
+        with ExitStack() as held, ExitStack() as unread:
             if scope["method"] not in _SAFE:
                 await self._receive(body, scope, shown, held)
-            await self._answer(_Request(scope, body, shown, send, next_app, held))
+            await self._answer(_Request(scope, body, shown, send, next_app, unread))
 
     async def _answer(self, request: "_Request") -> None:
         """Run it; after a collision once more, and on the primary where a replica could not answer."""
@@ -128,6 +128,7 @@ class RequestTransaction(ASGIMiddleware):
             reply = await self._replied(request, may, again, replica)
         # Neither place nor connection is kept for whoever reads slowly.
         if reply is None or reply.rerun:
+            request.unread.close()
             return False
         await reply.deliver()
         return True
@@ -167,7 +168,7 @@ class RequestTransaction(ASGIMiddleware):
 
     async def _run(self, request: "_Request", may: Rerun, again: Any, transaction: Transaction) -> HeldReply:
         assert transaction.principal is not None
-        take = self._unread.until(request.held, transaction.principal.user_id or request.shown.token)
+        take = self._unread.until(request.unread, owners(transaction.principal, request.shown.token))
         reply = HeldReply(again, transaction, request.send, may, take)
         await request.next_app(again, request.body, reply)
         transaction.spoilt = again[RERUN] == errors.STATEMENT_GONE
@@ -191,8 +192,8 @@ class RequestTransaction(ASGIMiddleware):
         async with self._shares.of(_owner(scope, shown)), self._transaction(scope) as transaction:
             await self._enter({**scope}, transaction, shown)
             assert transaction.principal is not None
-            owner = transaction.principal.user_id or shown.token
-        await body.receive(self._doors.body_limit, held.enter_context(self._room.of(owner)))
+            known = owners(transaction.principal, shown.token)
+        await body.receive(self._doors.body_limit, held.enter_context(self._room.of(known)))
 
     async def _enter(
         self, scope: Any, transaction: Transaction, shown: Presented, replica: Replica | None = None
@@ -237,8 +238,8 @@ class _Request(msgspec.Struct, frozen=True):
     shown: Presented
     send: Send
     next_app: ASGIApp
-    held: ExitStack
-    """What is given back when it is over."""
+    unread: ExitStack
+    """Gives the room of its answer back."""
 
 
 async def _found(scope: Any, transaction: Transaction, entrance: Entrance, replica: Replica | None) -> Any:

@@ -36,15 +36,16 @@ class StillRefused:
         own = self._held.get(who)
         if own is None:
             return None
-        shared = self._held.get(group, own)
         now = self._now()
+        if now - own[1] > _KNOWN_SECONDS:
+            del self._held[who]
+            return None
+        shared = self._held.get(group, own)
         for decision, until in (own, shared):
             left = int((until - now) * 1_000_000)
             if left > 0 and decision.limit.name == own[0].limit.name:
                 decisions_counter(decision.limit.name, "refused").inc()
                 return msgspec.structs.replace(decision, wait=left)
-        if now - own[1] > _KNOWN_SECONDS:
-            del self._held[who]
         return None
 
     def hold(self, who: Hashable, decision: Decision) -> None:
