@@ -70,12 +70,14 @@ async def test_a_request_leaves_one_line_without_its_query_and_headers(capsys: C
 
 async def test_how_slowly_an_answer_is_read_is_not_how_long_it_took(capsys: Captured) -> None:
     configure_logs("info", json=True)
-    reading_seconds = 0.5
+    reading_seconds, busy = 0.5, [sample("http_requests_in_flight")]
 
     async def read_slowly(scope: Scope, receive: Receive, send: Send) -> None:
         async def read(message: Message) -> None:
             await send(message)
-            await asyncio.sleep(reading_seconds if message["type"] == "http.response.body" else 0)
+            if message["type"] == "http.response.body":
+                busy.append(sample("http_requests_in_flight"))
+                await asyncio.sleep(reading_seconds)
 
         await AccessLog(SITE)(scope, receive, read)
 
@@ -84,6 +86,7 @@ async def test_how_slowly_an_answer_is_read_is_not_how_long_it_took(capsys: Capt
         await client.get("/things/a")
     (line,) = lines(capsys)
     assert 0 < line["duration_ms"] < reading_seconds * 1000
+    assert {*busy, sample("http_requests_in_flight")} == {busy[0]}
 
 
 @pytest.mark.attack(137)

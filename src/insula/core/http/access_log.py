@@ -65,7 +65,9 @@ class AccessLog:
                 message["headers"] = [*message.get("headers", ()), header]
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))
-                answered = answered or perf_counter()  # how fast it is read is the caller's doing
+                if not answered:  # how slowly it is read is the caller's doing, and no work of ours
+                    answered = perf_counter()
+                    metrics.HTTP_IN_FLIGHT.dec()
             await send(message)
 
         metrics.HTTP_IN_FLIGHT.inc()
@@ -76,9 +78,11 @@ class AccessLog:
             log.exception("request failed")
             raise
         finally:
-            metrics.HTTP_IN_FLIGHT.dec()
+            if not answered:
+                answered = perf_counter()
+                metrics.HTTP_IN_FLIGHT.dec()
             status = status or 499  # the caller went away before there was an answer
-            _record(scope, path, status, size, (answered or perf_counter()) - started)
+            _record(scope, path, status, size, answered - started)
             if span is not None:
                 _describe(span, scope, status)
 
