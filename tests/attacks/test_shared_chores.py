@@ -1,6 +1,6 @@
 """Attacks by SQL of one tenant on what the program does for all of them by itself."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -53,9 +53,77 @@ async def old_team(world: World, owner: Member, version: int = 1) -> None:
 async def there(world: World, table: str, owner: Member) -> bool:
     query = {
         "team": "SELECT FROM app.team WHERE tenant_id = $1",
+        "invitation": "SELECT FROM app.invitation WHERE tenant_id = $1",
         "organization": "SELECT FROM app.organization WHERE id = $1",
     }
     return bool(await world.superuser.fetch(query[table], to_uuid("org", owner.organization_id)))
+
+
+@asynccontextmanager
+async def slow(world: World, table: str, owner: Member) -> AsyncIterator[None]:
+    """Nothing of the organization's is deleted from the table before everybody's patience ends."""
+    tenant = to_uuid("org", owner.organization_id)
+    await world.superuser.execute(
+        "CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN IF old.tenant_id = '{tenant}' THEN PERFORM pg_sleep(60); END IF; RETURN old; END $$;"
+        f" CREATE TRIGGER dawdle BEFORE DELETE ON app.{table} FOR EACH ROW EXECUTE FUNCTION public.dawdle()"
+    )
+    try:
+        yield
+    finally:
+        await world.superuser.execute("DROP FUNCTION public.dawdle() CASCADE")
+
+
+async def hurried(settings: Settings, statement: str) -> int:
+    """How many organizations' share stays, where a statement may take a second."""
+    connection = await asyncpg.connect(settings.platform_database_url)
+    try:
+        await connection.execute("SET statement_timeout = '1s'")
+        return int(await connection.fetchval(statement))
+    finally:
+        await connection.close()
+
+
+async def old_invitation(world: World, owner: Member) -> None:
+    await world.superuser.execute(
+        "INSERT INTO app.invitation (tenant_id, id, email, email_norm, role, status, credential_id, sendings, expires_at,"
+        " created_at, updated_at, version) SELECT $1, gen_random_uuid(), 'm@x.de', 'm@x.de', 'viewer', 'declined',"
+        " gen_random_uuid(), 1, at, at, at, 1 FROM (SELECT now() - interval '100 days' AS at) AS old",
+        to_uuid("org", owner.organization_id),
+    )
+
+
+async def old_organization(world: World, owner: Member) -> None:
+    await delete_and_let_the_window_pass(owner, world.superuser)
+
+
+SLOW: dict[str, tuple[str, Callable[[World, Member], Awaitable[None]], str]] = {
+    "team": ("team", old_team, "SELECT stayed FROM app.purge_deleted(interval '30 days', 1000)"),
+    "invitation": (
+        "invitation",
+        old_invitation,
+        "SELECT stayed FROM app.purge_invitations(interval '30 days', 1000)",
+    ),
+    "organization": ("membership", old_organization, "SELECT stayed FROM app.purge_organizations(1000)"),
+}
+"""What is purged -> where one of them takes for ever, how there come to be some, and the purge."""
+
+
+@pytest.mark.parametrize("what", SLOW)
+async def test_whoever_is_slow_to_purge_keeps_nobody_else_for_good(world: World, settings: Settings, what: str) -> None:
+    table, make, statement = SLOW[what]
+    dawdler, other = await world.owner(), await world.owner()
+    for owner in (dawdler, other):
+        await make(world, owner)
+    async with slow(world, table, dawdler):
+        # Who comes first is chance: each run has an even one.
+        told = [await hurried(settings, statement)]
+        while await there(world, what, other) and len(told) < 20:
+            told.append(await hurried(settings, statement))
+        assert [await there(world, what, owner) for owner in (dawdler, other)] == [True, False]
+        assert set(told) == {1}
+    assert await hurried(settings, statement) == 0
+    assert not await there(world, what, dawdler)
 
 
 @pytest.mark.attack(129)
