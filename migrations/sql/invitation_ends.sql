@@ -52,7 +52,7 @@ BEGIN
       FROM app.purge_each(
                ARRAY(SELECT DISTINCT i.tenant_id FROM app.invitation AS i
                       WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < over),
-               'app.purge_invitations_of', over, batch, batch) AS each;
+               'app.purge_invitations_of', over, batch) AS each;
 END $$;
 
 GRANT EXECUTE ON FUNCTION app.purge_invitations(interval, integer) TO app_platform;

@@ -103,20 +103,22 @@ GRANT EXECUTE ON FUNCTION
     app.claim_slug(text), app.my_organizations()
     TO app_rw;
 
--- Have `purge` (tenant, over, room) purge what each tenant has that was over by then: at most `batch` rows, and at most
--- `share` of one tenant. Returns how many went, and of how many tenants some stays that could not go.
--- One whose rows are locked, or cannot go, keeps nobody else's: it is tried again the next time, and what it cost is taken
--- for a tenth of the batch. Nor does one that is slow, until its statement is cancelled: what went before it stays gone,
--- and who comes first is chance. A statement is cancelled once, so that nothing would end the next one that is slow, and
--- between two nothing is caught: it is over long before that.
+-- Have `purge` (tenant, over, room) purge what each tenant has that was over by then, at most `batch` rows; returns how many
+-- went, and of how many tenants some stays that could not go. One tenant has a share of the batch, a tenth at least: there
+-- may always be more of it than a batch takes.
+-- One whose rows are locked, or cannot go, keeps nobody else's: it is tried again the next time, and its share is spent.
+-- Nor does one that is slow, until its statement is cancelled: what went before it stays gone, and who comes first is
+-- chance. A statement is cancelled once, so that nothing would end the next one that is slow. Between two of them no
+-- cancel is caught: where nobody is slow it is over long before that.
 CREATE FUNCTION app.purge_each(
-    tenants uuid[], purge regproc, over timestamptz, batch integer, share integer, OUT purged integer, OUT stayed integer
+    tenants uuid[], purge regproc, over timestamptz, batch integer, OUT purged integer, OUT stayed integer
 )
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
     tenant uuid;
     removed integer;
     room integer := batch;
+    share CONSTANT integer := greatest(batch / least(greatest(cardinality(tenants), 1), 10), 1);
 BEGIN
     purged := 0;
     stayed := 0;
@@ -133,7 +135,7 @@ BEGIN
             WHEN OTHERS THEN
                 RAISE WARNING 'what % wants of % stays for now: %', purge, tenant, SQLERRM;
                 stayed := stayed + 1;
-                room := room - greatest(batch / 10, 1);
+                room := room - share;
         END;
         EXIT WHEN room <= 0 OR clock_timestamp() > statement_timestamp() + interval '5 seconds';
     END LOOP;
@@ -186,7 +188,7 @@ BEGIN
     SELECT each.purged, each.stayed INTO purged, stayed
       FROM app.purge_each(
                ARRAY(SELECT tenant_id FROM app.organization WHERE restorable_until <= now() AND deleted_at IS NOT NULL),
-               'app.purge_organization', now(), batch, batch) AS each;
+               'app.purge_organization', now(), batch) AS each;
 END $$;
 
 GRANT EXECUTE ON FUNCTION app.purge_organizations(integer) TO app_platform;

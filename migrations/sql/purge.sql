@@ -57,7 +57,7 @@ BEGIN
         tenants := tenants || concerned;
     END LOOP;
     SELECT each.purged, each.stayed INTO purged, stayed
-      FROM app.purge_each(tenants, 'app.purge_deleted_of', over, batch, batch) AS each;
+      FROM app.purge_each(tenants, 'app.purge_deleted_of', over, batch) AS each;
 END $$;
 
 GRANT EXECUTE ON FUNCTION app.purge_deleted(interval, integer) TO app_platform;

@@ -18,10 +18,10 @@ HOLD_PROJECTS = "SELECT FROM app.project WHERE tenant_id = $1 FOR UPDATE"
 LARGEST = (1 << 63) - 1
 
 
-async def purge_deleted(settings: Settings) -> None:
+async def purge_deleted(settings: Settings, batch: int = 1000) -> None:
     connection = await asyncpg.connect(settings.platform_database_url)
     try:
-        await connection.execute("SELECT app.purge_deleted(interval '30 days', 1000)")
+        await connection.execute("SELECT app.purge_deleted(interval '30 days', $1)", batch)
     finally:
         await connection.close()
 
@@ -136,6 +136,35 @@ async def test_whoever_holds_their_rows_keeps_nobody_elses_from_being_purged(wor
         assert [await there(world, "team", owner) for owner in (holder, other)] == [True, False]
     await purge_deleted(settings)
     assert not await there(world, "team", holder)
+
+
+@pytest.mark.parametrize("hold", [HOLD_PROJECTS, "SELECT $1::uuid"], ids=["held", "free"])
+async def test_nor_does_who_has_more_than_a_batch_of_them(world: World, settings: Settings, hold: str) -> None:
+    hoarder, other = await world.owner(), await world.owner()
+    for owner in (hoarder, other):
+        await old_team(world, owner)
+    await world.superuser.execute(
+        "INSERT INTO app.team (tenant_id, id, name, name_norm, description, created_at, updated_at, version, deleted_at)"
+        " SELECT $1, gen_random_uuid(), 'T', 't', '', now(), now(), 1, now() - interval '40 days'"
+        " FROM generate_series(1, 20)",
+        to_uuid("org", hoarder.organization_id),
+    )
+    # Those that are in their way are the oldest.
+    await world.superuser.execute(
+        "UPDATE app.team SET deleted_at = now() - interval '50 days' WHERE tenant_id = $1 AND name = 'Old'",
+        to_uuid("org", hoarder.organization_id),
+    )
+    async with held(world, hold, hoarder):
+        await purge_deleted(settings, batch=10)
+        assert [await there(world, "team", owner) for owner in (hoarder, other)] == [True, False]
+
+
+async def test_nor_more_invitations_than_a_batch_takes(world: World, settings: Settings) -> None:
+    hoarder, other = await world.owner(), await world.owner()
+    for owner in [hoarder] * 20 + [other]:
+        await old_invitation(world, owner)
+    assert await hurried(settings, "SELECT stayed FROM app.purge_invitations(interval '30 days', 10)") == 0
+    assert [await there(world, "invitation", owner) for owner in (hoarder, other)] == [True, False]
 
 
 async def test_nor_whole_organizations(world: World, settings: Settings) -> None:
