@@ -9,6 +9,9 @@ from litestar import Litestar
 
 from insula.core.ids import new_id, to_uuid
 from insula.core.tracing import trace_id_of
+from insula.core.upkeep import CHORES, Chore
+from insula.features.invitations import jobs as invitations
+from insula.features.organizations import jobs as organizations
 from insula.settings import Settings
 from tests.factories import Member, World
 from tests.features.test_organization_end import delete_and_let_the_window_pass, purge
@@ -124,6 +127,19 @@ async def test_whoever_is_slow_to_purge_keeps_nobody_else_for_good(world: World,
         assert set(told) == {1}
     assert await hurried(settings, statement) == 0
     assert not await there(world, what, dawdler)
+
+
+@pytest.mark.parametrize(
+    "chore",
+    [next(each for each in CHORES if each.name == "purge_deleted"), invitations.PURGE, organizations.PURGE],
+    ids=lambda chore: chore.name,
+)
+async def test_the_chore_tells_of_how_many_some_stays(settings: Settings, chore: Chore) -> None:
+    connection = await asyncpg.connect(settings.platform_database_url)
+    try:
+        assert (await connection.fetchrow(chore.statement, *chore.binds))["stayed"] == 0
+    finally:
+        await connection.close()
 
 
 @pytest.mark.attack(129)
