@@ -223,6 +223,28 @@ async def test_an_invitation_that_names_a_strangers_session_does_not_lock_it(wor
         assert len(await world.superuser.fetch(locked, session)) == 1
 
 
+async def test_who_holds_an_old_credential_keeps_no_other_from_being_deleted(world: World, settings: Settings) -> None:
+    owner = await world.owner()
+    await world.superuser.execute(
+        "INSERT INTO app.credential (id, kind, hash, tenant_id, expires_at)"
+        " SELECT gen_random_uuid(), 'invitation', sha256(gen_random_uuid()::text::bytea), $1, now() - interval '40 days'"
+        " FROM generate_series(1, 3)",
+        to_uuid("org", owner.organization_id),
+    )
+    chore = next(each for each in CHORES if each.name == "purge_credentials")
+    old = "SELECT count(*) FROM app.credential WHERE tenant_id = $1"
+    connection = await asyncpg.connect(settings.platform_database_url)
+    try:
+        await connection.execute("SET lock_timeout = '500ms'")
+        async with held(world, "SELECT FROM app.credential WHERE tenant_id = $1 LIMIT 1 FOR UPDATE", owner):
+            await connection.execute(chore.statement, *chore.binds)
+            assert await world.superuser.fetchval(old, to_uuid("org", owner.organization_id)) == 1
+        await connection.execute(chore.statement, *chore.binds)
+    finally:
+        await connection.close()
+    assert await world.superuser.fetchval(old, to_uuid("org", owner.organization_id)) == 0
+
+
 @pytest.mark.parametrize(
     ("carried", "trace"),
     [("a" * 32, "a" * 32), (f"{'a' * 32}-{'b' * 16}", "a" * 32), ("x" * 8000, None), ("a" * 33, None), ("", None)],
