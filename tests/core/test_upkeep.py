@@ -100,6 +100,21 @@ async def test_a_relay_that_comes_second_to_a_tick_waits_and_does_nothing(bench:
     assert await bench.statuses() == {}
 
 
+async def test_who_is_long_at_a_tick_is_not_waited_for_nor_taken_for_done(bench: Workbench) -> None:
+    await tick_is_known(bench, hours_ago=1)
+    upkeep = bench.upkeep(HOURLY)
+    async with bench.platform.transaction() as first:
+        await first.driver.execute(
+            "INSERT INTO app.tick (schedule, at) VALUES ($1, $2)", HOURLY.name, latest_tick(HOURLY.every, now())
+        )
+        with capture_logs() as lines:
+            async with asyncio.timeout(3):
+                await upkeep.tick()
+        assert lines == []
+    await upkeep.tick()
+    assert await bench.statuses() == {"due": 1}
+
+
 async def test_only_the_latest_of_the_missed_ticks_is_made_up_for(bench: Workbench) -> None:
     await tick_is_known(bench, hours_ago=50)
     await bench.upkeep(HOURLY).tick()
@@ -220,8 +235,9 @@ async def test_what_is_overdue_is_ended_also_while_all_else_fails(
     stopping = asyncio.Event()
     with capture_logs() as lines:
         running = asyncio.create_task(bench.upkeep().run(stopping))
-        while not any("were ended" in line["event"] for line in lines):
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while not any("were ended" in line["event"] for line in lines):
+                await asyncio.sleep(0.01)
         stopping.set()
         await running
 

@@ -167,24 +167,31 @@ class Upkeep:
             if self._seen.get(each.name) == at or self._rests.get(each.name, 0.0) > time.monotonic():
                 continue
             try:
-                await self._come_round(each, at)
+                settled = await self._come_round(each, at)
             except asyncpg.PostgresError as error:
                 _log.error("what comes round by itself failed", step=each.name, cause=repr(error))
                 metrics.CHORES_UNDONE.labels(each.name).inc()
                 self._rests[each.name] = time.monotonic() + _REST_SECONDS
             else:
-                self._seen[each.name] = at
+                if settled:
+                    self._seen[each.name] = at
 
-    async def _come_round(self, each: Schedule | Chore, at: datetime) -> None:
+    async def _come_round(self, each: Schedule | Chore, at: datetime) -> bool:
+        """Whether it is done, by whomever; if not, somebody else is at it, and may yet fail."""
         stayed = 0
         async with self._platform.transaction(read_only=True) as db:
-            follows = await db.driver.fetchval(_TICK, each.name, at)
+            await db.driver.execute(_WAIT_LITTLE)
+            try:
+                follows = await db.driver.fetchval(_TICK, each.name, at)
+            except asyncpg.LockNotAvailableError:
+                return False
             if follows is not None:
                 stayed = await _do(db.driver, each, follows=follows)
             await db.commit()
         if stayed:
             _log.error("what comes round by itself left some undone", step=each.name, count=stayed)
             metrics.CHORES_UNDONE.labels(each.name).inc()
+        return True
 
     async def end_overdue(self) -> float:
         """End transactions that have gone on for longer than requests and jobs may; returns when to look again."""
@@ -199,7 +206,6 @@ class Upkeep:
 async def _do(driver: Driver, each: Schedule | Chore, *, follows: bool) -> int:
     """Returns of how many some stays that could not be done."""
     if isinstance(each, Chore):
-        await driver.execute(_WAIT_LITTLE)
         rows = await driver.fetch(each.statement, *each.binds)
         return sum(row.get("stayed", 0) for row in rows)
     if follows:
