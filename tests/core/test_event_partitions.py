@@ -36,13 +36,15 @@ async def test_nobody_keeps_events_for_less_than_ninety_days(bench: Workbench) -
 async def test_next_months_partition_waits_for_no_reader_and_keeps_no_writer(bench: Workbench) -> None:
     newest = await bench.superuser.fetchval("SELECT max(relname) FROM pg_class WHERE relname ~ '^event_[0-9_]+$'")
     await bench.superuser.execute(f"DROP TABLE app.{newest}")
-    reader = await asyncpg.connect(bench.urls["admin"])
+    reader, writer = [await asyncpg.connect(bench.urls["admin"]) for _ in range(2)]
     try:
         await reader.execute("BEGIN; SELECT count(*) FROM app.event")
-        await bench.superuser.execute("SET lock_timeout = '1s'; SELECT app.create_event_partitions(now(), 3)")
+        async with bench.superuser.transaction():
+            await bench.superuser.execute("SET LOCAL lock_timeout = '1s'; SELECT app.create_event_partitions(now(), 3)")
+            await writer.execute("SET lock_timeout = '1s'; SELECT app.record_purged(gen_random_uuid(), 'team', 1)")
     finally:
         await reader.close()
-        await bench.superuser.execute("RESET lock_timeout")
+        await writer.close()
     attached = "SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = to_regclass('app.' || $1)"
     assert await bench.superuser.fetchval(attached, newest) == "app.event"
 
