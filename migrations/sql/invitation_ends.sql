@@ -25,23 +25,34 @@ END $$;
 
 GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, jsonb) TO app_rw;
 
--- Delete the invitations that were closed, or were over, longer ago than `age` (30 days at least), at most `batch`; returns
--- how many.
+-- Delete an organization's invitations that were closed, or were over, before `over`, at most `room`; returns how many.
 -- What they came to stands in the events, and how many went.
-CREATE FUNCTION app.purge_invitations(age interval, batch integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION app.purge_invitations_of(tenant uuid, over timestamptz, room integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     removed integer;
 BEGIN
-    WITH gone AS (DELETE FROM app.invitation WHERE (tenant_id, id) IN (
-        SELECT i.tenant_id, i.id FROM app.invitation AS i
-         WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < least(now() - age, now() - interval '30 days')
-         ORDER BY CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END
-         LIMIT batch FOR UPDATE SKIP LOCKED) RETURNING tenant_id)
-    SELECT coalesce(sum(app.record_purged(g.tenant_id, 'invitation', g.amount)), 0) INTO removed
-      FROM (SELECT tenant_id, count(*)::integer AS amount FROM gone GROUP BY tenant_id) AS g;
-    RETURN removed;
+    DELETE FROM app.invitation WHERE tenant_id = tenant AND id = ANY (ARRAY(
+        SELECT i.id FROM app.invitation AS i
+         WHERE i.tenant_id = tenant AND CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < over
+         LIMIT room FOR UPDATE));
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    RETURN CASE WHEN removed > 0 THEN app.record_purged(tenant, 'invitation', removed) ELSE 0 END;
+END $$;
+
+-- Delete the invitations that were closed, or were over, longer ago than `age` (30 days at least), at most `batch`; returns
+-- how many, and of how many organizations some stay that could not go.
+CREATE FUNCTION app.purge_invitations(age interval, batch integer, OUT purged integer, OUT stayed integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    over CONSTANT timestamptz := least(now() - age, now() - interval '30 days');
+BEGIN
+    SELECT each.purged, each.stayed INTO purged, stayed
+      FROM app.purge_each(
+               ARRAY(SELECT DISTINCT i.tenant_id FROM app.invitation AS i
+                      WHERE CASE WHEN i.status = 'pending' THEN i.expires_at ELSE i.updated_at END < over),
+               'app.purge_invitations_of', over, batch) AS each;
 END $$;
 
 GRANT EXECUTE ON FUNCTION app.purge_invitations(interval, integer) TO app_platform;

@@ -308,6 +308,7 @@ BEGIN
 END $$;
 
 -- Bearer secrets that nobody can use any more; a while longer they tell a curious operator what became of them.
+-- One that somebody holds waits for the next time: SQL in an organization can lock those of its invitations.
 CREATE FUNCTION app.purge_credentials(age interval, batch integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -315,9 +316,11 @@ DECLARE
     purged integer;
 BEGIN
     DELETE FROM app.credential WHERE id IN (
-        (SELECT id FROM app.credential WHERE expires_at < least(now() - age, now()) ORDER BY expires_at LIMIT batch)
+        SELECT id FROM (SELECT id FROM app.credential WHERE expires_at < least(now() - age, now())
+                         ORDER BY expires_at LIMIT batch FOR UPDATE SKIP LOCKED) AS expired
         UNION ALL
-        (SELECT id FROM app.credential WHERE revoked_at < least(now() - age, now()) ORDER BY revoked_at LIMIT batch));
+        SELECT id FROM (SELECT id FROM app.credential WHERE revoked_at < least(now() - age, now())
+                         ORDER BY revoked_at LIMIT batch FOR UPDATE SKIP LOCKED) AS revoked);
     GET DIAGNOSTICS purged = ROW_COUNT;
     RETURN purged;
 END $$;

@@ -103,17 +103,60 @@ GRANT EXECUTE ON FUNCTION
     app.claim_slug(text), app.my_organizations()
     TO app_rw;
 
--- Delete what is left of an organization, at most `room` rows; returns how many.
+-- Have `purge` (tenant, over, room) purge what each tenant has that was over by then, at most `batch` rows; returns how many
+-- went, and of how many tenants some stays that could not go. One tenant has a share of the batch, a tenth at least: there
+-- may always be more of it than a batch takes.
+-- One whose rows are locked, or cannot go, keeps nobody else's: it is tried again the next time, and its share is spent.
+-- Nor does one that is slow, until its statement is cancelled: what went before it stays gone, and who comes first is
+-- chance. A statement is cancelled once, so that nothing would end the next one that is slow. Between two of them no
+-- cancel is caught: where nobody is slow it is over long before that.
+CREATE FUNCTION app.purge_each(
+    tenants uuid[], purge regproc, over timestamptz, batch integer, OUT purged integer, OUT stayed integer
+)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    tenant uuid;
+    removed integer;
+    room integer := batch;
+    share CONSTANT integer := greatest(batch / least(greatest(cardinality(tenants), 1), 10), 1);
+BEGIN
+    purged := 0;
+    stayed := 0;
+    FOR tenant IN SELECT t.id FROM (SELECT DISTINCT unnest(tenants) AS id) AS t ORDER BY random() LOOP
+        BEGIN
+            EXECUTE format('SELECT %s($1, $2, $3)', purge) INTO removed USING tenant, over, least(room, share);
+            purged := purged + removed;
+            room := room - removed;
+        EXCEPTION
+            WHEN query_canceled THEN
+                RAISE WARNING 'what % wants of % stays for now: %', purge, tenant, SQLERRM;
+                stayed := stayed + 1;
+                EXIT;
+            WHEN OTHERS THEN
+                RAISE WARNING 'what % wants of % stays for now: %', purge, tenant, SQLERRM;
+                stayed := stayed + 1;
+                room := room - share;
+        END;
+        EXIT WHEN room <= 0 OR clock_timestamp() > statement_timestamp() + interval '5 seconds';
+    END LOOP;
+END $$;
+
+-- Delete what is left of an organization whose restore window was `over` by then, at most `room` rows; returns how many.
 -- Every table with a tenant_id is found in the catalogue: nobody has to remember this function when adding one.
 -- Newer tables go first, since they refer to older ones. The organization's own row goes last: until then the next
 -- run finds it and goes on. All that remains is one event, which says when.
-CREATE FUNCTION app.purge_organization(doomed uuid, room integer) RETURNS integer
+CREATE FUNCTION app.purge_organization(doomed uuid, over timestamptz, room integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     relation regclass;
     removed integer;
     total integer := 0;
 BEGIN
+    PERFORM FROM app.organization
+      WHERE tenant_id = doomed AND restorable_until <= over AND deleted_at IS NOT NULL FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
     FOR relation IN
         SELECT c.oid FROM pg_class AS c
           JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
@@ -137,27 +180,15 @@ BEGIN
     RETURN total + 1;
 END $$;
 
--- Delete what is left of organizations whose restore window is over, at most `batch` rows; returns how many. One whose
--- rows are locked, or cannot go, keeps no other: it is tried again the next time.
-CREATE FUNCTION app.purge_organizations(batch integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
-DECLARE
-    doomed uuid;
-    room integer := batch;
+-- Delete what is left of organizations whose restore window is over, at most `batch` rows; returns how many, and how
+-- many organizations stay that could not go.
+CREATE FUNCTION app.purge_organizations(batch integer, OUT purged integer, OUT stayed integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    FOR doomed IN
-        SELECT tenant_id FROM app.organization
-         WHERE restorable_until <= now() AND deleted_at IS NOT NULL
-         ORDER BY restorable_until FOR UPDATE SKIP LOCKED
-    LOOP
-        BEGIN
-            room := room - app.purge_organization(doomed, room);
-        EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'organization % stays for now: %', doomed, SQLERRM;
-        END;
-        EXIT WHEN room <= 0;
-    END LOOP;
-    RETURN batch - room;
+    SELECT each.purged, each.stayed INTO purged, stayed
+      FROM app.purge_each(
+               ARRAY(SELECT tenant_id FROM app.organization WHERE restorable_until <= now() AND deleted_at IS NOT NULL),
+               'app.purge_organization', now(), batch) AS each;
 END $$;
 
 GRANT EXECUTE ON FUNCTION app.purge_organizations(integer) TO app_platform;

@@ -14,6 +14,7 @@ SQL = Path(__file__).parent.parent / "sql"
 FUNCTIONS = (
     "purge_organizations",
     "purge_organization",
+    "purge_each",
     "my_organizations",
     "claim_slug",
     "create_organization",

@@ -10,7 +10,7 @@ revision = "0010"
 down_revision = "0009"
 
 SQL = Path(__file__).parent.parent / "sql"
-FUNCTIONS = ("purge_deleted", "record_purged")
+FUNCTIONS = ("purge_deleted", "purge_deleted_of", "soft_deleted_tables", "record_purged")
 
 
 def upgrade() -> None:

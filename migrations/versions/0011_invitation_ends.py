@@ -10,7 +10,7 @@ revision = "0011"
 down_revision = "0010"
 
 SQL = Path(__file__).parent.parent / "sql"
-FUNCTIONS = ("purge_invitations", "decline_my_invitation")
+FUNCTIONS = ("purge_invitations", "purge_invitations_of", "decline_my_invitation")
 
 
 def upgrade() -> None:

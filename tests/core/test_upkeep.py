@@ -15,7 +15,7 @@ from insula.core.db import Transaction
 from insula.core.jobs import JobContext, Schedule, latest_tick
 from insula.core.pace import Pace
 from insula.core.queue import Queue
-from insula.core.upkeep import CHORES, CRASH_LIMIT, Chore, Upkeep, event_retention
+from insula.core.upkeep import CHORES, CRASH_LIMIT, Chore, Upkeep
 from tests.core.workbench import Note, Workbench, leave_effect
 
 A = UUID(int=1)
@@ -100,6 +100,21 @@ async def test_a_relay_that_comes_second_to_a_tick_waits_and_does_nothing(bench:
     assert await bench.statuses() == {}
 
 
+async def test_who_is_long_at_a_tick_is_not_waited_for_nor_taken_for_done(bench: Workbench) -> None:
+    await tick_is_known(bench, hours_ago=1)
+    upkeep = bench.upkeep(HOURLY)
+    async with bench.platform.transaction() as first:
+        await first.driver.execute(
+            "INSERT INTO app.tick (schedule, at) VALUES ($1, $2)", HOURLY.name, latest_tick(HOURLY.every, now())
+        )
+        with capture_logs() as lines:
+            async with asyncio.timeout(3):
+                await upkeep.tick()
+        assert lines == []
+    await upkeep.tick()
+    assert await bench.statuses() == {"due": 1}
+
+
 async def test_only_the_latest_of_the_missed_ticks_is_made_up_for(bench: Workbench) -> None:
     await tick_is_known(bench, hours_ago=50)
     await bench.upkeep(HOURLY).tick()
@@ -175,28 +190,6 @@ async def test_housekeeping_removes_the_old_and_leaves_the_young_and_the_dead(be
     assert await bench.superuser.fetchval("SELECT to_regclass('app.' || $1) IS NOT NULL", newest)
 
 
-async def test_a_month_of_events_goes_when_all_of_it_is_older_than_what_is_kept(bench: Workbench) -> None:
-    await bench.superuser.execute(
-        "SELECT app.create_event_partitions(now() - interval '600 days', 0),"
-        " app.create_event_partitions(now() - interval '90 days', 0)"
-    )
-    await bench.upkeep(event_retention(90)).tick()
-    found = await bench.superuser.fetch(
-        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'app.event'::regclass"
-    )
-    months = {row[0] for row in found}
-    kept, over = ((now() - timedelta(days=days)).strftime("app.event_%Y_%m") for days in (90, 600))
-    assert (kept in months, over in months) == (True, False)
-
-
-async def test_nobody_keeps_events_for_less_than_ninety_days(bench: Workbench) -> None:
-    with capture_logs() as lines:
-        await bench.upkeep(event_retention(89)).tick()
-    (line,) = lines
-    assert (line["event"], line["step"]) == ("what comes round by itself failed", "drop_event_partitions")
-    assert "90 days" in line["cause"]
-
-
 async def test_what_fails_keeps_nothing_else_and_is_not_tried_at_every_look(bench: Workbench) -> None:
     fails = Chore("fails", timedelta(hours=1), "SELECT 1 / 0")
     upkeep = bench.upkeep(fails, HOURLY)
@@ -211,6 +204,26 @@ async def test_what_fails_keeps_nothing_else_and_is_not_tried_at_every_look(benc
     assert await bench.superuser.fetchval("SELECT count(*) FROM app.tick WHERE schedule = 'fails'") == 0
 
 
+def undone(chore: str) -> float | None:
+    return metrics.REGISTRY.get_sample_value("chores_undone_total", {"chore": chore})
+
+
+async def test_what_was_left_undone_is_told_and_counted_like_what_failed(bench: Workbench) -> None:
+    left = Chore("left", timedelta(hours=1), "SELECT 5 AS purged, 2 AS stayed")
+    broken = Chore("broken", timedelta(hours=1), "SELECT 1 / 0")
+    upkeep = bench.upkeep(left, broken)
+    before = {name: undone(name) for name in ("left", "broken", "purge_ticks")}
+    assert set(before.values()) == {0.0}, "a series that begins with its first failure does not increase by it"
+    with capture_logs() as lines:
+        await upkeep.tick()
+    assert [(line["log_level"], line["step"], line.get("count")) for line in lines] == [
+        ("error", "left", 2),
+        ("error", "broken", None),
+    ]
+    assert [undone(name) for name in before] == [1, 1, 0]
+    assert await bench.superuser.fetchval("SELECT count(*) FROM app.tick WHERE schedule = 'left'") == 1
+
+
 async def test_what_is_overdue_is_ended_also_while_all_else_fails(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,36 +235,11 @@ async def test_what_is_overdue_is_ended_also_while_all_else_fails(
     stopping = asyncio.Event()
     with capture_logs() as lines:
         running = asyncio.create_task(bench.upkeep().run(stopping))
-        while not any("were ended" in line["event"] for line in lines):
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while not any("were ended" in line["event"] for line in lines):
+                await asyncio.sleep(0.01)
         stopping.set()
         await running
-
-
-async def test_next_months_partition_waits_for_no_reader_and_keeps_no_writer(bench: Workbench) -> None:
-    newest = await bench.superuser.fetchval("SELECT max(relname) FROM pg_class WHERE relname ~ '^event_[0-9_]+$'")
-    await bench.superuser.execute(f"DROP TABLE app.{newest}")
-    reader = await asyncpg.connect(bench.urls["admin"])
-    try:
-        await reader.execute("BEGIN; SELECT count(*) FROM app.event")
-        await bench.superuser.execute("SET lock_timeout = '1s'; SELECT app.create_event_partitions(now(), 3)")
-    finally:
-        await reader.close()
-        await bench.superuser.execute("RESET lock_timeout")
-    attached = "SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = to_regclass('app.' || $1)"
-    assert await bench.superuser.fetchval(attached, newest) == "app.event"
-
-
-async def test_no_interval_is_longer_to_the_check_than_to_the_deed(bench: Workbench) -> None:
-    skewed = "interval '-1200 months 36091 days'"  # compared, a month is 30 days; subtracted, it is itself
-    with pytest.raises(asyncpg.InvalidParameterValueError, match="90 days"):
-        await bench.superuser.execute(f"SELECT app.drop_event_partitions({skewed})")
-
-
-async def test_months_of_events_are_not_made_without_end(bench: Workbench) -> None:
-    for asked in ("'2150-01-01', 1", "now(), 25"):
-        with pytest.raises(asyncpg.InvalidParameterValueError, match="two years"):
-            await bench.superuser.execute(f"SELECT app.create_event_partitions({asked})")
 
 
 def oldest(queue: str = "default", served: str = "yes") -> float:

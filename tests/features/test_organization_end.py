@@ -227,7 +227,7 @@ async def delete_and_let_the_window_pass(owner: Member, superuser: asyncpg.Conne
 
 
 async def purge(settings: Settings, batch: int | None = None) -> int:
-    statement = PURGE.statement if batch is None else f"SELECT app.purge_organizations({batch})"
+    statement = PURGE.statement if batch is None else f"SELECT purged FROM app.purge_organizations({batch})"
     connection = await asyncpg.connect(settings.platform_database_url)
     try:
         return int(await connection.fetchval(statement))

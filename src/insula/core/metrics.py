@@ -87,6 +87,9 @@ JOB_SECONDS: Final = Histogram(
     "job_seconds", "How long a run took.", ("task",), buckets=_JOB_BUCKETS, registry=REGISTRY
 )
 DEAD_LETTERS: Final = _gauge("dead_letters", "Jobs given up, waiting for an operator.")
+CHORES_UNDONE: Final = _counter(
+    "chores_undone", "Runs of what comes round by itself that failed, or left some of it undone.", "chore"
+)
 
 RATE_LIMIT_DECISIONS: Final = _counter(
     "rate_limit_decisions", "Requests counted; `_alone` means without Redis.", "limit", "outcome"

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
+from insula.core import metrics
 from insula.core.db import Database
 from insula.core.gauges import Gauges
 from insula.core.ids import new_uuid
@@ -37,7 +38,8 @@ class Chore(msgspec.Struct, frozen=True):
     """Housekeeping of the program's own tables.
 
     A chore is a statement and no job: it belongs to no tenant, works on tables that only the platform's login may
-    touch, and needs neither retry nor record, since the next tick does what this one left.
+    touch, and needs neither retry nor record, since the next tick does what this one left. A statement that answers
+    with a column `stayed` says of how many it left some that it could not do.
     """
 
     name: str
@@ -68,7 +70,12 @@ CHORES: Final = (
         "DELETE FROM app.tick AS old WHERE old.at < now() - interval '7 days' AND EXISTS"
         " (SELECT FROM app.tick AS newer WHERE newer.schedule = old.schedule AND newer.at > old.at)",
     ),
-    Chore("purge_deleted", timedelta(hours=1), f"SELECT app.purge_deleted(interval '30 days', {_BATCH})"),
+    Chore(
+        "purge_deleted",
+        timedelta(hours=1),
+        "SELECT stayed FROM app.purge_deleted(interval '30 days', $1)",
+        (_BATCH,),
+    ),
     Chore("forget_keys", timedelta(days=1), "SELECT app.forget_keys()"),
     Chore("create_event_partitions", timedelta(days=1), "SELECT app.create_event_partitions(now(), 3)"),
 )
@@ -118,6 +125,8 @@ class Upkeep:
         self._gauged = 0.0
         if len({each.name for each in self._rounds}) != len(self._rounds):
             raise ValueError("two schedules share a name")
+        for each in self._rounds:
+            metrics.CHORES_UNDONE.labels(each.name)  # from zero: a series does not increase by what it begins with
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look after it until told to stop. What is overdue may be what holds the rest up: it is ended by itself."""
@@ -158,19 +167,31 @@ class Upkeep:
             if self._seen.get(each.name) == at or self._rests.get(each.name, 0.0) > time.monotonic():
                 continue
             try:
-                await self._come_round(each, at)
+                settled = await self._come_round(each, at)
             except asyncpg.PostgresError as error:
                 _log.error("what comes round by itself failed", step=each.name, cause=repr(error))
+                metrics.CHORES_UNDONE.labels(each.name).inc()
                 self._rests[each.name] = time.monotonic() + _REST_SECONDS
             else:
-                self._seen[each.name] = at
+                if settled:
+                    self._seen[each.name] = at
 
-    async def _come_round(self, each: Schedule | Chore, at: datetime) -> None:
+    async def _come_round(self, each: Schedule | Chore, at: datetime) -> bool:
+        """Whether it is done, by whomever; if not, somebody else is at it, and may yet fail."""
+        stayed = 0
         async with self._platform.transaction(read_only=True) as db:
-            follows = await db.driver.fetchval(_TICK, each.name, at)
+            await db.driver.execute(_WAIT_LITTLE)
+            try:
+                follows = await db.driver.fetchval(_TICK, each.name, at)
+            except asyncpg.LockNotAvailableError:
+                return False
             if follows is not None:
-                await _do(db.driver, each, follows=follows)
+                stayed = await _do(db.driver, each, follows=follows)
             await db.commit()
+        if stayed:
+            _log.error("what comes round by itself left some undone", step=each.name, count=stayed)
+            metrics.CHORES_UNDONE.labels(each.name).inc()
+        return True
 
     async def end_overdue(self) -> float:
         """End transactions that have gone on for longer than requests and jobs may; returns when to look again."""
@@ -182,10 +203,12 @@ class Upkeep:
         return _OVERDUE_SECONDS
 
 
-async def _do(driver: Driver, each: Schedule | Chore, *, follows: bool) -> None:
+async def _do(driver: Driver, each: Schedule | Chore, *, follows: bool) -> int:
+    """Returns of how many some stays that could not be done."""
     if isinstance(each, Chore):
-        await driver.execute(_WAIT_LITTLE)
-        await driver.execute(each.statement, *each.binds)
-    elif follows:
+        rows = await driver.fetch(each.statement, *each.binds)
+        return sum(row.get("stayed", 0) for row in rows)
+    if follows:
         payload = msgspec.json.encode(each.task).decode()
         await driver.execute(_ENQUEUE, new_uuid(), each.task.QUEUE, each.task.NAME, payload)
+    return 0

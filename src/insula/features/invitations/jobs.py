@@ -35,7 +35,9 @@ async def send_invitation(db: Transaction, task: SendInvitation, context: JobCon
     )
 
 
-PURGE: Final = Chore("purge_invitations", timedelta(hours=1), "SELECT app.purge_invitations(interval '90 days', 50000)")
+PURGE: Final = Chore(
+    "purge_invitations", timedelta(hours=1), "SELECT stayed FROM app.purge_invitations(interval '90 days', 50000)"
+)
 """They hold addresses of people who may never have come; what became of each stands in the events."""
 
 SCHEDULES: Final = (PURGE,)
