@@ -29,7 +29,7 @@ GRANT EXECUTE ON FUNCTION app.decline_my_invitation(uuid, uuid, jsonb) TO app_rw
 -- What they came to stands in the events, and how many went.
 CREATE FUNCTION app.purge_invitations_of(tenant uuid, over timestamptz, room integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
     removed integer;
 BEGIN
