@@ -81,7 +81,7 @@ async def test_how_slowly_an_answer_is_read_is_not_how_long_it_took(capsys: Capt
 
         await AccessLog(SITE)(scope, receive, read)
 
-    transport = httpx.ASGITransport(read_slowly)  # type: ignore[arg-type]  # as above
+    transport = httpx.ASGITransport(read_slowly)  # type: ignore[arg-type]  # its hints know no TypedDicts
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         await client.get("/things/a")
     (line,) = lines(capsys)

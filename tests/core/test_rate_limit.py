@@ -218,6 +218,7 @@ async def test_one_of_many_who_share_a_limit_has_it_decided_anew() -> None:
     refused = {who: still.decision(who, "acme") for who in ("ada", "bob", "guest", "eve")}
     assert [who for who, decision in refused.items() if decision] == ["ada", "bob"]
     clock["now"] = 161.5
+    assert still.decision("bob", "acme") is None
     still.hold("acme", refusal)
     assert still.decision("ada", "acme") is None, "it is too long ago"
 

@@ -119,8 +119,8 @@ def test_who_is_refused_there_is_let_in_again_after_slowing_down_and_not_before(
     while time.monotonic() - began < _WINDOW_SECONDS * 2.5:
         client.get(BUSY, headers=headers)
         asked += 1
-        time.sleep(0.05)
+        time.sleep(0.05)  # 20 a second: more than who is refused may ask, and half of what HAProxy allows a credential
     assert server.shown["Bearer one"] < 60 < asked
     while client.get(BUSY, headers=headers).headers.get("retry-after") == "10":
         assert time.monotonic() - began < _WINDOW_SECONDS * 5
-        time.sleep(1)
+        time.sleep(1)  # slow enough to be let in again
